@@ -1,0 +1,27 @@
+"""One exception for everything a user can put right, so that commands end in one line and not in a traceback."""
+
+import logging
+import sys
+from collections.abc import Callable
+
+
+class UserError(Exception):
+    """A mistake in the input or the machine that the user can mend: says what, where and what to do."""
+
+
+def run_command(main: Callable[[], None]) -> None:
+    """Run a command's ``main``; a :class:`UserError` prints one line and exits with 2, Ctrl-C exits with 130."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
+    try:
+        main()
+    except UserError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        sys.exit(130)
+    except OSError as error:
+        if error.errno != 28:  # ENOSPC: the one operating-system error every command may meet
+            raise
+        sys.stderr.write(f"error: no space left on the disk while writing {error.filename or 'output'}\n")
+        sys.exit(2)

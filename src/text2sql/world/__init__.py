@@ -1,0 +1,1 @@
+"""The toy world: small SQLite databases of our own, defined in YAML and filled by a seeded generator."""
