@@ -12,8 +12,8 @@ class ColumnSpec:
 
     id: INTEGER PRIMARY KEY, 1..rows. ref: INTEGER foreign key to the primary key of table ``to``. name: TEXT
     from ``values``, mostly distinct. category: TEXT from ``values``, repeated. integer, real: between ``low``
-    and ``high``, with ties. date: TEXT 'YYYY-MM-DD' between years ``low`` and ``high``. ``nulls``: fraction of
-    NULLs.
+    and ``high``, with ties. date: TEXT 'YYYY-MM-DD' between years ``low`` and ``high``. ``nulls``: fraction
+    of NULLs.
     """
 
     name: str
