@@ -1,0 +1,115 @@
+# Shared by all scripts: where the repository is, how messages look, and which Python runs.
+# A script sources this first; it is then in the repository root, and CALLER_DIR is where the user typed.
+
+CALLER_DIR="$PWD"
+ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+cd "$ROOT"
+ENV_DIR="${TEXT2SQL_ENV_DIR:-$ROOT}"
+
+note() { printf '%s\n' "$*" >&2; }
+die() { printf 'error: %s\n' "$*" >&2; exit 2; }
+
+# Print a command, then run it.
+run() {
+  printf '+ %s\n' "$(printf '%q ' "$@" | sed 's/ $//')" >&2
+  "$@"
+}
+
+# True when any argument asks for help.
+wants_help() {
+  local argument
+  for argument in "$@"; do
+    case "$argument" in -h | --help) return 0 ;; esac
+  done
+  return 1
+}
+
+# A path as the user meant it: relative to where they are if it is there, else relative to the repository root.
+absolute() {
+  case "$1" in
+    /*) printf '%s\n' "$1" ;;
+    *) if [ -e "$CALLER_DIR/$1" ]; then printf '%s\n' "$CALLER_DIR/$1"; else printf '%s\n' "$1"; fi ;;
+  esac
+}
+
+# Split "$@" into RECIPE (the first argument that is no override, or the given default) and OVERRIDES.
+recipe_and_overrides() {
+  local default="$1" argument
+  shift
+  RECIPE="" OVERRIDES=()
+  for argument in "$@"; do
+    case "$argument" in
+      -*) die "$argument: unknown option; see --help" ;;
+      *=*) OVERRIDES+=("$argument") ;;
+      *)
+        [ -z "$RECIPE" ] || die "one recipe at a time, not $RECIPE and $argument"
+        RECIPE="$(absolute "$argument")"
+        ;;
+    esac
+  done
+  RECIPE="${RECIPE:-$default}"
+  [ -f "$RECIPE" ] || die "$RECIPE: no such recipe"
+}
+
+# cpu or cuda; TEXT2SQL_DEVICE decides, else whether an NVIDIA driver answers.
+device() {
+  if [ -n "${TEXT2SQL_DEVICE:-}" ]; then
+    case "$TEXT2SQL_DEVICE" in
+      cpu | cuda) printf '%s\n' "$TEXT2SQL_DEVICE" ;;
+      *) die "TEXT2SQL_DEVICE is cpu or cuda, not $TEXT2SQL_DEVICE" ;;
+    esac
+  elif command -v nvidia-smi >/dev/null && nvidia-smi -L 2>/dev/null | grep -q '^GPU'; then
+    printf 'cuda\n'
+  else
+    printf 'cpu\n'
+  fi
+}
+
+# The folder of an environment: train -> .venv, vllm -> .venv-vllm.
+env_path() {
+  case "$1" in
+    train) printf '%s\n' "$ENV_DIR/.venv" ;;
+    vllm) printf '%s\n' "$ENV_DIR/.venv-vllm" ;;
+    *) die "$1: no such environment; train or vllm" ;;
+  esac
+}
+
+# What an environment is made from, as one hash: a changed lock or stand-in means a new environment.
+env_fingerprint() {
+  local device
+  device="$(device)"
+  {
+    printf '%s\n' "$1-$device"
+    cat "requirements/$1-$device.txt"
+    if [ "$device" = cpu ]; then cat requirements/stubs/*/*.*; fi
+  } | sha256sum | cut -d' ' -f1
+}
+
+# The stamp is written last, so an environment that has the right one is whole.
+env_is_ready() {
+  local stamp
+  stamp="$(env_path "$1")/.text2sql-lock"
+  [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$(env_fingerprint "$1")
+$ROOT" ]
+}
+
+# Make sure an environment exists, and run its programs from here on.
+use_env() {
+  env_is_ready "$1" || bash "$ROOT/scripts/setup.sh" "$1"
+  PATH="$(env_path "$1")/bin:$PATH"
+  # This checkout's code, also where environments are shared by several.
+  export PATH PYTHONPATH="$ROOT/src:$ROOT/test-suite-sql-eval${PYTHONPATH:+:$PYTHONPATH}"
+  export TEXT2SQL_ENV_DIR="$ENV_DIR" TOKENIZERS_PARALLELISM="${TOKENIZERS_PARALLELISM:-false}"
+}
+
+# uv does not read pip's settings; hand over what a machine or a user has set there (mirrors, wheel folders).
+use_pip_settings_for_uv() {
+  local python="$1" key variable value
+  for key in index-url:UV_DEFAULT_INDEX find-links:UV_FIND_LINKS; do
+    variable="${key##*:}"
+    value="$("$python" -m pip config list 2>/dev/null | sed -nE "s/^.*\.${key%%:*}='(.*)'\$/\1/p" | head -n 1)"
+    if [ -n "$value" ] && [ -z "${!variable:-}" ]; then
+      export "$variable=${value// /,}"
+    fi
+  done
+}
