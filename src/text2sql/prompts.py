@@ -23,6 +23,11 @@ def user_turn(question: str, schema: str, evidence: str = "") -> str:
     return f"[SCHEMA]\n{schema.strip()}\n\n{hint}[QUESTION]\n{question.strip()}"
 
 
+def follow_up_turn(question: str) -> str:
+    """A later question over the schema that the conversation has already shown."""
+    return f"[QUESTION]\n{question.strip()}"
+
+
 def build_messages(question: str, schema: str, evidence: str = "") -> list[Message]:
     """System and user messages that ask for SQL."""
     return [
