@@ -1,0 +1,7 @@
+"""Data preparation: from a source (our toy world, Spider) to examples and LLaMA-Factory's training files."""
+
+from text2sql.data.outputs import data_hash
+from text2sql.data.prepare import finished_report, prepare
+from text2sql.data.tables import write_tables
+
+__all__ = ["data_hash", "finished_report", "prepare", "write_tables"]
