@@ -3,7 +3,7 @@
 import json
 import logging
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ class Options:
 
     lessons: list[dict]  # type: ignore[type-arg]
     corpus: Path
+    final_lessons: list[dict]  # type: ignore[type-arg]
+    final_corpus: Path
     eval_corpus: Path
     model: Path
     shape: dict  # type: ignore[type-arg]
@@ -40,13 +42,15 @@ def main() -> None:
         return
     recipe = Path(sys.argv[1])
     options = options_from(Options, load_recipe(recipe, sys.argv[2:]), str(recipe))
-    lessons = [options_from(Lesson, lesson, f"{recipe}: lessons") for lesson in options.lessons]
     words = load_words(_held_out_tables(options.exclude_world))
-    if not options.corpus.is_file():
-        logger.info("writing %d conversations", sum(lesson.conversations for lesson in lessons))
-        logger.info("wrote %d to %s", write_jsonl(options.corpus, write_corpus(lessons, words, options.seed)), options.corpus)
-    last = Lesson(**{**lessons[-1].__dict__, "conversations": options.eval_conversations})
-    write_jsonl(options.eval_corpus, write_corpus([last], words, options.seed + 1_000_000))
+    first = [options_from(Lesson, lesson, f"{recipe}: lessons") for lesson in options.lessons]
+    final = [options_from(Lesson, lesson, f"{recipe}: final_lessons") for lesson in options.final_lessons]
+    check = [replace(final[-1], conversations=options.eval_conversations)]
+    corpora = ((options.corpus, first, 0), (options.final_corpus, final, 1), (options.eval_corpus, check, 2))
+    for path, lessons, number in corpora:
+        if not path.is_file():
+            logger.info("writing %d conversations to %s", sum(lesson.conversations for lesson in lessons), path)
+            write_jsonl(path, write_corpus(lessons, words, f"{options.seed}/{number}"))
     if (options.model / "config.json").is_file():
         raise UserError(f"{options.model}: there is a model already; remove the folder to make a new one")
     _make_model(options)

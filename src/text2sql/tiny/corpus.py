@@ -34,7 +34,7 @@ class Lesson:
     chinese: float = 0.0
 
 
-def write_corpus(lessons: list[Lesson], words: Words, seed: int) -> Iterator[dict[str, Any]]:
+def write_corpus(lessons: list[Lesson], words: Words, seed: str) -> Iterator[dict[str, Any]]:
     """Yield ``{"messages": [...]}`` in the order of the lessons."""
     for number, lesson in enumerate(lessons):
         rng = random.Random(f"{seed}/{number}")
