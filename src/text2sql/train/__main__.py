@@ -1,0 +1,97 @@
+"""``python -m text2sql.train RECIPE [key=value ...]``: check, then train with llamafactory-cli; resumes by itself."""
+
+import logging
+import os
+import sys
+from pathlib import Path
+
+import yaml
+
+from text2sql.errors import UserError, run_command
+from text2sql.recipe import load_recipe
+from text2sql.train.arguments import check_arguments, known_arguments
+from text2sql.train.launch import environment, only_one, run_llamafactory
+from text2sql.train.preflight import (
+    Recipe,
+    check_adapters,
+    check_disk,
+    check_output,
+    data_hashes,
+    fit_device,
+    gpu_count,
+    model_folder,
+)
+from text2sql.train.runs import Plan, Run, begin, finish, identify, is_done, plan_run
+from text2sql.train.weights import fingerprint
+
+logger = logging.getLogger("text2sql.train")
+
+
+def main() -> None:
+    if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
+        sys.stdout.write(f"{__doc__}\n")
+        return
+    train(Path(sys.argv[1]), sys.argv[2:])
+
+
+def train(where: Path, overrides: list[str]) -> None:
+    """Run the recipe at ``where`` to its end: from the start, from its last whole checkpoint, or not at all when done.
+
+    Raises:
+        UserError: something is wrong that the user can mend, or training failed.
+    """
+    recipe = load_recipe(where, overrides)
+    base = model_folder(recipe, where)
+    data = data_hashes(recipe, where)
+    output_dir = check_output(recipe, where, base)
+    run = identify(recipe, data, fingerprint(base) if base else str(recipe["model_name_or_path"]))
+    if not recipe.get("overwrite_output_dir") and is_done(output_dir, run):
+        logger.info("already trained: %s (overwrite_output_dir=true trains it again)", output_dir)
+        return
+    check_adapters(recipe, base)
+    check_arguments(recipe, known_arguments("train"), where)
+    check_disk(recipe, output_dir, base)
+    gpus = gpu_count()
+    recipe, note = fit_device(recipe, where, gpus)
+    if note:
+        logger.info("%s", note)
+    added = environment(recipe, gpus, os.environ)
+    if os.environ.get("NODE_RANK", "0") == "0":
+        with only_one(output_dir) as lock:
+            _lead(recipe, run, output_dir, added, lock)
+    else:  # the first node writes the folder that all nodes read
+        run_llamafactory(
+            ["train", str(output_dir / "recipe.yaml")], added, output_dir / f"train.{os.environ['NODE_RANK']}.log"
+        )
+
+
+def _lead(recipe: Recipe, run: Run, output_dir: Path, added: dict[str, str], lock: int) -> None:
+    plan = plan_run(output_dir, run, overwrite=bool(recipe.get("overwrite_output_dir")))
+    for path in plan.broken:
+        logger.info("%s was never finished; leaving it out", path)
+    if plan.checkpoint is not None:
+        logger.info("resuming from %s", plan.checkpoint)
+    begin(output_dir, run, plan)
+    path = output_dir / "recipe.yaml"
+    path.write_text(yaml.safe_dump(_effective(recipe, plan), sort_keys=False, allow_unicode=True), encoding="utf-8")
+    try:
+        run_llamafactory(["train", str(path)], added, output_dir / "train.log", lock)
+    except KeyboardInterrupt:
+        logger.info("stopped; the same command goes on from the last checkpoint in %s", output_dir)
+        raise
+    if not (output_dir / "trainer_state.json").is_file():
+        raise UserError(f"{output_dir}: the trainer ended without its final state; see {output_dir / 'train.log'}")
+    logger.info("trained %d steps: %s", finish(output_dir, run), output_dir)
+
+
+def _effective(recipe: Recipe, plan: Plan) -> Recipe:
+    """What llamafactory-cli reads: where to resume is decided here, so that it never picks a half-written checkpoint."""
+    effective = {key: value for key, value in recipe.items() if key != "overwrite_output_dir"}
+    if plan.checkpoint is not None:
+        # Early stopping counts evaluations without progress; without this the count would begin again.
+        effective |= {"resume_from_checkpoint": str(plan.checkpoint), "restore_callback_states_from_checkpoint": True}
+    return effective
+
+
+if __name__ == "__main__":
+    run_command(main)

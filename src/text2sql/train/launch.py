@@ -1,0 +1,136 @@
+"""Runs llamafactory-cli as a child: what it prints goes to the screen and to a log, and a failure becomes one line."""
+
+import fcntl
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from text2sql.errors import UserError
+
+_ERROR = re.compile(r"^(?:\[rank\d+\]:\s*)?(?:[\w.]+\.)?(\w+(?:Error|Exception)): (.+)$")
+_TOKENS = re.compile(rb"^(?:(?:input|label)_ids:\n)?\[[-\d, ]+\]\n", re.MULTILINE)
+_TOKENS_BEGIN = re.compile(rb"(?:(?:input|label)_ids:?|\[[-\d, ]+\]?)\Z")
+_WRAPPERS = ("CalledProcessError", "ChildFailedError")
+_HINTS = {
+    "No space left on device": "the disk is full; free some space, then start again",
+    "out of memory": "the GPU's memory is full; lower per_device_train_batch_size or cutoff_len",
+}
+
+
+def environment(recipe: Mapping[str, Any], gpus: int, given: Mapping[str, str]) -> dict[str, str]:
+    """What the trainer needs in its environment beyond what is ``given``, which wins.
+
+    One thread a process on CPUs: processes that spin for each other's cores are several times slower.
+    """
+    wanted = {"LLAMAFACTORY_VERBOSITY": "WARNING", "TOKENIZERS_PARALLELISM": "false"}
+    on_cpu = bool(recipe.get("use_cpu")) or not gpus
+    processes = int(given.get("NPROC_PER_NODE", 1 if on_cpu else gpus))
+    if on_cpu:
+        wanted |= {"OMP_NUM_THREADS": "1", "NPROC_PER_NODE": str(processes)}
+    if recipe.get("deepspeed") or processes > 1 or int(given.get("NNODES", 1)) > 1:
+        wanted["FORCE_TORCHRUN"] = "1"
+        if on_cpu:
+            wanted["DS_ACCELERATOR"] = "cpu"
+    return {key: value for key, value in wanted.items() if key not in given}
+
+
+def run_llamafactory(arguments: list[str], added: dict[str, str], log: Path, lock: int | None = None) -> None:
+    """Run ``llamafactory-cli`` with ``arguments``, its output also appended to ``log``; it inherits the ``lock``.
+
+    Raises:
+        UserError: it failed; the message has its last error, and where the log is.
+        KeyboardInterrupt: it was asked to stop, and did.
+    """
+    command = [str(Path(sys.executable).with_name("llamafactory-cli")), *arguments]
+    shown = [f"{key}={value}" for key, value in added.items()] + ["llamafactory-cli", *map(shlex.quote, arguments)]
+    Console(stderr=True, soft_wrap=True, highlight=False).print("+ " + " ".join(shown), markup=False)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as record:
+        start = record.tell()
+        child = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **added},
+            pass_fds=() if lock is None else (lock,),
+            start_new_session=True,  # so that all it starts can be ended together with it
+        )
+        with _forwarded_signals(child) as received:
+            assert child.stdout is not None
+            pending = b""
+            while chunk := os.read(child.stdout.fileno(), 1 << 16):
+                record.write(chunk)
+                record.flush()
+                shown_part, pending = _for_the_screen(pending + chunk)
+                sys.stdout.buffer.write(shown_part)
+                sys.stdout.flush()
+            code = child.wait()
+    if received:
+        raise KeyboardInterrupt
+    if code != 0:
+        raise UserError(f"llamafactory-cli {arguments[0]} failed: {_reason(log, start, code)} (log: {log})")
+
+
+def _for_the_screen(text: bytes) -> tuple[bytes, bytes]:
+    """What of the trainer's output to show, and a tail to look at again: lists of token ids stay in the log."""
+    end = max(text.rfind(b"\n"), text.rfind(b"\r")) + 1
+    if not _TOKENS_BEGIN.match(text, end):
+        end = len(text)
+    return _TOKENS.sub(b"", text[:end]), text[end:]
+
+
+@contextmanager
+def only_one(folder: Path) -> Iterator[int]:
+    """Hold the folder's lock; a trainer that inherits the yielded descriptor holds it as long as it lives.
+
+    Raises:
+        UserError: another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"{folder}: another process is training there; wait for it, or stop it first") from None
+        yield lock.fileno()
+
+
+@contextmanager
+def _forwarded_signals(child: "subprocess.Popen[bytes]") -> Iterator[list[int]]:
+    """Ctrl-C and polite ends reach the trainer and all it started; yields the list that collects them."""
+    received: list[int] = []
+
+    def forward(number: int, _frame: object) -> None:
+        received.append(number)
+        if child.poll() is None:
+            os.killpg(child.pid, number)
+
+    numbers = [n for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) != signal.SIG_IGN]
+    before = {number: signal.signal(number, forward) for number in numbers}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _reason(log: Path, start: int, code: int) -> str:
+    with log.open("rb") as record:
+        record.seek(start)
+        lines = record.read().decode("utf-8", "replace").replace("\r", "\n").splitlines()
+    for text, hint in _HINTS.items():
+        if any(text in line for line in lines):
+            return hint
+    errors = [found for line in lines if (found := _ERROR.match(line.strip())) and found[1] not in _WRAPPERS]
+    if errors:
+        return f"{errors[-1][1]}: {errors[-1][2]}"
+    return f"killed by signal {-code} (out of memory?)" if code < 0 else f"exit code {code}"
