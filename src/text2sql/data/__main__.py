@@ -24,7 +24,8 @@ def main() -> None:
 
 def show(report: dict[str, Any], output: Path) -> None:
     """Print the report's main figures; prompt lengths are in characters."""
-    table = Table("split", "examples", "rejected", "databases", "prompt mean", "p95", "max", "over limit")
+    names = ("split", "examples", "rejected", "databases", "mean", "p95", "max", "too long")
+    table = Table(*names, caption="mean, p95 and max of the prompt's length in characters")
     console = Console()
     for split, found in report["splits"].items():
         lengths = [found["prompt_chars"].get(name, 0) for name in ("mean", "p95", "max")]
@@ -34,9 +35,7 @@ def show(report: dict[str, Any], output: Path) -> None:
     console.print(table)
     for split, found in report["splits"].items():
         for reason, count in found["rejected"].items():
-            console.print(
-                f"{split}: left out {count} rows: {reason} (see {output / 'rejected.jsonl'})", soft_wrap=True
-            )
+            console.print(f"{split}: left out {count} rows: {reason} (see {output / 'rejected.jsonl'})", soft_wrap=True)
     console.print(f"report: {output / REPORT}, data_hash {report['data_hash']}", soft_wrap=True)
 
 

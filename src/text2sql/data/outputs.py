@@ -52,9 +52,7 @@ def write_rejected(parts: list[Path], target: Path) -> int:
     return write_jsonl(target, (row for row in _part_rows(parts) if "reason" in row))
 
 
-def write_training_file(
-    examples: Path, target: Path, limit: int | None, shuffle: random.Random | None
-) -> int:
+def write_training_file(examples: Path, target: Path, limit: int | None, shuffle: random.Random | None) -> int:
     """Write LLaMA-Factory's ``{"messages": [...]}`` lines for an examples file; returns how many.
 
     A prompt of more than ``limit`` characters is left out. With ``shuffle`` the lines are mixed, because

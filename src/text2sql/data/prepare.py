@@ -48,8 +48,11 @@ def prepare(values: dict[str, Any], where: str) -> dict[str, Any]:
     if report is not None:
         logger.info("%s is already prepared (data_hash %s)", options.output, report["data_hash"])
         return report
-    options.output.mkdir(parents=True, exist_ok=True)
-    (options.output / REPORT).unlink(missing_ok=True)
+    try:
+        options.output.mkdir(parents=True, exist_ok=True)
+        (options.output / REPORT).unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"{options.output}: cannot write there ({error.strerror}); choose output=FOLDER") from error
     parts = _make_parts(source, _parts_folder(options.output, stamp))
     report = {
         "stamp": stamp,
@@ -68,9 +71,7 @@ def finished_report(output: Path, stamp: str | None = None) -> dict[str, Any] | 
         report: dict[str, Any] = json.loads((output / REPORT).read_text(encoding="utf-8"))
         if stamp is not None and report["stamp"] != stamp:
             return None
-        intact = all(
-            data_hash(output / name) == entry["data_hash"] for name, entry in report["files"].items()
-        )
+        intact = all(data_hash(output / name) == entry["data_hash"] for name, entry in report["files"].items())
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return report if intact else None
@@ -79,9 +80,7 @@ def finished_report(output: Path, stamp: str | None = None) -> dict[str, Any] | 
 def _stamp(values: dict[str, Any], source: Source) -> str:
     """Changes with the recipe, the source's files and the code that makes the data."""
     package = Path(text2sql.__file__).parent
-    code = [
-        path for name in _CODE for path in [package / name, *(package / name).rglob("*")] if path.is_file()
-    ]
+    code = [path for name in _CODE for path in [package / name, *(package / name).rglob("*")] if path.is_file()]
     digest = hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode())
     for path in sorted(path for path in code if path.suffix in (".py", ".yaml")):
         digest.update(f"{path.relative_to(package)} {data_hash(path)}\n".encode())
@@ -116,9 +115,7 @@ def _make_parts(source: Source, folder: Path) -> dict[str, list[Path]]:
             else:
                 write_part(part, unit)
             parts[unit.split].append(part)
-            progress.update(
-                task, completed=round(100 * unit.progress), description=f"{unit.split} {unit.name}"
-            )
+            progress.update(task, completed=round(100 * unit.progress), description=f"{unit.split} {unit.name}")
     if resumed:
         logger.info("%d of %d parts were there from an earlier run", resumed, sum(map(len, parts.values())))
     return parts

@@ -105,7 +105,9 @@ def _names(column: ColumnSpec, count: int, rng: random.Random) -> Iterator[str]:
 
 
 def _categories(column: ColumnSpec, count: int, rng: random.Random) -> list[str]:
-    ranked = rng.sample(column.values, len(column.values))
+    """Skewed; of four values and more one may be absent, so that instances differ in what is distinct."""
+    known = len(column.values)
+    ranked = rng.sample(column.values, known - rng.randint(0, 1) if known > 3 else known)
     return rng.choices(ranked, weights=[1 / (rank + 1.5) for rank in range(len(ranked))], k=count)
 
 

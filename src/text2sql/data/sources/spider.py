@@ -39,9 +39,9 @@ class SpiderSource:
     def __init__(self, options: Options) -> None:
         self.options = options
         self.root = options.folder / options.database
-        self.files = {
-            split: [options.folder / name for name in getattr(options, split)] for split in self.splits
-        }
+        self.files = {split: [options.folder / name for name in getattr(options, split)] for split in self.splits}
+        if options.unit_rows < 1 or options.timeout <= 0:
+            raise UserError("unit_rows is 1 or more, and timeout more than 0 seconds")
         if not options.folder.is_dir():
             raise UserError(f"{options.folder}: no such folder; unpack Spider 1.0 there or say folder=PATH")
         if not self.root.is_dir():
@@ -81,9 +81,7 @@ class SpiderSource:
             question_id = f"{split}-{number:05d}"
             path = self.root / db_id / f"{db_id}.sqlite"
             if not path.is_file():
-                yield Rejected(
-                    question_id, db_id, question, sql, "missing database", f"{db_id}/{db_id}.sqlite"
-                )
+                yield Rejected(question_id, db_id, question, sql, "missing database", f"{db_id}/{db_id}.sqlite")
                 continue
             schema = self.schema(path)
             failure = gold_failure(path, sql, self.options.timeout)

@@ -56,10 +56,7 @@ class ToySource:
         for spec in self.specs:
             self._build(spec)
         work = [
-            (split, spec)
-            for split, asked in self.sets.items()
-            for spec in self.specs
-            if spec.split == asked.databases
+            (split, spec) for split, asked in self.sets.items() for spec in self.specs if spec.split == asked.databases
         ]
         for number, (split, spec) in enumerate(work, 1):
             yield Unit(spec.db_id, split, number / len(work), partial(self._ask, split, spec))
@@ -99,6 +96,8 @@ def _question_set(split: str, entry: object) -> QuestionSet:
     if not isinstance(entry, dict):
         raise UserError(f"{where}: expected keys such as databases and count, found {entry!r}")
     asked = options_from(QuestionSet, entry, where)
+    if asked.count < 1:
+        raise UserError(f"{where}: count should be 1 or more, not {asked.count}")
     if asked.databases not in ("train", "val", "test"):
         raise UserError(f"{where}: databases is one of train, val, test, not {asked.databases!r}")
     if asked.databases == "test" and split in ("train", "val"):
