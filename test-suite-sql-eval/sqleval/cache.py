@@ -1,0 +1,129 @@
+"""Gold results, kept in memory and on disk, so that a gold statement runs once per database content.
+
+On disk there is one SQLite file shared by all workers. It only saves time: when it is locked, damaged or full,
+evaluation goes on without it. Values are marshalled rows, so keep the folder as private as your code.
+"""
+
+import hashlib
+import logging
+import marshal
+import os
+import sqlite3
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+from sqleval.outcome import Rows
+
+log = logging.getLogger(__name__)
+
+_WORTH_KEEPING_SECONDS = 0.002
+_MOST_ENTRY_BYTES = 4 << 20
+_MOST_FILE_BYTES = 512 << 20
+_MEMORY_CELLS = 4_000_000
+
+
+def default_folder() -> Path | None:
+    """``$SQLEVAL_CACHE`` (``off`` for none), else ``sqleval`` in the user's cache folder."""
+    setting = os.environ.get("SQLEVAL_CACHE", "")
+    if setting == "off":
+        return None
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(setting) if setting else Path(home) / "sqleval"
+
+
+class GoldCache:
+    """Results by key; the least recently used leave memory when about four million cells are held."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._memory: OrderedDict[str, Rows] = OrderedDict()
+        self._cells = 0
+        self._disk: sqlite3.Connection | None = None
+        if folder is not None:
+            self._disk = _open(folder / "gold.sqlite")
+
+    def get(self, key: str) -> Rows | None:
+        """The result stored under ``key``, or None."""
+        found = self._memory.get(key)
+        if found is not None:
+            self._memory.move_to_end(key)
+            return found
+        stored = self._read("SELECT value FROM gold WHERE key = ?", key)
+        if stored is None:
+            return None
+        columns, rows, seconds = marshal.loads(stored)
+        found = Rows(columns, rows, seconds)
+        self._remember(key, found)
+        return found
+
+    def put(self, key: str, result: Rows) -> None:
+        """Store a result; on disk only if running it again would take longer than reading it."""
+        self._remember(key, result)
+        if self._disk is None or result.seconds < _WORTH_KEEPING_SECONDS:
+            return
+        value = marshal.dumps((result.columns, result.rows, result.seconds))
+        if len(value) <= _MOST_ENTRY_BYTES:
+            self._write("INSERT OR REPLACE INTO gold VALUES (?, ?)", key, value)
+
+    def _remember(self, key: str, result: Rows) -> None:
+        self._memory[key] = result
+        self._cells += len(result.rows) * len(result.columns)
+        while self._cells > _MEMORY_CELLS and len(self._memory) > 1:
+            _, old = self._memory.popitem(last=False)
+            self._cells -= len(old.rows) * len(old.columns)
+
+    def content_hash(self, path: Path) -> str:
+        """SHA-256 of a database file, remembered on disk for as long as its size and time stay the same."""
+        stat = path.stat()
+        key = f"{path.absolute()}|{stat.st_size}|{stat.st_mtime_ns}|{stat.st_ino}"
+        stored = self._read("SELECT value FROM file WHERE key = ?", key)
+        if stored is not None:
+            return str(stored)
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        self._write("INSERT OR REPLACE INTO file VALUES (?, ?)", key, digest)
+        return digest
+
+    def _read(self, query: str, key: str) -> Any:
+        if self._disk is None:
+            return None
+        try:
+            row = self._disk.execute(query, (key,)).fetchone()
+        except sqlite3.Error as error:
+            self._give_up(error)
+            return None
+        return row[0] if row else None
+
+    def _write(self, statement: str, key: str, value: bytes | str) -> None:
+        if self._disk is None:
+            return
+        try:
+            self._disk.execute(statement, (key, value))
+        except sqlite3.Error as error:
+            self._give_up(error)
+
+    def _give_up(self, error: sqlite3.Error) -> None:
+        log.warning("gold cache on disk is not usable, going on without it: %s", error)
+        self._disk = None
+
+
+def gold_key(content: str, sql: str, protocol: str) -> str:
+    """Key of a gold result: database content, statement, protocol, and the SQLite version that ran it."""
+    text = "\0".join((content, sql, protocol, sqlite3.sqlite_version))
+    return hashlib.sha256(text.encode("utf-8", errors="surrogatepass")).hexdigest()
+
+
+def _open(path: Path) -> sqlite3.Connection | None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_file() and path.stat().st_size > _MOST_FILE_BYTES:
+            path.unlink()
+        db = sqlite3.connect(path, isolation_level=None, timeout=2.0)
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = OFF")
+        db.execute("CREATE TABLE IF NOT EXISTS gold (key TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID")
+        db.execute("CREATE TABLE IF NOT EXISTS file (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID")
+    except (OSError, sqlite3.Error) as error:
+        log.warning("gold cache %s is not usable, going on without it: %s", path, error)
+        return None
+    return db

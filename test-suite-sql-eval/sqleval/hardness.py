@@ -1,0 +1,101 @@
+"""Spider's four hardness levels, for any SELECT.
+
+Queries inside Spider's own grammar are counted on its trees, which gives the official level exactly, oddities
+included (a negated condition counts as an aggregate). Everything else (CTE, CASE, window functions) is counted by
+the same rules on sqlglot's trees, loaded only then because importing it takes longer than most evaluations.
+"""
+
+from functools import lru_cache
+from typing import Any, Literal
+
+from sqleval.grammar import Condition, Conditions, GrammarError, Query, parse
+
+Hardness = Literal["easy", "medium", "hard", "extra"]
+
+
+@lru_cache(maxsize=65536)
+def hardness(sql: str) -> Hardness:
+    """Level of a SQL text. Text that no parser reads is ``extra``."""
+    try:
+        return query_hardness(parse(sql))
+    except GrammarError:
+        return level(*_count_anything(sql))
+
+
+def query_hardness(query: Query) -> Hardness:
+    """Level of a tree of Spider's grammar."""
+    return level(_clauses(query), len(_nested(query)), _others(query))
+
+
+def level(clauses: int, nested: int, others: int) -> Hardness:
+    """Spider's table from counts to levels: clauses and joins, nested queries, and "many of something" marks."""
+    if nested == 0:
+        if clauses <= 1 and others == 0:
+            return "easy"
+        if (others <= 2 and clauses <= 1) or (clauses <= 2 and others < 2):
+            return "medium"
+        if (others > 2 and clauses <= 2) or (clauses == 3 and others <= 2):
+            return "hard"
+    if clauses <= 1 and others == 0 and nested <= 1:
+        return "hard"
+    return "extra"
+
+
+def _all_conditions(query: Query) -> tuple[list[Condition], list[object]]:
+    groups: tuple[Conditions, ...] = (query.joins, query.where, query.having)
+    units = [unit for group in groups for unit in group[::2] if isinstance(unit, Condition)]
+    return units, [word for group in groups for word in group[1::2]]
+
+
+def _clauses(query: Query) -> int:
+    units, words = _all_conditions(query)
+    present = (query.where, query.group_by, query.order_by, query.limited)
+    joins = max(len(query.tables) - 1, 0)
+    return sum(map(bool, present)) + joins + words.count("or") + sum(u.operator == "like" for u in units)
+
+
+def _nested(query: Query) -> list[Query]:
+    units, _ = _all_conditions(query)
+    values = [value for unit in units for value in (unit.low, unit.high)]
+    return [q for q in (*values, query.intersect, query.except_, query.union) if isinstance(q, Query)]
+
+
+def _others(query: Query) -> int:
+    aggregates = sum(aggregate != "none" for aggregate, _ in query.select)
+    # Officially the first field of a condition is its negation, and a connective's first letter counts as well.
+    aggregates += sum(isinstance(unit, Condition) and unit.negated for unit in query.where[::2])
+    aggregates += sum(not isinstance(unit, Condition) or unit.negated for unit in query.having)
+    aggregates += sum(column.aggregate != "none" for column in query.group_by)
+    terms = query.order_by[1] if query.order_by else ()
+    aggregates += sum(c is not None and c.aggregate != "none" for t in terms for c in (t.left, t.right))
+    return (aggregates > 1) + (len(query.select) > 1) + (len(query.where) > 1) + (len(query.group_by) > 1)
+
+
+def _count_anything(sql: str) -> tuple[int, int, int]:
+    """Clauses, nested queries and others of a query outside Spider's grammar."""
+    import sqlglot
+    from sqlglot import exp
+    from sqlglot.errors import SqlglotError
+
+    try:
+        tree: Any = sqlglot.parse_one(sql, read="sqlite")
+    except (SqlglotError, RecursionError):
+        return 99, 99, 99
+    outer: Any = tree
+    nested = 0
+    while isinstance(outer, exp.SetOperation):
+        nested += 1
+        outer = outer.this.unnest()
+    if not isinstance(outer, exp.Select):
+        return 99, 99, 99
+    own = [node for node in outer.walk(prune=lambda n: n is not outer and isinstance(n, exp.Query)) if node]
+    nested += sum(isinstance(node, exp.Query) for node in own if node is not outer)
+    where, group = outer.args.get("where"), outer.args.get("group")
+    order = outer.args.get("order") or tree.args.get("order")
+    limit = outer.args.get("limit") or tree.args.get("limit")
+    clauses = sum(part is not None for part in (where, group, order, limit)) + len(outer.args.get("joins") or [])
+    clauses += sum(isinstance(node, exp.Or | exp.Like | exp.Case | exp.Window) for node in own)
+    aggregates = sum(isinstance(node, exp.AggFunc) for node in own)
+    conditions = sum(isinstance(node, exp.And | exp.Or) for node in where.walk()) if where else 0
+    groups = len(group.expressions) if group else 0
+    return clauses, nested, (aggregates > 1) + (len(outer.expressions) > 1) + (conditions > 0) + (groups > 1)

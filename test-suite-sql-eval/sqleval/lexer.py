@@ -1,0 +1,70 @@
+"""SQL text cut into tokens, the way the official evaluator's tokenizer cuts it.
+
+Removing DISTINCT, keeping the first statement only and plugging values are defined on these tokens, so their
+borders decide verdicts: a quoted "distinct" stays, ``T1.name`` is three tokens, ``-5`` is one number.
+"""
+
+import re
+from functools import lru_cache
+from typing import NamedTuple
+
+_LETTER = "A-Za-zÀ-Üà-ü"
+_PATTERN = re.compile(
+    rf"""
+      (?P<comment>(?:--|\#\ )[^\r\n]*(?:\r\n|\r|\n|$) | /\*.*?\*/)
+    | (?P<newline>\r\n|\r|\n)
+    | (?P<space>\s)
+    | (?P<other>:= | :: | \* | \?(?!\w) | %(?:\(\w+\))?s | (?<!\w)[$:?]\w+ | \\\w+)
+    | (?P<name>`(?:``|[^`])*` | ´(?:´´|[^´])*´ | (?:@|\#\#|\#)[{_LETTER}]\w+
+        | [{_LETTER}]\w*(?=\s*\.) | (?<=\.)[{_LETTER}]\w* | [{_LETTER}]\w*(?=\())
+    | (?P<number>-?0[xX][\dA-Fa-f]+ | -?\d+(?:\.\d+)?[eE]-?\d+
+        | -?(?:\d+\.\d*|\.\d+)(?![_{_LETTER}]) | -?\d+(?![_{_LETTER}]))
+    | (?P<string>'(?:''|\\'|[^'])*')
+    | (?P<quoted>"(?:""|\\"|[^"])*")
+    | (?P<bracketed>(?<![\w\])])\[[^\]\[]+\])
+    | (?P<word>\w[$\#\w]*)
+    | (?P<punctuation>[;:()\[\],.])
+    | (?P<operator>[<>=~!]+ | [+/@\#%^&|-]+)
+    | (?P<error>.)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+
+
+class Token(NamedTuple):
+    """A piece of SQL text and its kind (a group name of the pattern)."""
+
+    kind: str
+    text: str
+
+
+def tokenize(sql: str) -> list[Token]:
+    """All tokens of ``sql``; their texts join to ``sql`` again."""
+    return [Token(m.lastgroup or "error", m.group()) for m in _PATTERN.finditer(sql)]
+
+
+def first_statement(sql: str) -> list[Token]:
+    """Tokens up to and with the first semicolon outside brackets, and the spaces and line comments after it."""
+    tokens = tokenize(sql)
+    depth = 0
+    for place, (kind, text) in enumerate(tokens):
+        if kind == "punctuation":
+            depth += (text == "(") - (text == ")")
+            if text == ";" and depth <= 0:
+                end = place + 1
+                while end < len(tokens) and _trails(tokens[end]):
+                    end += 1
+                return tokens[:end]
+        elif kind == "word" and text.lower() == "end":
+            depth -= 1
+    return tokens
+
+
+def _trails(token: Token) -> bool:
+    return token.kind == "space" or (token.kind == "comment" and not token.text.startswith("/*"))
+
+
+@lru_cache(maxsize=65536)
+def without_distinct(sql: str) -> str:
+    """The first statement of ``sql`` with every word DISTINCT taken out."""
+    return "".join(text for _, text in first_statement(sql) if text.lower() != "distinct")

@@ -1,0 +1,176 @@
+"""Worker processes that may be killed at any moment without losing an item.
+
+Plain processes over pipes, not a ready-made pool: pools lose the items of a worker that dies, cannot tell which
+item it was at, and re-import the caller's main module, which in a training run is the whole trainer.
+"""
+
+import logging
+import mmap
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+from sqleval.outcome import ErrorClass
+from sqleval.verdict import Verdict
+from sqleval.worker import BEAT
+
+log = logging.getLogger(__name__)
+
+Item = tuple[str, str, str]
+_GRACE_SECONDS = 0.3
+_LOOK_SECONDS = 0.05
+
+
+@dataclass
+class _Chunk:
+    """Numbers of items that go to a worker together, and whether they were sent before."""
+
+    numbers: list[int]
+    again: bool = False
+
+
+class _Worker:
+    """One process with its pipe and its shared beat."""
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        self.pipe, theirs = Pipe()
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
+        self._file.truncate(BEAT.size)
+        self._beat = mmap.mmap(self._file.fileno(), BEAT.size)
+        self.chunk: _Chunk | None = None
+        fds = (theirs.fileno(), self._file.fileno())
+        # -S: no site-packages, which keeps the start short; the worker needs the standard library and this package.
+        command = [sys.executable, "-S", "-c", "from sqleval.worker import main; main()", *map(str, fds)]
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1]), "PYTHONSAFEPATH": "1"}
+        self.process = subprocess.Popen(command, pass_fds=fds, env=environment, stdin=subprocess.DEVNULL)
+        theirs.close()
+        self.pipe.send(settings)
+
+    def start(self, chunk: _Chunk, items: Sequence[Item]) -> None:
+        """Hand over a chunk."""
+        BEAT.pack_into(self._beat, 0, -1.0, 0.0)
+        self.chunk = chunk
+        self.pipe.send([items[number] for number in chunk.numbers])
+
+    def at(self) -> tuple[int, float]:
+        """Place in the chunk of the item being judged (-1: none yet), and when its step should be done."""
+        place, due = BEAT.unpack_from(self._beat, 0)
+        return int(place), float(due)
+
+    def overdue(self) -> bool:
+        """Whether the worker hangs where SQLite does not look at the clock."""
+        place, due = self.at()
+        return self.chunk is not None and place >= 0 and time.monotonic() > due + _GRACE_SECONDS
+
+    def end(self) -> None:
+        """Kill the process and free what it held."""
+        self.process.kill()
+        self.process.wait()
+        self.pipe.close()
+        self._beat.close()
+        self._file.close()
+
+
+class Pool:
+    """``jobs`` workers, started when first needed and replaced when they die."""
+
+    def __init__(self, jobs: int, settings: dict[str, Any]) -> None:
+        self._jobs = jobs
+        self._settings = settings
+        self._workers: list[_Worker] = []
+
+    def close(self) -> None:
+        """End all workers."""
+        for worker in self._workers:
+            worker.end()
+        self._workers = []
+
+    def pids(self) -> list[int]:
+        """Process ids of the workers that run now."""
+        return [worker.process.pid for worker in self._workers]
+
+    def run(self, items: Sequence[Item], progress: Callable[[int], None]) -> list[Verdict]:
+        """One verdict for each item, in order. ``progress`` is told how many more are done."""
+        verdicts: list[Verdict | None] = [None] * len(items)
+        waiting = deque(_chunks(items, self._jobs))
+        while len(self._workers) < min(self._jobs, len(waiting)):
+            self._workers.append(_Worker(self._settings))
+        while waiting or any(worker.chunk for worker in self._workers):
+            for worker in self._workers:
+                if worker.chunk is None and waiting:
+                    self._give(worker, waiting, items)
+            busy: dict[Connection, _Worker] = {w.pipe: w for w in self._workers if w.chunk is not None}
+            for pipe in wait(list(busy), timeout=_LOOK_SECONDS):
+                done = self._collect(busy[pipe], verdicts, waiting)  # type: ignore[index]
+                progress(done)
+            for worker in [w for w in self._workers if w.overdue()]:
+                progress(self._replace(worker, verdicts, waiting, hung=True))
+        return [verdict or _lost() for verdict in verdicts]
+
+    def _give(self, worker: _Worker, waiting: deque[_Chunk], items: Sequence[Item]) -> None:
+        chunk = waiting.popleft()
+        try:
+            worker.start(chunk, items)
+        except (BrokenPipeError, ConnectionError):
+            worker.chunk = None
+            waiting.appendleft(chunk)
+            self._swap(worker)
+
+    def _collect(self, worker: _Worker, verdicts: list[Verdict | None], waiting: deque[_Chunk]) -> int:
+        assert worker.chunk is not None
+        try:
+            found = worker.pipe.recv()
+        except (EOFError, OSError):
+            return self._replace(worker, verdicts, waiting, hung=False)
+        for number, verdict in zip(worker.chunk.numbers, found, strict=True):
+            verdicts[number] = verdict
+        worker.chunk = None
+        return len(found)
+
+    def _replace(self, worker: _Worker, verdicts: list[Verdict | None], waiting: deque[_Chunk], hung: bool) -> int:
+        """Put a new worker in place of a dead or hanging one; its items go back to the queue, one by one."""
+        chunk, (place, _) = worker.chunk, worker.at()
+        self._swap(worker)
+        if chunk is None:
+            return 0
+        decided = 0
+        for position, number in enumerate(chunk.numbers):
+            if position == place and (hung or chunk.again):
+                verdicts[number] = _timed_out() if hung else _lost()
+                decided += 1
+            elif chunk.again and place < 0:
+                verdicts[number] = _lost()
+                decided += 1
+            else:
+                # An item that was not being judged when the worker died has not had its second chance yet.
+                waiting.append(_Chunk([number], again=position == place or place < 0))
+        return decided
+
+    def _swap(self, worker: _Worker) -> None:
+        log.debug("replacing worker %d", worker.process.pid)
+        worker.end()
+        self._workers[self._workers.index(worker)] = _Worker(self._settings)
+
+
+def _chunks(items: Sequence[Item], jobs: int) -> list[_Chunk]:
+    """Items of one database and gold next to each other, several chunks for each worker."""
+    order = sorted(range(len(items)), key=lambda number: items[number][:2])
+    size = max(1, min(64, len(items) // (4 * jobs)))
+    return [_Chunk(order[i : i + size]) for i in range(0, len(order), size)]
+
+
+def _timed_out() -> Verdict:
+    return Verdict(False, "error", ErrorClass.TIMEOUT.value, "did not stop when interrupted; its process was ended")
+
+
+def _lost() -> Verdict:
+    return Verdict(False, "error", ErrorClass.OTHER.value, "the worker process ended twice on this item")

@@ -1,0 +1,113 @@
+"""What the official evaluator does to SQL text before it runs, as pure functions on text.
+
+Kept apart from execution because these rewritings are part of the protocol: a published figure contains them.
+"""
+
+import re
+from collections.abc import Collection, Iterator
+from functools import lru_cache
+from itertools import pairwise, product
+
+from sqleval.lexer import first_statement, tokenize, without_distinct
+
+_THIS_YEAR = re.compile(r"YEAR\s*\(\s*CURDATE\s*\(\s*\)\s*\)\s*", re.IGNORECASE)
+_SLOT = "VALUERARE"
+_FLOAT = re.compile(r"[-+]?\d*\.\d+")
+_INTEGER = re.compile(r"[^tT]\d+")
+_NUMBERED_TABLE = re.compile(r"[Tt]\d+\.")
+_SPACED_TABLE = re.compile(r"(T\d+\.)\s")
+
+
+def tidy(sql: str, keep_distinct: bool) -> str:
+    """Join split comparisons (``> =``) and, unless told to keep it, drop DISTINCT and all but the first statement."""
+    for spaced in ("> =", "< =", "! ="):
+        sql = sql.replace(spaced, spaced[0] + "=")
+    return sql if keep_distinct else without_distinct(sql)
+
+
+def fix_year(sql: str) -> str:
+    """MySQL's current year, as the constant that the official evaluator uses."""
+    return _THIS_YEAR.sub("2020", sql)
+
+
+def is_ordered(sql: str) -> bool:
+    """Whether row order counts officially: the gold holds the words ``order by`` anywhere."""
+    return "order by" in sql.lower()
+
+
+def ends_ordered(sql: str) -> bool:
+    """Whether the outermost query has an ORDER BY, whatever strings, comments and subqueries hold."""
+    depth, before = 0, ""
+    for kind, text in tokenize(sql):
+        if kind in ("space", "newline", "comment"):
+            continue
+        depth += (text == "(") - (text == ")")
+        if depth == 0 and before == "order" and text.lower() == "by":
+            return True
+        before = text.lower()
+    return False
+
+
+def fill_placeholder(sql: str, columns: Collection[str], everywhere: bool) -> str:
+    """Put ``1`` where a model left Spider's value placeholder, the bare word ``value``.
+
+    A name is left alone: one of the database's ``columns`` (lower case), a qualified name, an alias, anything
+    quoted. ``everywhere`` replaces the letters wherever they stand, as the official evaluator does.
+    """
+    if "value" not in sql:
+        return sql
+    if everywhere:
+        return sql.replace("value", "1")
+    if "value" in columns:
+        return sql
+    tokens = tokenize(sql)
+    solid = [i for i, token in enumerate(tokens) if token.kind not in ("space", "newline", "comment")]
+    if _declares_value([tokens[i].text.lower() for i in solid]):
+        return sql
+    texts = [token.text for token in tokens]
+    for before, here, after in zip([None, *solid], solid, [*solid[1:], None], strict=False):
+        around = {texts[i] for i in (before, after) if i is not None}
+        if texts[here] == "value" and "." not in around and (after is None or texts[after] != "("):
+            texts[here] = "1"
+    return "".join(texts)
+
+
+def _declares_value(words: list[str]) -> bool:
+    return any(one == "as" and other == "value" for one, other in pairwise(words))
+
+
+@lru_cache(maxsize=8192)
+def slots_and_values(sql: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Words of a query with its literals turned into slots, and the literals found, without repeats.
+
+    The words are lower case; literals keep their case. The rules by which a word counts as a literal are the
+    official ones, down to their surprises: an alias like ``c1`` is one.
+    """
+    text = sql.strip().replace(";", "").replace("\t", "")
+    text = " ".join(token.text for token in first_statement(text) if token.kind != "space")
+    text = _SPACED_TABLE.sub(r"\1", text)
+    values = [token.text for token in first_statement(text) if token.kind in ("string", "quoted")]
+    for value in values:
+        text = text.replace(value.strip(), _SLOT)
+    words = text.split()
+    for pattern in (_FLOAT, _INTEGER):
+        numbers = {number.strip() for number in pattern.findall(" ".join(words) if pattern is _INTEGER else text)}
+        values += [word for word in words if word in numbers]
+        words = [_SLOT if word in numbers else word for word in words]
+    split: list[str] = []
+    for word in words:
+        parts = word.replace(".", " . ").split() if _NUMBERED_TABLE.search(word) else [word]
+        split += [part if part == _SLOT else part.lower() for part in parts]
+    return tuple(split), tuple(dict.fromkeys(values))
+
+
+def plugged(gold: str, pred: str) -> Iterator[str]:
+    """Every text that puts the gold's literals into the slots of the prediction, in all combinations."""
+    words, _ = slots_and_values(pred)
+    _, values = slots_and_values(gold)
+    places = [i for i, word in enumerate(words) if word.lower() == _SLOT.lower()]
+    for choice in product(values, repeat=len(places)):
+        filled = list(words)
+        for place, value in zip(places, choice, strict=True):
+            filled[place] = value
+        yield " ".join(filled)

@@ -1,0 +1,189 @@
+"""Runs one untrusted SQL statement on a SQLite database and always comes back with a typed outcome.
+
+Covered, by guards that do not rely on each other:
+
+* Nothing is written. The file is opened ``mode=ro`` and ``immutable=1`` (no journal, no lock, no shared memory
+  file), ``query_only`` is on, and an authorizer allows SELECT, column reads, recursion and function calls, and
+  nothing else: no ATTACH, PRAGMA, DDL, DML, transactions, temporary objects or virtual tables, and no function that
+  touches files or loads code. Sorting stays in memory, so there are no temporary files either.
+* It ends. A progress handler interrupts SQLite when the wall-clock timeout is over.
+* It stays small. Caps on the statement's length, expression depth, columns, joined terms and LIKE patterns, on a
+  cell's bytes, on rows and bytes of the result, and on SQLite's heap.
+* Text that is not valid UTF-8 is read with the bad bytes left out. NUL bytes and lone surrogates in a statement are
+  a syntax error, a second statement is an error.
+
+Not covered here: a single call of a built-in function that runs long (``instr`` on two large strings), because
+SQLite looks at the clock between its own instructions only; and a crash of SQLite itself. :class:`sqleval.Evaluator`
+covers both by running this code in worker processes that it ends and replaces. The heap cap is SQLite's
+own and holds for the whole process once set. Reading is not restricted: whoever may query sees the whole database.
+"""
+
+import sqlite3
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+from marshal import dumps
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from sqleval.outcome import ErrorClass, Failure, Outcome, Row, Rows, classify
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Caps of one statement: seconds, rows, and bytes. ``gold_timeout`` is for statements that are trusted to end."""
+
+    timeout: float = 5.0
+    gold_timeout: float = 60.0
+    rows: int = 1_000_000
+    cell_bytes: int = 1 << 20
+    result_bytes: int = 64 << 20
+    heap_bytes: int = 512 << 20
+    sql_bytes: int = 1_000_000
+
+
+DEFAULT = Limits()
+
+_READING = frozenset((sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_RECURSIVE))
+_UNSAFE_FUNCTIONS = frozenset(
+    ("load_extension", "readfile", "writefile", "edit", "fts3_tokenizer", "sqlite_attach", "sqlite_detach", "fsdir", "lsmode",
+     "sqlite_rename_column", "sqlite_rename_table", "sqlite_log", "zipfile", "eval", "shell_add_schema", "sha3_query")
+)  # fmt: skip
+_FETCH = 64
+_STEPS_BETWEEN_CLOCK_LOOKS = 1000
+
+
+def authorize_reading(
+    action: int, name: str | None, other: str | None, _database: str | None, _source: str | None
+) -> int:
+    """SQLite's authorizer for reading: selects, columns, recursion and functions that are safe."""
+    if action in _READING:
+        return sqlite3.SQLITE_OK
+    if action == sqlite3.SQLITE_FUNCTION and (other or "").lower() not in _UNSAFE_FUNCTIONS:
+        return sqlite3.SQLITE_OK
+    return sqlite3.SQLITE_DENY
+
+
+def _lenient(text: bytes) -> str:
+    return text.decode("utf-8", errors="ignore")
+
+
+class Connection:
+    """A read-only connection to one database that can run many statements, one at a time.
+
+    Raises:
+        FileNotFoundError: there is no such database file.
+    """
+
+    def __init__(self, database: str | Path, limits: Limits = DEFAULT) -> None:
+        self.path = Path(database)
+        if not self.path.is_file():
+            raise FileNotFoundError(f"{self.path}: no such database")
+        self.limits = limits
+        self._deadline = 0.0
+        self._open()
+
+    def _open(self) -> None:
+        uri = f"file:{quote(str(self.path.absolute()))}?mode=ro&immutable=1"
+        # One thread at a time uses a connection, but not always the one that opened it (a server's thread pool).
+        self._db = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+        guard(self._db, self.limits)
+        self._db.execute("PRAGMA query_only = ON")
+        self._db.set_authorizer(authorize_reading)
+        self._db.set_progress_handler(self._late, _STEPS_BETWEEN_CLOCK_LOOKS)
+
+    def _late(self) -> bool:
+        return time.monotonic() > self._deadline
+
+    def close(self) -> None:
+        """Close the database; the object is of no use afterwards."""
+        self._db.close()
+
+    def run(self, sql: str, timeout: float | None = None, stop_after: int | None = None) -> Outcome:
+        """Run one statement; ``stop_after`` stops reading without an error once more rows than that were read."""
+        start = time.monotonic()
+        self._deadline = start + (self.limits.timeout if timeout is None else timeout)
+        try:
+            return fetch(self._db, sql, self.limits, start, stop_after)
+        except MemoryError:
+            self.close()
+            self._open()
+            return Failure(ErrorClass.TOO_LARGE, "out of memory")
+        except (sqlite3.Error, sqlite3.Warning, UnicodeError, ValueError, OverflowError) as error:
+            if "decode to UTF-8" not in str(error):
+                return classify(str(error))
+        self._db.text_factory = _lenient
+        try:
+            return fetch(self._db, sql, self.limits, start, stop_after)
+        except MemoryError:
+            return Failure(ErrorClass.TOO_LARGE, "out of memory")
+        except (sqlite3.Error, sqlite3.Warning, UnicodeError, ValueError, OverflowError) as error:
+            return classify(str(error))
+        finally:
+            self._db.text_factory = str
+
+
+def guard(db: sqlite3.Connection, limits: Limits) -> None:
+    """Set the caps on a new connection, before its authorizer."""
+    db.execute(f"PRAGMA hard_heap_limit = {limits.heap_bytes}")
+    db.execute("PRAGMA temp_store = MEMORY")
+    db.execute("PRAGMA trusted_schema = OFF")
+    db.execute("PRAGMA cache_size = -16000")
+    for category, value in (
+        (sqlite3.SQLITE_LIMIT_LENGTH, limits.cell_bytes),
+        (sqlite3.SQLITE_LIMIT_SQL_LENGTH, limits.sql_bytes),
+        (sqlite3.SQLITE_LIMIT_EXPR_DEPTH, 1000),
+        (sqlite3.SQLITE_LIMIT_COMPOUND_SELECT, 200),
+        (sqlite3.SQLITE_LIMIT_COLUMN, 500),
+        (sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 1000),
+        (sqlite3.SQLITE_LIMIT_ATTACHED, 0),
+        (sqlite3.SQLITE_LIMIT_WORKER_THREADS, 0),
+    ):
+        db.setlimit(category, value)
+
+
+def fetch(db: sqlite3.Connection, sql: str, limits: Limits, start: float, stop_after: int | None) -> Outcome:
+    """Run a statement and read its rows within the caps; sqlite3's own errors pass through."""
+    if not sql.strip():
+        return Failure(ErrorClass.SYNTAX, "the statement is empty")
+    cursor: Any = db.execute(sql)
+    try:
+        if cursor.description is None:
+            return Failure(ErrorClass.SYNTAX, "no statement that gives rows")
+        columns = tuple(str(column[0]) for column in cursor.description)
+        rows: list[Row] = []
+        size = 0
+        while batch := cursor.fetchmany(_FETCH):
+            rows += batch
+            if stop_after is not None and len(rows) > stop_after:
+                return Rows(columns, rows, time.monotonic() - start, truncated=True)
+            size += len(dumps(batch))
+            if len(rows) > limits.rows:
+                return Failure(ErrorClass.TOO_LARGE, f"more than {limits.rows} rows")
+            if size > limits.result_bytes:
+                return Failure(ErrorClass.TOO_LARGE, f"more than {limits.result_bytes} bytes of rows")
+        return Rows(columns, rows, time.monotonic() - start)
+    finally:
+        cursor.close()
+
+
+@lru_cache(maxsize=32)
+def _connection(path: str, changed: int, size: int, limits: Limits) -> Connection:
+    return Connection(path, limits)
+
+
+def execute(database: str | Path, sql: str, limits: Limits = DEFAULT, *, timeout: float | None = None) -> Outcome:
+    """Run one statement on a database file in this process; connections are kept open between calls.
+
+    ``timeout`` (seconds) takes the place of the limits' own.
+
+    Raises:
+        FileNotFoundError: there is no such database file.
+    """
+    path = Path(database)
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise FileNotFoundError(f"{path}: no such database") from error
+    return _connection(str(path), stat.st_mtime_ns, stat.st_size, limits).run(sql, timeout)

@@ -1,0 +1,86 @@
+"""Open databases, cached golds and a judge: everything one process needs to give verdicts on a folder of databases."""
+
+import sqlite3
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+
+from sqleval.cache import GoldCache, gold_key
+from sqleval.outcome import ErrorClass, Outcome, Rows
+from sqleval.protocol import Protocol
+from sqleval.sandbox import Connection, Limits
+from sqleval.score import Instance, Judge, column_names, instances
+from sqleval.verdict import Verdict
+
+_MOST_OPEN_FILES = 200
+
+
+class Session:
+    """Gives verdicts one at a time, with databases kept open between them."""
+
+    def __init__(
+        self,
+        folder: Path,
+        protocol: Protocol,
+        limits: Limits,
+        cache: Path | None,
+        announce: Callable[[float], None] | None = None,
+    ) -> None:
+        self.folder = folder
+        self.protocol = protocol
+        self.limits = limits
+        self.cache = GoldCache(cache)
+        self.judge = Judge(protocol, limits, announce)
+        self._open: OrderedDict[str, tuple[object, list[Instance]]] = OrderedDict()
+
+    def score(self, db_id: str, gold: str, pred: str) -> Verdict:
+        """The verdict; whatever the statements do, this returns one."""
+        try:
+            return self.judge.judge(self._instances(db_id), gold, pred)
+        except FileNotFoundError as error:
+            return Verdict(False, "gold_error", ErrorClass.OTHER.value, str(error))
+        except sqlite3.Error as error:
+            return Verdict(False, "gold_error", ErrorClass.OTHER.value, f"{db_id}: {error}")
+        except (MemoryError, RecursionError) as error:
+            return Verdict(False, "error", ErrorClass.TOO_LARGE.value, f"comparing the results: {type(error).__name__}")
+
+    def _instances(self, db_id: str) -> list[Instance]:
+        paths = instances(self.folder, db_id, self.protocol.name == "spider-test-suite")
+        stamp = [(path, (stat := path.stat()).st_mtime_ns, stat.st_size) for path in paths]
+        known = self._open.get(db_id)
+        if known is not None and known[0] == stamp:
+            self._open.move_to_end(db_id)
+            return known[1]
+        if known is not None:
+            self._close(db_id)
+        found = [self._instance(path) for path in paths]
+        self._open[db_id] = (stamp, found)
+        while sum(len(entry[1]) for entry in self._open.values()) > _MOST_OPEN_FILES and len(self._open) > 1:
+            self._close(next(iter(self._open)))
+        return found
+
+    def _close(self, db_id: str) -> None:
+        for instance in self._open.pop(db_id)[1]:
+            instance.connection.close()
+
+    def close(self) -> None:
+        """Close all databases."""
+        for db_id in list(self._open):
+            self._close(db_id)
+
+    def _instance(self, path: Path) -> Instance:
+        content = self.cache.content_hash(path)
+        failures: dict[str, Outcome] = {}
+
+        def gold(sql: str, connection: Connection) -> Outcome:
+            key = gold_key(content, sql, self.protocol.label)
+            found = self.cache.get(key) or failures.get(key)
+            if found is None:
+                found = connection.run(sql, self.limits.gold_timeout)
+                if isinstance(found, Rows):
+                    self.cache.put(key, found)
+                else:
+                    failures[key] = found
+            return found
+
+        return Instance(Connection(path, self.limits), gold, column_names(path))
