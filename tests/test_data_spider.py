@@ -19,9 +19,7 @@ from text2sql.schema import open_readonly, read_schema
 
 ROOT = Path(__file__).parents[1]
 SPIDER = Path(os.environ.get("TEXT2SQL_SHARED", ROOT.parent / "shared")) / "spider"
-needs_spider = pytest.mark.skipif(
-    not SPIDER.is_dir(), reason=f"Spider is not at {SPIDER} (set TEXT2SQL_SHARED)"
-)
+needs_spider = pytest.mark.skipif(not SPIDER.is_dir(), reason=f"Spider is not at {SPIDER} (set TEXT2SQL_SHARED)")
 
 
 def examples(output, split):
@@ -85,9 +83,7 @@ def test_long_prompts_leave_training_files_but_not_examples(spider, tmp_path):
     assert (found["kept"], found["over_max_prompt_chars"]) == (2, 1)
     assert report["files"]["sft_train.jsonl"]["rows"] == 1
     long = examples(tmp_path / "out", "train")[1]
-    assert found["prompt_chars"]["max"] == sum(
-        len(m["content"]) for m in build_messages(long.question, long.schema)
-    )
+    assert found["prompt_chars"]["max"] == sum(len(m["content"]) for m in build_messages(long.question, long.schema))
 
 
 @pytest.mark.parametrize(
@@ -133,9 +129,7 @@ def test_command_ends_in_one_line_without_spider(tmp_path):
 
 @needs_spider
 def test_real_spider_loses_no_row_without_a_reason(tmp_path):
-    values = load_recipe(
-        ROOT / "recipes" / "data" / "spider.yaml", [f"output={tmp_path}", f"folder={SPIDER}"]
-    )
+    values = load_recipe(ROOT / "recipes" / "data" / "spider.yaml", [f"output={tmp_path}", f"folder={SPIDER}"])
     report = prepare(values, "spider.yaml")
     train, dev = report["splits"]["train"], report["splits"]["dev"]
     assert train["kept"] + sum(train["rejected"].values()) == 7000

@@ -70,8 +70,6 @@ def test_invalid_utf8_is_read_and_nothing_can_be_written(tmp_path):
 def test_missing_file_and_no_database_are_one_line(tmp_path):
     with pytest.raises(UserError, match="no such database file"):
         open_readonly(tmp_path / "none.sqlite")
-    (tmp_path / "text.sqlite").write_text(
-        "SELECT 1; -- a script and no database, long enough to have a header\n" * 9
-    )
+    (tmp_path / "text.sqlite").write_text("SELECT 1; -- a script and no database, long enough to have a header\n" * 9)
     with pytest.raises(UserError, match="not a SQLite database"):
         open_readonly(tmp_path / "text.sqlite")

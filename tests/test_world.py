@@ -46,9 +46,7 @@ def test_world_has_24_databases_in_three_splits():
 
 def test_test_databases_use_nouns_that_training_never_saw():
     def nouns(split):
-        return {
-            table.name.lower().rstrip("s") for spec in WORLD if spec.split == split for table in spec.tables
-        }
+        return {table.name.lower().rstrip("s") for spec in WORLD if spec.split == split for table in spec.tables}
 
     assert not nouns("test") & nouns("train")
     assert not nouns("test") & nouns("val")
@@ -72,8 +70,7 @@ def test_rows_have_nulls_ties_duplicates_and_dates(spec):
         return any(n > 1 for column in found for value, n in Counter(column).items() if value is not None)
 
     assert any(
-        None in values(connection, t, c)
-        for t, c in columns(spec, "name", "category", "integer", "real", "date")
+        None in values(connection, t, c) for t, c in columns(spec, "name", "category", "integer", "real", "date")
     )
     assert repeats("integer", "real")
     assert repeats("name", "category")
@@ -88,9 +85,7 @@ def test_rows_have_nulls_ties_duplicates_and_dates(spec):
 @BY_NAME
 def test_some_parents_have_no_child_and_some_have_many(spec):
     connection = filled(spec)
-    sizes = {
-        t.name: connection.execute(f"SELECT count(*) FROM {quote(t.name)}").fetchone()[0] for t in spec.tables
-    }
+    sizes = {t.name: connection.execute(f"SELECT count(*) FROM {quote(t.name)}").fetchone()[0] for t in spec.tables}
     assert 150 <= sum(sizes.values()) <= 500
     for table, column in columns(spec, "ref"):
         children = Counter(values(connection, table, column))
@@ -157,9 +152,9 @@ def test_numbers_stay_in_their_range_and_one_value_ranges_work():
     )
     connection = filled(DatabaseSpec("d", (table,)))
     for name, low, high in (("year", 1950, 2020), ("price", 0.5, 3), ("one", 7, 7), ("flag", 0, 1)):
-        assert connection.execute(
-            f"SELECT min({name}) >= ? AND max({name}) <= ? FROM t", (low, high)
-        ).fetchone() == (1,)
+        assert connection.execute(f"SELECT min({name}) >= ? AND max({name}) <= ? FROM t", (low, high)).fetchone() == (
+            1,
+        )
     assert connection.execute("SELECT count(DISTINCT flag), count(DISTINCT one) FROM t").fetchone() == (2, 1)
 
 

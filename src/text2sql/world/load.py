@@ -89,9 +89,7 @@ def _column(name: str, body: dict[str, object], earlier: dict[str, TableSpec], w
     if (entry.kind in ("name", "category")) != bool(values):
         raise UserError(f"{where}: values belong to name and category columns, and only to these")
     if (entry.kind == "ref") != bool(entry.to):
-        raise UserError(
-            f"{where}: 'to' names the table that a ref column points to, and belongs to no other kind"
-        )
+        raise UserError(f"{where}: 'to' names the table that a ref column points to, and belongs to no other kind")
     if entry.to and (entry.to not in earlier or len(earlier[entry.to].primary_key) != 1):
         raise UserError(f"{where}: {entry.to!r} is not a table with an id column above this one")
     if entry.nulls and entry.kind in ("id", "ref"):
