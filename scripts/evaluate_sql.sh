@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# Score predicted SQL by executing it.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+usage() {
+  cat <<'EOF'
+Usage: bash scripts/evaluate_sql.sh [RECIPE] [key=value ...]
+       bash scripts/evaluate_sql.sh --gold FILE --pred FILE --db FOLDER [--table FILE] [--etype exec]
+
+With a recipe: scores a predictions file, prints accuracy by hardness, and adds a row to the ledger.
+Without RECIPE: recipes/qwen3_1p7b/evaluate.yaml.
+With flags: the command line of the official Spider evaluator, run by test-suite-sql-eval/evaluation.py
+(--help behind a flag shows its own help: `bash scripts/evaluate_sql.sh --gold --help`).
+
+Examples:
+  bash scripts/evaluate_sql.sh recipes/tiny/evaluate.yaml
+  bash scripts/evaluate_sql.sh --gold dev_gold.sql --pred predictions.sql --db database --etype exec
+EOF
+}
+case "${1:-}" in
+  -h | --help)
+    usage
+    exit 0
+    ;;
+  --*)
+    arguments=()
+    previous=""
+    for argument in "$@"; do # paths are the user's, not the repository's
+      case "$previous" in --gold | --pred | --db | --table) argument="$(absolute "$argument")" ;; esac
+      arguments+=("$argument")
+      previous="$argument"
+    done
+    use_env train
+    run python test-suite-sql-eval/evaluation.py "${arguments[@]}"
+    exit
+    ;;
+esac
+wants_help "$@" && { usage; exit 0; }
+recipe_and_overrides recipes/qwen3_1p7b/evaluate.yaml "$@"
+use_env train
+run python -m text2sql.evaluate "$RECIPE" ${OVERRIDES[@]+"${OVERRIDES[@]}"}

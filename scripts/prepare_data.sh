@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Turn a data source into databases, examples and training files.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+usage() {
+  cat <<'EOF'
+Usage: bash scripts/prepare_data.sh [RECIPE] [key=value ...]
+
+Prepares data by a recipe of recipes/data. Without RECIPE: recipes/data/toy.yaml, which needs nothing; Spider has to be
+downloaded first (bash scripts/download_data.sh). A second run does nothing unless the recipe or its sources changed.
+
+Examples:
+  bash scripts/prepare_data.sh
+  bash scripts/prepare_data.sh recipes/data/spider.yaml
+EOF
+}
+wants_help "$@" && { usage; exit 0; }
+recipe_and_overrides recipes/data/toy.yaml "$@"
+use_env train
+run python -m text2sql.data "$RECIPE" ${OVERRIDES[@]+"${OVERRIDES[@]}"}
