@@ -14,6 +14,7 @@ SYSTEM = "You are a text-to-SQL assistant. Answer the question with one SQLite q
 
 _THINK = re.compile(r"<think>.*?</think>", re.DOTALL)
 _TAGGED = re.compile(r"<sql>(.*?)(?:</sql>|$)", re.DOTALL | re.IGNORECASE)
+_BLANK = re.compile(r"""('(?:[^']|'')*'|"[^"]*"|`[^`]*`)|(?:\s|--[^\n]*|/\*.*?\*/)+""", re.DOTALL)
 _FENCED = re.compile(r"```(?:sqlite|sql)?[ \t]*\n(.*?)(?:```|$)", re.DOTALL | re.IGNORECASE)
 
 
@@ -43,15 +44,14 @@ def training_messages(example: Example) -> list[Message]:
 
 
 def normalize_answer(sql: str) -> str:
-    """Gold SQL as it is taught: one line, single spaces outside quotes, no trailing semicolon."""
-    parts = re.split(r"('(?:[^']|'')*'|\"[^\"]*\"|`[^`]*`)", sql.strip().rstrip(";").strip())
-    return "".join(part if i % 2 else re.sub(r"\s+", " ", part) for i, part in enumerate(parts)).strip()
+    """SQL as it is taught: no comments, single spaces outside quotes, no trailing semicolon."""
+    return _BLANK.sub(lambda found: found[1] or " ", sql).strip("; ")
 
 
 def parse_completion(text: str) -> str:
     """The SQL in a completion: after any thinking, from ``<sql>`` tags, a code fence, or the bare text.
 
-    Never raises; a completion without SQL gives the text itself on one line, or an empty string.
+    Never raises; a completion without SQL gives the text itself, or an empty string.
     """
     answer = _THINK.sub("", text)
     if "</think>" in answer:  # the opening tag was part of the prompt
@@ -62,4 +62,4 @@ def parse_completion(text: str) -> str:
         if found:
             answer = found[-1]
             break
-    return " ".join(answer.split("<|im_end|>")[0].split()).rstrip("; ")
+    return normalize_answer(answer.split("<|im_end|>")[0])
