@@ -1,0 +1,137 @@
+"""The transformers engine: no server, no second environment, fast enough for small models on a CPU.
+
+Most of a prompt is the schema, and questions about one database share it. So prompts are sorted by their tokens, what a
+batch has in common is run once, and the padding that aligns the rows' ends stands after the common part; position ids
+follow the attention mask and do not count it.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from text2sql.errors import UserError
+from text2sql.generate.render import Renderer, refused
+from text2sql.generate.types import Completion, Decoding, EngineSettings, Request
+
+
+class TransformersEngine:
+    """A model in this process, on the GPU where there is one. Satisfies :class:`text2sql.generate.types.Engine`.
+
+    Sampling is seeded per batch with ``decoding.seed`` and the batch's number: the same call gives the same samples.
+
+    Raises:
+        UserError: the model or the adapter cannot be loaded.
+    """
+
+    name = "transformers"
+
+    def __init__(self, settings: EngineSettings) -> None:
+        import torch
+
+        self.settings = settings
+        self.renderer = Renderer(Path(settings.model), settings.enable_thinking, settings.max_model_len)
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        dtype = settings.dtype
+        if dtype == "auto":
+            dtype = "bfloat16" if self.device == "cuda" else "float32"
+        self.model = _load(settings, getattr(torch, dtype)).to(self.device).eval()
+
+    def generate(self, requests: Sequence[Request], decoding: Decoding) -> Iterator[Completion]:
+        """Yield completions batch by batch, those that share a schema together."""
+        fitting, too_long = self.renderer.admit(requests)
+        yield from refused(too_long, decoding)
+        fitting.sort(key=lambda item: item[1])
+        prompts = [ids for _, ids in fitting]
+        for number, (start, stop) in enumerate(plan_batches(prompts, max(1, self.settings.batch_size // decoding.n))):
+            rows = self._run(prompts[start:stop], decoding, number)
+            for (request, ids), samples in zip(fitting[start:stop], rows, strict=True):
+                for sample, new_ids in enumerate(samples):
+                    yield self.renderer.complete(request.key, sample, len(ids), new_ids, decoding)
+
+    def _run(self, prompts: list[list[int]], decoding: Decoding, number: int) -> list[list[list[int]]]:
+        """New token ids, ``n`` lists for each prompt; sorted prompts."""
+        import torch
+
+        shared = shared_prefix(prompts[0], prompts[-1])
+        width = max(map(len, prompts))
+        ids, mask = [], []
+        for row in prompts:
+            padding = width - len(row)
+            ids += [row[:shared] + [self.renderer.end_ids[0]] * padding + row[shared:]] * decoding.n
+            mask += [[1] * shared + [0] * padding + [1] * (len(row) - shared)] * decoding.n
+        torch.manual_seed(decoding.seed * 1_000_003 + number)
+        extra: dict[str, Any] = {"stop_strings": list(decoding.stop), "tokenizer": self.renderer.tokenizer} if decoding.stop else {}
+        with torch.inference_mode():
+            if shared:
+                prefix = torch.tensor([prompts[0][:shared]], device=self.device)
+                cache = self.model(input_ids=prefix, use_cache=True, logits_to_keep=1).past_key_values
+                cache.batch_repeat_interleave(len(ids))
+                extra["past_key_values"] = cache
+            out = self.model.generate(
+                input_ids=torch.tensor(ids, device=self.device),
+                attention_mask=torch.tensor(mask, device=self.device),
+                generation_config=_config(decoding, self.renderer.end_ids),
+                **extra,
+            )
+        new = out[:, width:].tolist()
+        return [new[start : start + decoding.n] for start in range(0, len(new), decoding.n)]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        del self.model
+
+
+def shared_prefix(first: list[int], last: list[int]) -> int:
+    """How many leading tokens all prompts between ``first`` and ``last`` in sorted order share, leaving one to run."""
+    longest = min(len(first), len(last)) - 1
+    return next((i for i in range(longest) if first[i] != last[i]), longest)
+
+
+def plan_batches(prompts: list[list[int]], size: int) -> Iterator[tuple[int, int]]:
+    """Bounds of batches over sorted prompts: up to ``size``, ending early where the schema changes after a fair number."""
+    start = 0
+    while start < len(prompts):
+        stop = min(start + size, len(prompts))
+        enough = len(prompts[start]) // 2
+        related = start
+        while related < stop and shared_prefix(prompts[start], prompts[related]) >= enough:
+            related += 1
+        if related - start >= size // 4:
+            stop = max(related, start + 1)
+        yield start, stop
+        start = stop
+
+
+def _load(settings: EngineSettings, dtype: Any) -> Any:
+    from transformers import AutoModelForCausalLM, GenerationConfig
+
+    try:
+        model = AutoModelForCausalLM.from_pretrained(settings.model, dtype=dtype, local_files_only=True)
+        if settings.adapter is not None:
+            from peft import PeftModel
+
+            model = PeftModel.from_pretrained(model, str(settings.adapter))
+    except (OSError, ValueError, RuntimeError) as error:
+        what = settings.adapter or settings.model
+        raise UserError(f"{what}: cannot be loaded ({' '.join(str(error).split())[:300]})") from error
+    bare = model.get_base_model() if settings.adapter is not None else model
+    bare.generation_config = GenerationConfig()  # else generate() fills what equals a default from the model's own file
+    return model
+
+
+def _config(decoding: Decoding, end_ids: list[int]) -> Any:
+    from transformers import GenerationConfig
+
+    sampling: dict[str, Any] = {"do_sample": False}
+    if decoding.temperature > 0:
+        sampling = {
+            "do_sample": True,
+            "temperature": decoding.temperature,
+            "top_p": decoding.top_p,
+            "top_k": decoding.top_k,
+        }
+    return GenerationConfig(
+        max_new_tokens=decoding.max_new_tokens, eos_token_id=end_ids, pad_token_id=end_ids[0], use_cache=True, **sampling
+    )

@@ -1,0 +1,154 @@
+"""The vLLM engine, this side of the border: its pins conflict with the training environment's, so it is a subprocess."""
+
+import json
+import logging
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from text2sql.errors import UserError
+from text2sql.generate.checkpoint import adapter_rank
+from text2sql.generate.engines import vllm_python
+from text2sql.generate.render import Renderer, refused
+from text2sql.generate.types import Completion, Decoding, EngineSettings, Request
+
+logger = logging.getLogger(__name__)
+
+WORKER = Path(__file__).with_name("vllm_worker.py")
+_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # the ones vLLM accepts as max_lora_rank
+_CHUNKS = 16  # completions are handed over after this many batches at the latest, so that a killed run loses little
+
+
+class VllmEngine:
+    """A worker process in the vLLM environment. Satisfies :class:`text2sql.generate.types.Engine`.
+
+    Raises:
+        UserError: the environment is missing, or the worker dies; its last words and where its log is.
+    """
+
+    name = "vllm"
+
+    def __init__(self, settings: EngineSettings) -> None:
+        python = vllm_python()
+        if python is None:
+            raise UserError("no vLLM environment; make it with `bash scripts/setup.sh vllm`, or use engine=transformers")
+        self.settings = settings
+        self.renderer = Renderer(Path(settings.model), settings.enable_thinking, settings.max_model_len)
+        with tempfile.NamedTemporaryFile("wb", prefix="vllm-", suffix=".log", delete=False) as log:
+            self.log = Path(log.name)
+            self.process = subprocess.Popen(
+                [str(python), "-P", str(WORKER), json.dumps(_worker_settings(settings, self.renderer.limit))],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, encoding="utf-8", env=_environment(),
+            )  # fmt: skip
+        logger.info("vLLM is loading %s", settings.model)
+        try:
+            self._read()
+        except BaseException:
+            self.close()
+            raise
+
+    def generate(self, requests: Sequence[Request], decoding: Decoding) -> Iterator[Completion]:
+        """Yield completions chunk by chunk, short prompts first."""
+        fitting, too_long = self.renderer.admit(requests)
+        yield from refused(too_long, decoding)
+        lengths = {request.key: len(ids) for request, ids in fitting}
+        job = {
+            "prompts": [{"key": request.key, "ids": ids} for request, ids in fitting],
+            "chunk": self.settings.batch_size * _CHUNKS,
+            "decoding": _sampling(decoding, self.renderer.end_ids),
+        }
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.write(json.dumps(job) + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            self._fail()
+        while "done" not in (answer := self._read()):
+            for sample, ids in enumerate(answer["outputs"]):
+                yield self.renderer.complete(answer["key"], sample, lengths[answer["key"]], ids, decoding)
+
+    def _read(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line.endswith("\n"):
+            self._fail()
+        message: dict[str, Any] = json.loads(line)
+        return message
+
+    def _fail(self) -> None:
+        self.process.wait()
+        lines = [line.strip() for line in self.log.read_text(encoding="utf-8", errors="replace").splitlines()]
+        causes = [line for line in lines if "Error" in line] or lines[-1:] or ["no output"]
+        kept = Path(shutil.move(self.log, self.log.with_suffix(".failed.log")))
+        raise UserError(f"vLLM stopped with status {self.process.returncode}: {causes[-1][-300:]} (log: {kept})")
+
+    def close(self) -> None:
+        """End the worker."""
+        if self.process.stdin is not None and not self.process.stdin.closed:
+            self.process.stdin.close()
+        try:
+            self.process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.log.unlink(missing_ok=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+def _on_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available() or shutil.which("nvidia-smi") is not None
+
+
+def _worker_settings(settings: EngineSettings, limit: int) -> dict[str, Any]:
+    gpu = _on_gpu()
+    llm: dict[str, Any] = {
+        "model": str(Path(settings.model).resolve()),
+        "dtype": settings.dtype if settings.dtype != "auto" else "bfloat16" if gpu else "float32",
+        "max_model_len": limit,
+        "max_num_seqs": settings.batch_size,
+        "enable_prefix_caching": True,
+        "enforce_eager": not gpu,
+        "seed": 0,
+    }
+    if settings.adapter is not None:
+        rank = adapter_rank(settings.adapter)
+        llm |= {"enable_lora": True, "max_lora_rank": next((r for r in _RANKS if r >= rank), rank)}
+    return {"llm": llm, "adapter": str(settings.adapter.resolve()) if settings.adapter else None}
+
+
+def _sampling(decoding: Decoding, end_ids: list[int]) -> dict[str, Any]:
+    return {
+        "n": decoding.n,
+        "temperature": decoding.temperature,
+        "top_p": decoding.top_p,
+        "top_k": decoding.top_k or -1,
+        "max_tokens": decoding.max_new_tokens,
+        "seed": decoding.seed,
+        "stop": list(decoding.stop),
+        "stop_token_ids": end_ids,
+    }
+
+
+def _environment() -> dict[str, str]:
+    """The worker's variables: quiet, offline, and sized for a small machine unless the user says otherwise."""
+    defaults = {
+        "VLLM_CPU_KVCACHE_SPACE": "1",
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        "VLLM_LOGGING_LEVEL": "WARNING",
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+        "HF_HUB_OFFLINE": "1",
+    }
+    inherited = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    return defaults | inherited

@@ -1,0 +1,205 @@
+"""Batch inference: a model and a file of examples in, a file of predictions out.
+
+    python -m text2sql.infer RECIPE [key=value ...]
+
+Predictions are appended as they come, a question's samples in one write, so a killed run goes on where it stopped. A
+note beside them tells which model and settings made them: should either change, the old file is put aside and the
+run starts again, because a file that mixes two models measures neither.
+"""
+
+import argparse
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from text2sql.errors import UserError, run_command
+from text2sql.generate import Decoding, EngineSettings, Request, open_engine
+from text2sql.generate.checkpoint import fingerprint
+from text2sql.generate.engines import resolve_engine
+from text2sql.generate.types import Completion
+from text2sql.predictions import PredictionFile, Shard
+from text2sql.prompts import build_messages, parse_completion
+from text2sql.recipe import load_recipe, options_from
+from text2sql.records import Example, Prediction, read_jsonl
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class InferOptions:
+    """Keys of an inference recipe; see :class:`EngineSettings` and :class:`Decoding` for those of the same name.
+
+    ``limit`` takes the first examples only; ``shard: i/n`` every n-th from the i-th (1 to n), for n machines or
+    processes, and the last to finish joins the parts in ``output``; ``overwrite`` starts again without keeping.
+    """
+
+    model_name_or_path: str
+    examples: Path
+    output: Path
+    adapter_name_or_path: Path | None = None
+    engine: Literal["auto", "vllm", "transformers", "openai"] = "auto"
+    base_urls: list[str] | None = None
+    enable_thinking: bool | None = False
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+    n: int = 1
+    max_new_tokens: int = 256
+    max_model_len: int | None = None
+    stop: list[str] | None = None
+    seed: int = 0
+    batch_size: int = 32
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    limit: int | None = None
+    shard: str = "1/1"
+    overwrite: bool = False
+
+    @property
+    def settings(self) -> EngineSettings:
+        """What opens the engine."""
+        return EngineSettings(
+            self.model_name_or_path, self.adapter_name_or_path, self.engine, self.enable_thinking,
+            self.batch_size, self.max_model_len, self.dtype, tuple(self.base_urls or ()),
+        )  # fmt: skip
+
+    @property
+    def decoding(self) -> Decoding:
+        """How tokens are chosen."""
+        return Decoding(
+            self.temperature, self.top_p, self.top_k, self.n, self.max_new_tokens, self.seed, tuple(self.stop or ())
+        )
+
+
+def infer(options: InferOptions) -> Path:
+    """Answer every example of this shard that has no prediction yet; returns the predictions' path.
+
+    Raises:
+        UserError: examples, model, adapter or engine are missing or do not fit together.
+    """
+    decoding, shard = options.decoding, Shard.parse(options.shard)
+    examples = read_examples(options.examples, options.limit)
+    mine = examples[shard.index - 1 :: shard.count]
+    if options.engine != "openai":
+        _check_folders(options)
+    file = PredictionFile(shard.path(options.output), provenance(options), decoding.n)
+    done = file.open(keep=not options.overwrite)
+    rest = [example for example in mine if example.question_id not in done]
+    if done:
+        logger.info("%s: %d of %d questions are answered already", file.path, len(mine) - len(rest), len(mine))
+    if rest:
+        requests = [Request(e.question_id, build_messages(e.question, e.schema, e.evidence)) for e in rest]
+        started = time.monotonic()
+        with open_engine(options.settings) as engine:
+            loaded = time.monotonic()
+            finished = _collect(engine.generate(requests, decoding), {e.question_id: e for e in rest}, file, decoding.n)
+        _report(finished, decoding.n, time.monotonic() - loaded, loaded - started, engine.name)
+    file.finish([example.question_id for example in mine])
+    joined = shard.join(options.output, [example.question_id for example in examples])
+    logger.info("predictions: %s", options.output if joined else file.path)
+    return options.output if joined else file.path
+
+
+def read_examples(path: Path, limit: int | None) -> list[Example]:
+    """The first ``limit`` examples of a file.
+
+    Raises:
+        UserError: no such file, no examples in it, or two with the same question_id.
+    """
+    examples = list(read_jsonl(path, Example))[:limit]
+    if not examples:
+        raise UserError(f"{path}: no examples in it")
+    seen: set[str] = set()
+    for example in examples:
+        if example.question_id in seen:
+            raise UserError(f"{path}: question_id {example.question_id!r} occurs twice; predictions could not be told apart")
+        seen.add(example.question_id)
+    return examples
+
+
+def provenance(options: InferOptions) -> dict[str, Any]:
+    """What decides the predictions' content: model, adapter, examples and settings, but not speed."""
+    settings = options.settings
+    remote = options.engine == "openai"
+    return {
+        "model": settings.model if remote else fingerprint(Path(settings.model)),
+        "adapter": fingerprint(settings.adapter) if settings.adapter and not remote else None,
+        "examples": hashlib.sha256(options.examples.read_bytes()).hexdigest(),
+        "engine": resolve_engine(settings),
+        "enable_thinking": settings.enable_thinking,
+        "dtype": settings.dtype,
+        "max_model_len": settings.max_model_len,
+        "decoding": {field.name: getattr(options.decoding, field.name) for field in fields(Decoding)}
+        | {"stop": list(options.decoding.stop)},
+        "decoding_words": options.decoding.words,
+        "prompt": _prompt_digest(),
+    }
+
+
+def _prompt_digest() -> str:
+    """Changes when the prompt's wording does."""
+    return hashlib.sha256(json.dumps(build_messages("question", "schema", "evidence")).encode()).hexdigest()[:16]
+
+
+def _check_folders(options: InferOptions) -> None:
+    from text2sql.generate.checkpoint import check_adapter, check_model
+
+    check_model(Path(options.model_name_or_path))
+    if options.adapter_name_or_path is not None:
+        check_adapter(options.adapter_name_or_path, Path(options.model_name_or_path))
+
+
+def _collect(completions: Iterable[Completion], examples: dict[str, Example], file: PredictionFile, n: int) -> list[Completion]:
+    """Write each question's samples when they are complete, showing progress."""
+    finished: list[Completion] = []
+    samples: list[Prediction] = []
+    columns = (
+        TextColumn("answering"), BarColumn(), MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]} questions/s"), TimeRemainingColumn(),
+    )  # fmt: skip
+    started = time.monotonic()
+    with Progress(*columns) as progress:
+        task = progress.add_task("answering", total=len(examples), rate="-")
+        for completion in completions:
+            finished.append(completion)
+            example = examples[completion.key]
+            pred = parse_completion(completion.text)
+            samples.append(Prediction(completion.key, example.db_id, pred, completion.text, completion.sample))
+            if len(samples) == n:
+                file.append(samples)
+                samples = []
+                rate = len(finished) / n / max(time.monotonic() - started, 1e-9)
+                progress.update(task, advance=1, rate=f"{rate:.1f}")
+    return finished
+
+
+def _report(finished: list[Completion], n: int, seconds: float, loading: float, engine: str) -> None:
+    new = sum(completion.completion_tokens for completion in finished)
+    read = sum(completion.prompt_tokens for completion in finished) // n
+    cut = sum(completion.finish_reason == "length" for completion in finished)
+    logger.info(
+        "%s: %d questions in %.1f s (%.1f questions/s, %.0f generated tokens/s, %.0f prompt tokens/s; loading took %.1f s)",
+        engine, len(finished) // n, seconds, len(finished) / n / seconds, new / seconds, read / seconds, loading,
+    )  # fmt: skip
+    if cut:
+        logger.warning("%d of %d answers were cut at max_new_tokens", cut, len(finished))
+
+
+def main() -> None:
+    """Entry of ``python -m text2sql.infer``."""
+    keys = ", ".join(field.name for field in fields(InferOptions))
+    parser = argparse.ArgumentParser(prog="python -m text2sql.infer", description="Answer examples with a model.", epilog=f"keys: {keys}")
+    parser.add_argument("recipe", type=Path, help="for example recipes/tiny/infer.yaml")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="a recipe's key with another value")
+    arguments = parser.parse_args()
+    infer(options_from(InferOptions, load_recipe(arguments.recipe, arguments.overrides), str(arguments.recipe)))
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,123 @@
+"""Training bytes equal inference bytes: LLaMA-Factory's qwen3 template against our chat template, token by token."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from tiny_model import QUESTIONS, SCHEMA, make_tokenizer
+
+from text2sql.generate.render import Renderer
+from text2sql.prompts import build_messages, normalize_answer, parse_completion, training_messages
+from text2sql.records import Example
+
+ROOT = Path(__file__).parents[1]
+SHARED = Path(os.environ.get("TEXT2SQL_SHARED", ROOT.parent / "shared"))
+ANSWER = "SELECT count(*) FROM shop WHERE name = 'A  b'"
+CASES = [
+    build_messages(QUESTIONS[0], SCHEMA),
+    build_messages(QUESTIONS[4], SCHEMA, evidence="sold most means the highest sum of amount"),
+    build_messages(QUESTIONS[5], "  " + SCHEMA + "\n\n"),
+    build_messages("quote <think> or <|im_end|>\n\n?", SCHEMA),
+]
+
+
+@pytest.fixture(scope="module", params=["small", "qwen", "tiny-base"])
+def tokenizer(request):
+    if request.param == "small":
+        return make_tokenizer()
+    if request.param == "tiny-base":
+        folder = ROOT / "models" / "tiny-base"
+        if not (folder / "tokenizer.json").is_file():
+            pytest.skip("models/tiny-base is not there")
+        from transformers import AutoTokenizer
+
+        return AutoTokenizer.from_pretrained(folder)
+    folder = SHARED / "tokenizer_qwen"
+    if not folder.is_dir():
+        pytest.skip("the real Qwen vocabulary is not there (TEXT2SQL_SHARED)")
+    vocabulary = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
+    lines = (folder / "merges.txt").read_text(encoding="utf-8").splitlines()
+    merges = [tuple(line.split(" ")) for line in lines if line and not line.startswith("#version")]
+    return make_tokenizer(vocabulary, merges)
+
+
+def factory_encoding(tokenizer, messages, thinking):
+    from llamafactory.data.template import get_template_and_fix_tokenizer
+    from llamafactory.hparams import DataArguments
+
+    template = get_template_and_fix_tokenizer(tokenizer, DataArguments(template="qwen3", enable_thinking=thinking))
+    return template.encode_oneturn(tokenizer, messages[1:], messages[0]["content"])
+
+
+@pytest.mark.parametrize("prompt", CASES)
+@pytest.mark.parametrize("thinking", [True, False])
+def test_prompt_bytes_equal_llamafactory(tokenizer, prompt, thinking):
+    answered = [*prompt, {"role": "assistant", "content": ANSWER}]
+    source, target = factory_encoding(tokenizer, answered, thinking)
+    ours = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, enable_thinking=thinking)
+    assert ours == source
+    text = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, enable_thinking=thinking, tokenize=False)
+    assert text == tokenizer.decode(source)
+    empty_block = "<think>\n\n</think>\n\n"
+    assert text.endswith(empty_block) is not thinking
+    assert tokenizer.decode(target) == (empty_block if thinking else "") + ANSWER + "<|im_end|>\n"
+    whole = tokenizer.apply_chat_template(answered, tokenize=True)
+    assert whole == source + target
+
+
+@pytest.mark.parametrize("prompt", CASES[:3])
+def test_thought_bytes_equal_llamafactory(tokenizer, prompt):
+    thought = f"<think>\ncount the rows\n</think>\n\n{ANSWER}"
+    answered = [*prompt, {"role": "assistant", "content": thought}]
+    source, target = factory_encoding(tokenizer, answered, True)
+    assert tokenizer.apply_chat_template(prompt, add_generation_prompt=True) == source
+    assert tokenizer.apply_chat_template(answered) == source + target
+
+
+def test_training_messages_start_with_the_inference_prompt():
+    example = Example("1", "shops", QUESTIONS[0], SCHEMA, f"{ANSWER} ;\n", evidence="x")
+    messages = training_messages(example)
+    assert messages[:-1] == build_messages(example.question, example.schema, example.evidence)
+    assert messages[-1] == {"role": "assistant", "content": ANSWER}
+    assert parse_completion(messages[-1]["content"]) == normalize_answer(example.sql)
+
+
+@pytest.mark.parametrize(
+    ("completion", "sql"),
+    [
+        ("SELECT a -- the 'name\nFROM t ; ", "SELECT a FROM t"),
+        ("SELECT 'A  b -- x' /* y */ FROM\n\n t;;", "SELECT 'A  b -- x' FROM t"),
+        ("```sql\nSELECT 1;\n```", "SELECT 1"),
+        ("first\n<sql>SELECT 'it''s  ;'</sql>", "SELECT 'it''s  ;'"),
+        ("<think>\nSELECT 2\n</think>\n\nSELECT 1", "SELECT 1"),
+        ("thought only\n</think>\nSELECT 1<|im_end|>", "SELECT 1"),
+        ("<think>\nnever ends", ""),
+        ("", ""),
+        ("I don't know", "I don't know"),
+    ],
+)
+def test_sql_is_read_from_completions(completion, sql):
+    assert parse_completion(completion) == sql
+
+
+def test_renderer_gives_the_template_ids(tmp_path):
+    from transformers import Qwen3Config
+
+    tokenizer = make_tokenizer()
+    tokenizer.save_pretrained(tmp_path)
+    Qwen3Config(max_position_embeddings=300).save_pretrained(tmp_path)
+    for thinking in (True, False, None):
+        renderer = Renderer(tmp_path, thinking, None)
+        for prompt in CASES:
+            assert renderer.encode(prompt) == factory_encoding(tokenizer, [*prompt, {"role": "assistant", "content": "x"}], thinking is not False)[0]
+    assert renderer.limit == 300
+    assert renderer.end_ids == sorted(tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|endoftext|>"]))
+
+
+def test_earlier_turns_lose_their_thoughts(tokenizer):
+    turns = [*CASES[0], {"role": "assistant", "content": "<think>\nlong\n</think>\n\nSELECT 1"}, {"role": "user", "content": "again"}]
+    text = tokenizer.apply_chat_template(turns, add_generation_prompt=True, enable_thinking=False, tokenize=False)
+    assert "long" not in text
+    assert "assistant\nSELECT 1<|im_end|>" in text
+    assert text.endswith("again<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n")
