@@ -31,10 +31,5 @@ done
 name="${positional[0]:-$name}"
 folder="${positional[1]:-models/${name##*/}}"
 use_env train
-case "$hub" in
-  huggingface) fetch=(hf download "$name" --local-dir "$folder") ;;
-  modelscope) fetch=(modelscope download --model "$name" --local_dir "$folder") ;;
-esac
-run "${fetch[@]}" || die "$name could not be fetched whole from $hub: check the network and the name, then start again (it \
-goes on where it stopped), try hub=modelscope, or copy the model's files to $folder"
+run python -m text2sql.fetch model "$name" "$folder" "$hub"
 note "$folder: ready"

@@ -1,0 +1,53 @@
+"""``python -m text2sql.fetch KIND NAME FOLDER [HUB]``: get a model or a data set; going on where a broken download stopped.
+
+The hubs' own tools do the work; this turns their tracebacks into one line. KIND is model or dataset, HUB huggingface
+(the default) or modelscope.
+"""
+
+import sys
+from pathlib import Path
+
+from text2sql.errors import UserError, run_command
+
+
+def fetch(kind: str, name: str, folder: Path, hub: str = "huggingface") -> None:
+    """Bring repository ``name`` to ``folder``.
+
+    Raises:
+        UserError: no network, no such repository, or no permission.
+    """
+    import requests
+
+    try:
+        if hub == "modelscope":
+            from modelscope import snapshot_download as from_modelscope
+
+            from_modelscope(name, local_dir=str(folder), repo_type=kind)
+        else:
+            from huggingface_hub import snapshot_download
+
+            snapshot_download(name, local_dir=folder, repo_type=kind)
+    except (requests.RequestException, OSError, ValueError, RuntimeError) as error:
+        if isinstance(error, OSError) and error.errno == 28:
+            raise
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+        raise UserError(
+            f"{name} could not be fetched from {hub} ({type(error).__name__}); check network and name and start again: it "
+            f"goes on where it stopped. Without network, copy the files to {folder}"
+        ) from error
+
+
+def main() -> None:
+    if (
+        len(sys.argv) < 4
+        or sys.argv[1] not in ("model", "dataset")
+        or sys.argv[4:5] not in ([], ["huggingface"], ["modelscope"])
+    ):
+        sys.stdout.write(f"{__doc__}\n")
+        sys.exit(0 if sys.argv[1:2] in (["-h"], ["--help"]) else 2)
+    fetch(sys.argv[1], sys.argv[2], Path(sys.argv[3]), *sys.argv[4:5])
+
+
+if __name__ == "__main__":
+    run_command(main)
