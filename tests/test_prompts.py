@@ -5,11 +5,11 @@ import os
 from pathlib import Path
 
 import pytest
-from tiny_model import QUESTIONS, SCHEMA, make_tokenizer
 
 from text2sql.generate.render import Renderer
 from text2sql.prompts import build_messages, normalize_answer, parse_completion, training_messages
 from text2sql.records import Example
+from tiny_model import QUESTIONS, SCHEMA, make_tokenizer
 
 ROOT = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("TEXT2SQL_SHARED", ROOT.parent / "shared"))
@@ -110,13 +110,22 @@ def test_renderer_gives_the_template_ids(tmp_path):
     for thinking in (True, False, None):
         renderer = Renderer(tmp_path, thinking, None)
         for prompt in CASES:
-            assert renderer.encode(prompt) == factory_encoding(tokenizer, [*prompt, {"role": "assistant", "content": "x"}], thinking is not False)[0]
+            assert (
+                renderer.encode(prompt)
+                == factory_encoding(tokenizer, [*prompt, {"role": "assistant", "content": "x"}], thinking is not False)[
+                    0
+                ]
+            )
     assert renderer.limit == 300
     assert renderer.end_ids == sorted(tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|endoftext|>"]))
 
 
 def test_earlier_turns_lose_their_thoughts(tokenizer):
-    turns = [*CASES[0], {"role": "assistant", "content": "<think>\nlong\n</think>\n\nSELECT 1"}, {"role": "user", "content": "again"}]
+    turns = [
+        *CASES[0],
+        {"role": "assistant", "content": "<think>\nlong\n</think>\n\nSELECT 1"},
+        {"role": "user", "content": "again"},
+    ]
     text = tokenizer.apply_chat_template(turns, add_generation_prompt=True, enable_thinking=False, tokenize=False)
     assert "long" not in text
     assert "assistant\nSELECT 1<|im_end|>" in text

@@ -118,7 +118,9 @@ def read_examples(path: Path, limit: int | None) -> list[Example]:
     seen: set[str] = set()
     for example in examples:
         if example.question_id in seen:
-            raise UserError(f"{path}: question_id {example.question_id!r} occurs twice; predictions could not be told apart")
+            raise UserError(
+                f"{path}: question_id {example.question_id!r} occurs twice; predictions could not be told apart"
+            )
         seen.add(example.question_id)
     return examples
 
@@ -155,7 +157,9 @@ def _check_folders(options: InferOptions) -> None:
         check_adapter(options.adapter_name_or_path, Path(options.model_name_or_path))
 
 
-def _collect(completions: Iterable[Completion], examples: dict[str, Example], file: PredictionFile, n: int) -> list[Completion]:
+def _collect(
+    completions: Iterable[Completion], examples: dict[str, Example], file: PredictionFile, n: int
+) -> list[Completion]:
     """Write each question's samples when they are complete, showing progress."""
     finished: list[Completion] = []
     samples: list[Prediction] = []
@@ -194,7 +198,7 @@ def _report(finished: list[Completion], n: int, seconds: float, loading: float, 
 def main() -> None:
     """Entry of ``python -m text2sql.infer``."""
     keys = ", ".join(field.name for field in fields(InferOptions))
-    parser = argparse.ArgumentParser(prog="python -m text2sql.infer", description="Answer examples with a model.", epilog=f"keys: {keys}")
+    parser = argparse.ArgumentParser("python -m text2sql.infer", description="Answer examples.", epilog=f"keys: {keys}")
     parser.add_argument("recipe", type=Path, help="for example recipes/tiny/infer.yaml")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="a recipe's key with another value")
     arguments = parser.parse_args()

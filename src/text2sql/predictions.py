@@ -68,7 +68,9 @@ class PredictionFile:
         if not raw.endswith(b"\n"):
             self.path.write_bytes(raw[: raw.rfind(b"\n") + 1])
         samples = self._read()
-        whole = {key: rows for key, rows in samples.items() if sorted(row.sample for row in rows) == list(range(self.n))}
+        whole = {
+            key: rows for key, rows in samples.items() if sorted(row.sample for row in rows) == list(range(self.n))
+        }
         if len(whole) < len(samples):
             write_jsonl(self.path, (row for rows in whole.values() for row in rows))
         return set(whole)

@@ -26,7 +26,9 @@ def check_model(folder: Path) -> None:
         raise UserError(f"{folder}: no such model folder; scripts/download_model.sh gets one, or train and merge first")
     if not (folder / "config.json").is_file():
         if (folder / "adapter_config.json").is_file():
-            raise UserError(f"{folder}: a LoRA adapter; give it as adapter_name_or_path and its base as model_name_or_path")
+            raise UserError(
+                f"{folder}: a LoRA adapter; give it as adapter_name_or_path and its base as model_name_or_path"
+            )
         raise UserError(f"{folder}: not a model folder (no config.json)")
     found = [path for pattern in _WEIGHTS for path in folder.glob(pattern)]
     if not found:
@@ -34,7 +36,9 @@ def check_model(folder: Path) -> None:
     for path in found:
         with path.open("rb") as file:
             if file.read(64).startswith(b"version https://git-lfs"):
-                raise UserError(f"{path}: a Git LFS pointer, not weights; run `git lfs pull` or download the model again")
+                raise UserError(
+                    f"{path}: a Git LFS pointer, not weights; run `git lfs pull` or download the model again"
+                )
     check_index(folder)
     folder_shapes(folder)
 
@@ -46,7 +50,9 @@ def check_adapter(adapter: Path, model: Path) -> None:
         UserError: no LoRA adapter there, or one whose matrices do not fit the model.
     """
     if not (adapter / "adapter_config.json").is_file():
-        raise UserError(f"{adapter}: no LoRA adapter there (no adapter_config.json); train one first, or correct the path")
+        raise UserError(
+            f"{adapter}: no LoRA adapter there (no adapter_config.json); train one first, or correct the path"
+        )
     weights = adapter / "adapter_model.safetensors"
     if not weights.is_file():
         raise UserError(f"{adapter}: adapter_model.safetensors is missing; the training that wrote it did not finish")

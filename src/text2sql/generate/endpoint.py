@@ -39,13 +39,16 @@ class EndpointEngine:
         key = os.environ.get("OPENAI_API_KEY", "none")
         self.settings = settings
         self.clients = [
-            OpenAI(base_url=url, api_key=key, max_retries=_RETRIES, timeout=_TIMEOUT_SECONDS) for url in settings.base_urls
+            OpenAI(base_url=url, api_key=key, max_retries=_RETRIES, timeout=_TIMEOUT_SECONDS)
+            for url in settings.base_urls
         ]
         served = [_served_models(client) for client in self.clients]
         self.model = settings.model or next(iter(served[0]), "")
         for client, models in zip(self.clients, served, strict=True):
             if self.model not in models:
-                raise UserError(f"{client.base_url}: has no model {self.model!r}; it serves {', '.join(models) or 'none'}")
+                raise UserError(
+                    f"{client.base_url}: has no model {self.model!r}; it serves {', '.join(models) or 'none'}"
+                )
         self.extras = all(models[self.model] in _TAKES_EXTRAS for models in served)
 
     def generate(self, requests: Sequence[Request], decoding: Decoding) -> Iterator[Completion]:
@@ -53,7 +56,10 @@ class EndpointEngine:
         turns = itertools.cycle(range(len(self.clients)))
         pool = ThreadPoolExecutor(self.settings.batch_size * len(self.clients))
         try:
-            waiting = [pool.submit(self._answer, request, decoding, turn) for request, turn in zip(requests, turns, strict=False)]
+            waiting = [
+                pool.submit(self._answer, request, decoding, turn)
+                for request, turn in zip(requests, turns, strict=False)
+            ]
             for future in as_completed(waiting):
                 yield from future.result()
         finally:
@@ -107,7 +113,9 @@ def _served_models(client: OpenAI) -> dict[str, str]:
     try:
         return {model.id: model.owned_by for model in client.models.list()}
     except APIConnectionError as error:
-        raise UserError(f"{client.base_url}: no server answers there; start one (vllm serve MODEL) or correct base_urls") from error
+        raise UserError(
+            f"{client.base_url}: no server answers; start one (vllm serve MODEL) or correct base_urls"
+        ) from error
     except APIStatusError as error:
         raise UserError(f"{client.base_url}: {_line(error)}") from error
 

@@ -25,7 +25,9 @@ def resolve_engine(settings: EngineSettings) -> str:
     if settings.engine == "openai" and not settings.base_urls:
         raise UserError("engine: openai needs base_urls, for example base_urls=[http://localhost:8000/v1]")
     if settings.engine == "vllm" and vllm_python() is None:
-        raise UserError("engine: vllm needs the .venv-vllm environment; make it with `bash scripts/setup.sh vllm`, or use engine=transformers")
+        raise UserError(
+            "engine: vllm needs .venv-vllm; make it with `bash scripts/setup.sh vllm`, or use engine=transformers"
+        )
     if settings.engine == "auto":
         return "vllm" if vllm_python() else "transformers"
     return settings.engine

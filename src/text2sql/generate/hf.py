@@ -60,7 +60,9 @@ class TransformersEngine:
             ids += [row[:shared] + [self.renderer.end_ids[0]] * padding + row[shared:]] * decoding.n
             mask += [[1] * shared + [0] * padding + [1] * (len(row) - shared)] * decoding.n
         torch.manual_seed(decoding.seed * 1_000_003 + number)
-        extra: dict[str, Any] = {"stop_strings": list(decoding.stop), "tokenizer": self.renderer.tokenizer} if decoding.stop else {}
+        extra: dict[str, Any] = {}
+        if decoding.stop:
+            extra = {"stop_strings": list(decoding.stop), "tokenizer": self.renderer.tokenizer}
         with torch.inference_mode():
             if shared:
                 prefix = torch.tensor([prompts[0][:shared]], device=self.device)
@@ -133,5 +135,9 @@ def _config(decoding: Decoding, end_ids: list[int]) -> Any:
             "top_k": decoding.top_k,
         }
     return GenerationConfig(
-        max_new_tokens=decoding.max_new_tokens, eos_token_id=end_ids, pad_token_id=end_ids[0], use_cache=True, **sampling
+        max_new_tokens=decoding.max_new_tokens,
+        eos_token_id=end_ids,
+        pad_token_id=end_ids[0],
+        use_cache=True,
+        **sampling,
     )

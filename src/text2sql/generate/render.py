@@ -34,9 +34,13 @@ class Renderer:
             self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
             config = AutoConfig.from_pretrained(folder, local_files_only=True)
         except (OSError, ValueError, KeyError) as error:
-            raise UserError(f"{folder}: cannot read config or tokenizer ({' '.join(str(error).split())[:200]})") from error
+            raise UserError(
+                f"{folder}: cannot read config or tokenizer ({' '.join(str(error).split())[:200]})"
+            ) from error
         if self.tokenizer.chat_template is None:
-            raise UserError(f"{folder}: its tokenizer has no chat template; use the tokenizer the model was trained with")
+            raise UserError(
+                f"{folder}: its tokenizer has no chat template; use the tokenizer the model was trained with"
+            )
         self.template_options = {} if enable_thinking is None else {"enable_thinking": enable_thinking}
         positions = int(getattr(config, "max_position_embeddings", 0) or 1 << 30)
         self.limit = min(positions, max_model_len or positions)
@@ -62,13 +66,15 @@ class Renderer:
         if too_long:
             key, length = too_long[0][0].key, too_long[0][1]
             logger.warning(
-                "%d of %d prompts exceed %d tokens and get no answer (first: %s with %d); raise max_model_len if the model allows",
+                "%d of %d prompts exceed %d tokens and get no answer (first: %s with %d); raise max_model_len",
                 len(too_long), len(requests), self.limit, key, length,
             )  # fmt: skip
         fitting.sort(key=lambda item: len(item[1]))
         return fitting, too_long
 
-    def complete(self, key: str, sample: int, prompt_tokens: int, new_ids: Sequence[int], decoding: Decoding) -> Completion:
+    def complete(
+        self, key: str, sample: int, prompt_tokens: int, new_ids: Sequence[int], decoding: Decoding
+    ) -> Completion:
         """Decode generated ids, cut at the first end token or stop string."""
         ids = list(new_ids)
         reason: FinishReason = "length"

@@ -36,7 +36,10 @@ class Decoding:
             (self.top_k < 0, f"top_k is 0 (off) or more, not {self.top_k}"),
             (self.n < 1, f"n is 1 or more, not {self.n}"),
             (self.max_new_tokens < 1, f"max_new_tokens is 1 or more, not {self.max_new_tokens}"),
-            (self.n > 1 and self.temperature == 0, f"n={self.n} samples need temperature above 0; greedy ones are equal"),
+            (
+                self.n > 1 and self.temperature == 0,
+                f"n={self.n} samples need temperature above 0; greedy ones are equal",
+            ),
         ]
         for is_wrong, reason in wrong:
             if is_wrong:

@@ -35,7 +35,9 @@ class VllmEngine:
     def __init__(self, settings: EngineSettings) -> None:
         python = vllm_python()
         if python is None:
-            raise UserError("no vLLM environment; make it with `bash scripts/setup.sh vllm`, or use engine=transformers")
+            raise UserError(
+                "no vLLM environment; make it with `bash scripts/setup.sh vllm`, or use engine=transformers"
+            )
         self.settings = settings
         self.renderer = Renderer(Path(settings.model), settings.enable_thinking, settings.max_model_len)
         with tempfile.NamedTemporaryFile("wb", prefix="vllm-", suffix=".log", delete=False) as log:
