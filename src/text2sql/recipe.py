@@ -37,7 +37,7 @@ def load_recipe(path: Path, overrides: list[str]) -> dict[str, Any]:
         container = OmegaConf.to_container(merged, resolve=True)
     except (YAMLError, OmegaConfBaseException) as error:
         raise UserError(f"{path}: {' '.join(str(error).split())}") from error
-    return {str(key): value for key, value in dict(container).items()}  # type: ignore[arg-type]
+    return {str(key): value for key, value in dict(container).items()}
 
 
 def options_from(kind: type[Options], values: dict[str, Any], where: str) -> Options:

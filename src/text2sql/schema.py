@@ -87,12 +87,16 @@ def read_schema(connection: sqlite3.Connection) -> Schema:
         )
     ]
     info = {n: connection.execute("SELECT name, type, pk FROM pragma_table_info(?)", (n,)).fetchall() for n in names}
-    keys = {n: tuple(c for c, _, _ in sorted(((c, t, k) for c, t, k in info[n] if k), key=lambda r: r[2])) for n in names}
+    keys = {
+        n: tuple(c for c, _, _ in sorted(((c, t, k) for c, t, k in info[n] if k), key=lambda r: r[2])) for n in names
+    }
     lower = {n.lower(): n for n in names}
     tables = []
     for name in names:
         foreign = []
-        rows = connection.execute('SELECT "from", "table", "to", seq FROM pragma_foreign_key_list(?) ORDER BY id DESC, seq', (name,))
+        rows = connection.execute(
+            'SELECT "from", "table", "to", seq FROM pragma_foreign_key_list(?) ORDER BY id DESC, seq', (name,)
+        )
         for column, target, ref, seq in rows.fetchall():
             target = lower.get(target.lower())
             if target is None:

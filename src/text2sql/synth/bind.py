@@ -130,7 +130,7 @@ class Binder:
         kind = rng.choices(list(kinds), list(kinds.values()))[0]
         value, other = rng.choice(column.values), rng.choice(column.values)
         if kind == "between":
-            value, other = sorted((value, other))  # type: ignore[type-var]
+            value, other = sorted((value, other))
         if kind in ("between", "in") and value == other:
             raise NoBindingError
         if kind in ("starts", "contains"):
@@ -169,7 +169,9 @@ class Binder:
             return text
         text = text.replace(", What are the", ", what are the").replace(", What is the", ", what is the")
         last = text[:-1].rpartition("? ")[2]
-        asks = last.startswith(("What", "Which", "How", "Can")) or ", what" in last or ", how" in last or ", which" in last
+        asks = (
+            last.startswith(("What", "Which", "How", "Can")) or ", what" in last or ", how" in last or ", which" in last
+        )
         if text[-1] in ".?":
             text = text[:-1] + ("?" if asks else ".")
         return text[0].upper() + text[1:] if self.language.code == "en" else text

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sqleval import hardness
-
 from text2sql.records import Example
 from text2sql.schema import open_readonly, render_ddl
 from text2sql.synth.bind import Binder, Bound, NoBindingError

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from text2sql.errors import UserError, run_command
+from text2sql.errors import run_command
 from text2sql.recipe import load_recipe, options_from
 from text2sql.records import write_jsonl
 from text2sql.tiny.corpus import Lesson, write_corpus
@@ -52,7 +52,8 @@ def main() -> None:
             logger.info("writing %d conversations to %s", sum(lesson.conversations for lesson in lessons), path)
             write_jsonl(path, write_corpus(lessons, words, f"{options.seed}/{number}"))
     if (options.model / "config.json").is_file():
-        raise UserError(f"{options.model}: there is a model already; remove the folder to make a new one")
+        logger.info("%s: the untrained model is there already", options.model)
+        return
     _make_model(options)
 
 
@@ -64,7 +65,9 @@ def _make_model(options: Options) -> None:
     texts = ("\n".join(f"{m['role']}\n{m['content']}" for m in row["messages"]) for row in rows)
     tokenizer = train_tokenizer(texts, options.vocab_size)
     size = write_untrained(options.model, tokenizer, options.shape, options.seed)
-    logger.info("wrote an untrained model of %.2fM parameters, vocabulary %d, to %s", size / 1e6, len(tokenizer), options.model)
+    logger.info(
+        "wrote an untrained model of %.2fM parameters, vocabulary %d, to %s", size / 1e6, len(tokenizer), options.model
+    )
 
 
 def _held_out_tables(world: Path | None) -> frozenset[str]:

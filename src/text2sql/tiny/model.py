@@ -67,9 +67,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
     return wrapped
 
 
-def write_untrained(
-    folder: Path, tokenizer: PreTrainedTokenizerFast, shape: dict[str, int], seed: int
-) -> int:
+def write_untrained(folder: Path, tokenizer: PreTrainedTokenizerFast, shape: dict[str, int], seed: int) -> int:
     """Write tokenizer, configuration and random weights to ``folder``; returns the number of parameters."""
     random.seed(seed)
     torch.manual_seed(seed)

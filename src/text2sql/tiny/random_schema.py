@@ -8,13 +8,14 @@ import random
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import cast
 
 import yaml
 
 from text2sql.world.spec import ColumnSpec, DatabaseSpec, Kind, TableSpec
 
-_ONSETS = "b bl br c ch cl cr d dr f fl fr g gl gr h j k l m n p pl pr qu r s sc sh sk sl sm sp st str t th tr v w z".split()
+_ONSETS = (
+    "b bl br c ch cl cr d dr f fl fr g gl gr h j k l m n p pl pr qu r s sc sh sk sl sm sp st str t th tr v w z".split()
+)
 _VOWELS = "a e i o u a e i o u ai ea ee oa oo ou".split()
 _CODAS = ["", "", "", *"b ck d f g l ll m n nd nt p r rk rn rt sk st t x".split()]
 _INVENTED_TABLE, _INVENTED_COLUMN, _MODIFIED, _PREFIXED = 0.4, 0.3, 0.3, 0.1
@@ -73,15 +74,20 @@ class SchemaWriter:
         return self._styled(DatabaseSpec(db_id, tuple(made)), camel, plural and not camel)
 
     def _column(self, noun: str, taken: set[str]) -> ColumnSpec:
-        kind = cast(Kind, self.rng.choices(("name", "category", "integer", "real", "date"), (3, 3, 3.5, 1.2, 1))[0])
-        pool = {"integer": self.words.number, "real": self.words.number, "date": self.words.date}.get(kind, self.words.text)
+        kinds: tuple[Kind, ...] = ("name", "category", "integer", "real", "date")
+        kind = self.rng.choices(kinds, (3, 3, 3.5, 1.2, 1))[0]
+        pool = {"integer": self.words.number, "real": self.words.number, "date": self.words.date}.get(
+            kind, self.words.text
+        )
         name = self._fresh(taken, lambda: self._attribute(noun, pool))
         nulls = 0.2 if self.rng.random() < 0.25 else 0.0
         if kind in ("name", "category"):
             count = self.rng.randint(3, 5) if kind == "category" else 12
             return ColumnSpec(name, kind, values=tuple(self._value() for _ in range(count)), nulls=nulls)
         if kind == "date":
-            return ColumnSpec(name, kind, low=self.rng.randint(1970, 2005), high=self.rng.randint(2006, 2024), nulls=nulls)
+            return ColumnSpec(
+                name, kind, low=self.rng.randint(1970, 2005), high=self.rng.randint(2006, 2024), nulls=nulls
+            )
         high = self.rng.choice((10, 60, 100, 500, 1000, 5000, 40000))
         return ColumnSpec(name, kind, low=0 if self.rng.random() < 0.7 else high // 5, high=high, nulls=nulls)
 
