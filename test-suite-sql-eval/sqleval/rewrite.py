@@ -49,31 +49,31 @@ def ends_ordered(sql: str) -> bool:
 
 
 def fill_placeholder(sql: str, columns: Collection[str], everywhere: bool) -> str:
-    """Put ``1`` where a model left Spider's value placeholder, the bare word ``value``.
+    """Put ``1`` where a model left Spider's value placeholder: the word ``value``, bare or alone in quotes.
 
-    A name is left alone: one of the database's ``columns`` (lower case), a qualified name, an alias, anything
-    quoted. ``everywhere`` replaces the letters wherever they stand, as the official evaluator does.
+    Names and longer texts are left alone: one of the database's ``columns`` (lower case), a qualified name, an
+    alias, a string that says more. ``everywhere`` replaces the letters wherever they stand, as officially.
     """
     if "value" not in sql:
         return sql
     if everywhere:
         return sql.replace("value", "1")
-    if "value" in columns:
-        return sql
     tokens = tokenize(sql)
     solid = [i for i, token in enumerate(tokens) if token.kind not in ("space", "newline", "comment")]
-    if _declares_value([tokens[i].text.lower() for i in solid]):
-        return sql
+    is_name = "value" in columns or _declares_value([tokens[i].text.lower() for i in solid])
     texts = [token.text for token in tokens]
     for before, here, after in zip([None, *solid], solid, [*solid[1:], None], strict=False):
         around = {texts[i] for i in (before, after) if i is not None}
-        if texts[here] == "value" and "." not in around and (after is None or texts[after] != "("):
+        if tokens[here].kind == "string" or (tokens[here].kind == "quoted" and not is_name):
+            if texts[here][1:-1].strip() == "value":
+                texts[here] = texts[here].replace("value", "1")
+        elif texts[here] == "value" and not is_name and "." not in around and (after is None or texts[after] != "("):
             texts[here] = "1"
     return "".join(texts)
 
 
 def _declares_value(words: list[str]) -> bool:
-    return any(one == "as" and other == "value" for one, other in pairwise(words))
+    return any(one == "as" and other in ("value", '"value"') for one, other in pairwise(words))
 
 
 @lru_cache(maxsize=8192)

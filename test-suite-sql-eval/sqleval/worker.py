@@ -14,6 +14,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from sqleval.session import Session
+from sqleval.verdict import Verdict
 
 BEAT = struct.Struct("dd")  # item number in the chunk (-1: idle), monotonic time by which its step should be done
 
@@ -38,7 +39,7 @@ def main() -> None:
             chunk = pipe.recv()
         except (EOFError, OSError):
             return
-        found = []
+        found: list[Verdict] = []
         for item in chunk:
             place = len(found)
             found.append(session.score(*item))
