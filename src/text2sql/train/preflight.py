@@ -107,9 +107,8 @@ def data_hashes(recipe: Recipe, where: Path) -> dict[str, str]:
     for name, path in data_files(recipe, where):
         files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
         hashes[name] = "".join(fingerprint(file) for file in files)
-    deepspeed = recipe.get("deepspeed")
-    if isinstance(deepspeed, str):
-        hashes["deepspeed"] = fingerprint(Path(deepspeed))
+    if deepspeed_settings(recipe, where) and isinstance(recipe["deepspeed"], str):
+        hashes["deepspeed"] = fingerprint(Path(recipe["deepspeed"]))
     return hashes
 
 
@@ -122,7 +121,7 @@ def fit_device(recipe: Recipe, where: Path, gpus: int) -> tuple[Recipe, str]:
     Raises:
         UserError: the recipe is for GPUs and there are none, or its DeepSpeed settings are missing or cannot work.
     """
-    deepspeed = _deepspeed_settings(recipe, where)
+    deepspeed = deepspeed_settings(recipe, where)
     if recipe.get("use_cpu") and deepspeed and not gpus and "tensor_parallel" not in deepspeed:
         changed = {key: False for key in ("use_cpu", "bf16", "fp16") if recipe.get(key)}
         changes = " ".join(f"{key}=false" for key in changed)
@@ -137,7 +136,12 @@ def fit_device(recipe: Recipe, where: Path, gpus: int) -> tuple[Recipe, str]:
     return recipe, ""
 
 
-def _deepspeed_settings(recipe: Recipe, where: Path) -> dict[str, Any]:
+def deepspeed_settings(recipe: Recipe, where: Path) -> dict[str, Any]:
+    """The contents of the recipe's DeepSpeed settings; empty where it has none.
+
+    Raises:
+        UserError: there is no such file, it is not JSON, or LoRA could not train with it.
+    """
     settings = recipe.get("deepspeed")
     if isinstance(settings, str):
         path = Path(settings)
