@@ -7,10 +7,10 @@ note beside them tells which model and settings made them: should either change,
 run starts again, because a file that mixes two models measures neither.
 """
 
-import argparse
 import hashlib
 import json
 import logging
+import sys
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
@@ -197,12 +197,11 @@ def _report(finished: list[Completion], n: int, seconds: float, loading: float, 
 
 def main() -> None:
     """Entry of ``python -m text2sql.infer``."""
-    keys = ", ".join(field.name for field in fields(InferOptions))
-    parser = argparse.ArgumentParser("python -m text2sql.infer", description="Answer examples.", epilog=f"keys: {keys}")
-    parser.add_argument("recipe", type=Path, help="for example recipes/tiny/infer.yaml")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="a recipe's key with another value")
-    arguments = parser.parse_args()
-    infer(options_from(InferOptions, load_recipe(arguments.recipe, arguments.overrides), str(arguments.recipe)))
+    if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
+        sys.stdout.write(f"{__doc__}\nkeys: {', '.join(field.name for field in fields(InferOptions))}\n")
+        return
+    recipe = Path(sys.argv[1])
+    infer(options_from(InferOptions, load_recipe(recipe, sys.argv[2:]), str(recipe)))
 
 
 if __name__ == "__main__":

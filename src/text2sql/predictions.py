@@ -1,5 +1,6 @@
 """The predictions file of a run: appended to while it runs, trusted only together with the note of what made it."""
 
+import fcntl
 import json
 import logging
 import os
@@ -131,12 +132,14 @@ class Shard:
         if not all(part.is_file() for part in parts) or any(note is None or note != notes[0] for note in notes):
             return False
         samples: dict[str, list[Prediction]] = defaultdict(list)
-        for part in parts:
-            for prediction in read_jsonl(part, Prediction):
-                samples[prediction.question_id].append(prediction)
-        if not set(order) <= set(samples):
-            return False
-        write_jsonl(output, (row for key in order for row in samples[key]))
-        _write_note(output, notes[0] or {})
+        with parts[0].open("rb") as first:
+            fcntl.flock(first, fcntl.LOCK_EX)  # the last two parts may finish at the same moment
+            for part in parts:
+                for prediction in read_jsonl(part, Prediction):
+                    samples[prediction.question_id].append(prediction)
+            if not set(order) <= set(samples):
+                return False
+            write_jsonl(output, (row for key in order for row in samples[key]))
+            _write_note(output, notes[0] or {})
         logger.info("all %d parts are there: joined in %s", self.count, output)
         return True

@@ -1,0 +1,79 @@
+"""Score predictions by executing them, or compare two predictions files.
+
+python -m text2sql.evaluate RECIPE [key=value ...]
+python -m text2sql.evaluate agree FIRST.jsonl SECOND.jsonl [at_least=0.98]
+"""
+
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from text2sql.errors import UserError, run_command
+from text2sql.evaluate import EvaluateOptions, Report, Score, evaluate
+from text2sql.evaluate.agree import agree
+from text2sql.recipe import load_recipe, options_from
+
+
+def show(report: Report, console: Console) -> None:
+    """Print accuracy by hardness, then what went wrong."""
+    how = f"{report.protocol}, {report.split or 'no split named'}, n = {report.overall.n}, {report.decoding}"
+    title = f"{report.experiment or 'execution accuracy'} ({how})"
+    table = Table("hardness", title=title)
+    for name in ("n", "correct", "accuracy", "95 % interval"):
+        table.add_column(name, justify="right")
+    for name, score in report.by_difficulty.items():
+        table.add_row(name, *_cells(score))
+    table.add_section()
+    table.add_row("all", *_cells(report.overall), style="bold")
+    console.print(table)
+    if report.samples > 1:
+        console.print(f"{report.samples} samples a question: accuracy is their mean; any right: {report.oracle:.1%}")
+    total = sum(report.outcomes.values())
+    console.print(
+        "outcomes: " + ", ".join(f"{name} {count} ({count / total:.1%})" for name, count in report.outcomes.items())
+    )
+    if report.error_classes:
+        console.print("errors: " + ", ".join(f"{name} {count}" for name, count in report.error_classes.items()))
+
+
+def _cells(score: Score) -> tuple[str, str, str, str]:
+    correct = f"{score.correct:.1f}".removesuffix(".0")
+    return str(score.n), correct, f"{score.accuracy:.1%}", f"{score.low:.1%} - {score.high:.1%}"
+
+
+def compare_files(arguments: list[str], console: Console) -> None:
+    """The ``agree`` command: exits with 1 when fewer answers are equal than ``at_least`` (a fraction).
+
+    Raises:
+        UserError: not two files, or they cannot be compared.
+    """
+    files = [Path(argument) for argument in arguments if "=" not in argument]
+    options = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
+    bound = options.pop("at_least", "0")
+    if len(files) != 2 or options or not bound.replace(".", "", 1).isdecimal():
+        raise UserError("usage: python -m text2sql.evaluate agree FIRST.jsonl SECOND.jsonl [at_least=0.98]")
+    found = agree(*files)
+    console.print(f"{found.same} of {found.n} completions are equal ({found.share:.2%})")
+    if found.differing:
+        console.print(f"differing: {', '.join(found.differing[:10])}{' ...' * (len(found.differing) > 10)}")
+    if found.share < float(bound):
+        sys.exit(1)
+
+
+def main() -> None:
+    """Entry of ``python -m text2sql.evaluate``."""
+    if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
+        sys.stdout.write(f"{__doc__}\nkeys: {', '.join(field.name for field in fields(EvaluateOptions))}\n")
+        return
+    if sys.argv[1] == "agree":
+        compare_files(sys.argv[2:], Console())
+        return
+    recipe = Path(sys.argv[1])
+    show(evaluate(options_from(EvaluateOptions, load_recipe(recipe, sys.argv[2:]), str(recipe))), Console())
+
+
+if __name__ == "__main__":
+    run_command(main)
