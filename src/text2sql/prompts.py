@@ -5,12 +5,28 @@ bytes: both start from :func:`build_messages`, and a test compares the results t
 """
 
 import re
+from dataclasses import dataclass
+from typing import Literal
 
 from text2sql.records import Example
 
 Message = dict[str, str]
+AnswerFormat = Literal["plain", "reasoning", "process"]
 
 SYSTEM = "You are a text-to-SQL assistant. Answer the question with one SQLite query over the given schema."
+SYSTEMS: dict[AnswerFormat, str] = {
+    "plain": SYSTEM,
+    "reasoning": SYSTEM
+    + " First explain, step by step, which tables and columns the question needs; then give the query. Answer as\n"
+    "<reasoning>\nyour steps\n</reasoning>\n<sql>\nthe query\n</sql>",
+    "process": SYSTEM
+    + " Think first. Then say of what type the task is: sql (one table or one simple join) or 多步推理 (several joins,"
+    " WITH, UNION, nested queries), give the query, and name its issues, or none. Issues: missing_where,"
+    " missing_time_range, incorrect_join, missing_join_condition, inconsistent_alias, missing_group_by,"
+    " unclosed_parenthesis, empty_in_clause, invalid_date_format, multiple_tables_no_join, order_by_without_limit."
+    " Answer as\n<think>\nyour steps\n</think>\n<answer>\n<type>sql</type>\n<sql>the query</sql>\n"
+    "<issues>none</issues>\n</answer>",
+}
 
 _THINK = re.compile(r"<think>.*?</think>", re.DOTALL)
 _TAGGED = re.compile(r"<sql>(.*?)(?:</sql>|$)", re.DOTALL | re.IGNORECASE)
@@ -29,10 +45,10 @@ def follow_up_turn(question: str) -> str:
     return f"[QUESTION]\n{question.strip()}"
 
 
-def build_messages(question: str, schema: str, evidence: str = "") -> list[Message]:
-    """System and user messages that ask for SQL."""
+def build_messages(question: str, schema: str, evidence: str = "", answer: AnswerFormat = "plain") -> list[Message]:
+    """System and user messages that ask for SQL; ``answer`` says what the completion shall look like."""
     return [
-        {"role": "system", "content": SYSTEM},
+        {"role": "system", "content": SYSTEMS[answer]},
         {"role": "user", "content": user_turn(question, schema, evidence)},
     ]
 
@@ -63,3 +79,73 @@ def parse_completion(text: str) -> str:
             answer = found[-1]
             break
     return normalize_answer(answer.split("<|im_end|>")[0])
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The parts of one completion, each on its own and stripped; empty where the completion has none.
+
+    ``reasoning`` is the text of ``<reasoning>`` or ``<think>``, ``type`` and ``issues`` what ``<type>`` and ``<issues>``
+    declare. ``format`` is the format whose tags are all there, once each, in order and with something in each of
+    them; otherwise ``plain``. ``flaws``: ``several_sql`` (more than one block of SQL), ``broken_tags`` (a tag repeated,
+    nested or out of place), both of which leave open which SQL is meant; ``unclosed_tag``; ``no_sql``.
+    """
+
+    sql: str
+    reasoning: str
+    type: str
+    issues: str
+    format: AnswerFormat
+    flaws: tuple[str, ...]
+
+
+_TAG = re.compile(r"<(/?)(reasoning|sql|think|answer|type|issues)>", re.IGNORECASE)
+_SHAPES: dict[tuple[str, ...], AnswerFormat] = {
+    ("reasoning", "sql"): "reasoning",
+    ("think", "answer", "type", "sql", "issues"): "process",
+}
+
+
+def read_answer(text: str) -> Answer:
+    """Take a completion of any format apart. Never raises; the SQL is that of :func:`parse_completion`.
+
+    Outside the process format a ``<think>`` block is scratch paper, so tags in it do not count.
+    """
+    text = text.partition("<|im_end|>")[0]
+    if "<think>" not in text and "</think>" in text:  # the opening tag was part of the prompt
+        text = "<think>" + text
+    scratch = "" if "<answer>" in text.lower() else "".join(_THINK.findall(text))
+    tagged = _THINK.sub("", text) if scratch else text
+    blocks, placed, closed = _blocks(tagged)
+    names, found = tuple(name for name, _ in blocks), dict(blocks)
+    sql = parse_completion(text)
+    fences = 0 if "sql" in names else len(_FENCED.findall(_THINK.sub("", text)))
+    flaws = (
+        ("several_sql", names.count("sql") > 1 or fences > 1),
+        ("broken_tags", not placed or len(found) < len(names)),
+        ("unclosed_tag", not closed),
+        ("no_sql", not sql),
+    )
+    flawed = tuple(name for name, holds in flaws if holds)
+    shape = _SHAPES.get(names, "plain") if not flawed and all(found.values()) else "plain"
+    reasoning = found.get("reasoning") or found.get("think") or scratch[len("<think>") : -len("</think>")].strip()
+    return Answer(sql, reasoning, found.get("type", ""), found.get("issues", ""), shape, flawed)
+
+
+def _blocks(text: str) -> tuple[list[tuple[str, str]], bool, bool]:
+    """Tagged blocks (name, content) in order of opening; whether all are where they may be; whether all are closed."""
+    found: list[tuple[str, str]] = []
+    opened: list[tuple[str, int, int]] = []
+    placed = True
+    for tag in _TAG.finditer(text):
+        name = tag[2].lower()
+        if not tag[1]:
+            placed &= not opened or (opened[-1][0] == "answer" and name in ("type", "sql", "issues"))
+            opened.append((name, tag.end(), len(found)))
+            found.append((name, ""))
+        elif opened and opened[-1][0] == name:
+            _, start, place = opened.pop()
+            found[place] = (name, text[start : tag.start()].strip())
+        else:
+            placed = False
+    return found, placed, not opened

@@ -40,6 +40,17 @@ class Prediction:
     sample: int = 0
 
 
+@dataclass(frozen=True)
+class RewardSample:
+    """One completion to be rewarded. ``prompt`` is the text that was completed; ``tokens`` counts the completion's
+    tokens where that is known (0: not known)."""
+
+    prompt: str
+    completion: str
+    example: Example
+    tokens: int = 0
+
+
 Record = TypeVar("Record", Example, Prediction)
 
 

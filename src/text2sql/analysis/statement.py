@@ -1,0 +1,166 @@
+"""A SQL text as tree and tokens, parsed once however many rules and rewards ask.
+
+Models write SQL that is broken in every way; nothing here raises, and tokens are there even for text that cannot be
+parsed (an unclosed quote is closed for the purpose of reading on).
+"""
+
+import logging
+from collections import Counter
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.dialects.sqlite import SQLite
+from sqlglot.errors import SqlglotError
+from sqlglot.tokens import Token
+
+_LONGEST = 20_000  # characters; no query is longer, and parsing takes time in proportion
+_LARGEST_TREE_PARSED_DEPTH = 200  # opening parentheses; sqlglot's parser recurses
+
+# sqlglot warns about statements it only passes through (PRAGMA, ...); a model's output is full of them.
+logging.getLogger("sqlglot").setLevel(logging.ERROR)
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One SQL text. ``tree`` is None if it is not exactly one statement that sqlglot can parse; treat it as read-only."""
+
+    sql: str
+    tree: Any
+    tokens: tuple[Any, ...]
+
+    @property
+    def kind(self) -> str:
+        """``select``, ``insert``, ``update``, ``delete``, ``other``, or ``unparsed``."""
+        if self.tree is None:
+            return "unparsed"
+        if isinstance(self.tree, exp.Query):
+            return "select"
+        kinds = ((exp.Insert, "insert"), (exp.Update, "update"), (exp.Delete, "delete"))
+        return next((name for kind, name in kinds if isinstance(self.tree, kind)), "other")
+
+    def words(self) -> tuple[str, ...]:
+        """The tokens' texts in upper case, string literals as ``'``."""
+        return tuple("'" if t.token_type.name == "STRING" else t.text.upper() for t in self.tokens)
+
+    def selects(self) -> list[Any]:
+        """All SELECTs of the tree, subqueries included."""
+        return [] if self.tree is None else list(self.tree.find_all(exp.Select))
+
+    def tables(self) -> frozenset[str]:
+        """Lower-case names of the tables that are read, without those that WITH defines."""
+        if self.tree is None:
+            return frozenset()
+        defined = {cte.alias_or_name.lower() for cte in self.tree.find_all(exp.CTE)}
+        return frozenset(t.name.lower() for t in self.tree.find_all(exp.Table) if t.name) - defined
+
+    def columns(self) -> frozenset[str]:
+        """Lower-case names of the columns that are mentioned, without their tables."""
+        return frozenset() if self.tree is None else frozenset(c.name.lower() for c in self.tree.find_all(exp.Column))
+
+    def is_constant(self) -> bool:
+        """Whether the result's values are written into the query instead of being read from the database."""
+        if not isinstance(self.tree, exp.Query):
+            return False
+        if not self.tables():
+            return True
+        parts = [s for s in self.selects() if s.find_ancestor(exp.Subquery, exp.CTE, exp.Select) is None]
+        values = [value for part in parts for value in part.expressions]
+        return bool(values) and not any(v.find(exp.Column, exp.Star, exp.Subquery) for v in values)
+
+
+@lru_cache(maxsize=16384)
+def read_statement(sql: str) -> Statement:
+    """Parse a SQL text. Never raises; results are remembered."""
+    tokens = _tokens(sql)
+    depth = sum(token.token_type.name == "L_PAREN" for token in tokens)
+    if len(sql) > _LONGEST or depth > _LARGEST_TREE_PARSED_DEPTH:
+        return Statement(sql, None, tokens)
+    try:
+        trees = [tree for tree in sqlglot.parse(sql, read=SQLite) if tree is not None]
+    except (SqlglotError, RecursionError, ValueError, AttributeError, TypeError):
+        trees = []
+    tree = trees[0] if len(trees) == 1 else None
+    # Anything that is not SQL at all can still be read as an expression ("hello" is a column).
+    known = isinstance(
+        tree, exp.Query | exp.Insert | exp.Update | exp.Delete | exp.DDL | exp.Drop | exp.Command | exp.Pragma
+    )
+    return Statement(sql, tree if known else None, tokens)
+
+
+def _tokens(sql: str) -> tuple[Token, ...]:
+    for closing in ("", "'", '"', "`", "]", "*/"):
+        try:
+            return tuple(SQLite().tokenize(sql[:_LONGEST] + closing))
+        except (SqlglotError, ValueError):
+            continue
+    return ()
+
+
+def equivalent(one: str, other: str) -> bool:
+    """Whether two queries are the same but for case, aliases, spacing, and the order of operands and conditions.
+
+    Only says yes when that can be seen from the trees; no is no proof that two queries differ.
+    """
+    first, second = read_statement(one), read_statement(other)
+    if first.tree is None or second.tree is None:
+        return False
+    return canonical(one) == canonical(other)
+
+
+@lru_cache(maxsize=16384)
+def canonical(sql: str) -> str:
+    """A parsed query in a form that is equal for :func:`equivalent` queries; unparsed text stays as it is."""
+    statement = read_statement(sql)
+    if statement.tree is None:
+        return sql
+    tree = statement.tree.copy()
+    for select in tree.find_all(exp.Select):
+        _without_aliases(select)
+    for identifier in tree.find_all(exp.Identifier):
+        identifier.set("this", identifier.name.lower())
+        identifier.set("quoted", False)
+    _sort_operands(tree)
+    return str(tree.sql(dialect=SQLite, comments=False))
+
+
+def sources(select: Any) -> list[Any]:
+    """What a SELECT reads from, in order: tables and subqueries of FROM and its JOINs."""
+    start = select.args.get("from_")
+    found = [start.this] if start is not None else []
+    return found + [join.this for join in select.args.get("joins") or ()]
+
+
+def _without_aliases(select: Any) -> None:
+    """Qualify columns by table names instead of aliases; drop qualifiers where there is one table only."""
+    tables = [source for source in sources(select) if isinstance(source, exp.Table)]
+    named = {table.alias_or_name.lower(): table.name for table in tables}
+    unique = max(Counter(table.name.lower() for table in tables).values(), default=0) <= 1
+    alone = len(sources(select)) == 1
+    if unique:
+        for column in select.find_all(exp.Column):
+            name = column.table.lower()
+            if name in named:
+                column.set("table", None if alone else exp.to_identifier(named[name]))
+        for table in tables:
+            table.set("alias", None)
+    for value in list(select.expressions):
+        if isinstance(value, exp.Alias):
+            value.replace(value.this)
+
+
+def _sort_operands(tree: Any) -> None:
+    """Put operands of AND, OR, = and <>, and the members of IN, into the order of their text."""
+    for node in reversed(list(tree.find_all(exp.And, exp.Or, exp.EQ, exp.NEQ, exp.In))):
+        if isinstance(node, exp.In):
+            node.set("expressions", sorted(node.expressions, key=lambda part: str(part.sql(dialect=SQLite))))
+            continue
+        parts = list(node.flatten()) if isinstance(node, exp.And | exp.Or) else [node.this, node.expression]
+        ordered = sorted((part.copy() for part in parts), key=lambda part: str(part.sql(dialect=SQLite)))
+        joined = ordered[0]
+        for part in ordered[1:]:
+            joined = type(node)(this=joined, expression=part)
+        node.set("this", joined.this)
+        node.set("expression", joined.expression)

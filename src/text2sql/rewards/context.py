@@ -1,0 +1,190 @@
+"""What all rewards of a run share: the evaluator's verdicts, query results, and one reading of every completion.
+
+The reward is the metric: verdicts come from :class:`sqleval.Evaluator`, whose worker processes stay up between
+batches and whose caches make a group of equal completions cost one. On top of the metric lie three guards, so that
+an answer is rewarded for answering:
+
+* a completion that leaves open which SQL it means (several SQL blocks, tags repeated or nested), or that is longer
+  than ``max_chars``, has no SQL;
+* a query whose values are written into it (``SELECT 1``) does not match, unless the gold is such a query as well;
+* where the gold's result says nothing on any database instance (no rows, or nothing but NULL and 0), a match counts
+  only for a query that is equivalent to the gold by its tree.
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqleval import Evaluator, Limits, Rows, Verdict
+from sqleval.sandbox import execute
+from sqleval.score import instances
+from text2sql.analysis import equivalent, read_statement
+from text2sql.errors import UserError
+from text2sql.prompts import Answer, read_answer
+from text2sql.records import RewardSample
+
+_MOST_REMEMBERED = 20_000
+_MOST_RESULTS = 4096
+_MOST_ROWS = 10_000
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One completion, read and judged.
+
+    ``sql`` is empty where the completion gives no clear answer. ``matched`` is the metric's verdict less the guards;
+    ``hollow`` says that a guard took a match away; ``ran`` that the query gave a result.
+    """
+
+    answer: Answer
+    sql: str
+    verdict: Verdict
+    matched: bool
+    hollow: bool
+
+    @property
+    def ran(self) -> bool:
+        """Whether the query gave a result."""
+        return self.verdict.outcome in ("match", "mismatch")
+
+
+class RewardContext:
+    """Databases, limits and caches of one run; a context manager.
+
+    ``database_root`` holds ``<db_id>/<db_id>.sqlite`` (None: no reward that executes can be used); ``protocol`` is one
+    of sqleval's, and the default compares on every instance of a test suite where there is one; ``timeout`` is in
+    seconds a query; ``jobs`` counts worker processes (0: this process); ``max_chars`` bounds a completion that counts.
+
+    Raises:
+        UserError: ``database_root`` is not a folder, or the protocol is unknown.
+    """
+
+    def __init__(
+        self,
+        database_root: Path | None = None,
+        *,
+        protocol: str = "spider-test-suite",
+        timeout: float = 5.0,
+        jobs: int = 2,
+        max_chars: int = 16_000,
+    ) -> None:
+        self.database_root = database_root
+        self.protocol = protocol
+        self.max_chars = max_chars
+        self.timeout = timeout
+        # Results that partial credit looks at are read here, after a worker has run the same statement: smaller values
+        # bound what one call of a built-in function can take.
+        self._limits = Limits(timeout=timeout, rows=_MOST_ROWS, cell_bytes=1 << 16, result_bytes=16 << 20)
+        self._evaluator: Evaluator | None = None
+        if database_root is not None:
+            try:
+                self._evaluator = Evaluator(database_root, protocol=protocol, jobs=jobs, timeout=timeout)
+            except (FileNotFoundError, ValueError) as error:
+                raise UserError(f"rewards: {error}; set database_root to the folder of databases") from error
+        self._answers: dict[str, tuple[Answer, str]] = {}
+        self._judged: dict[tuple[str, str, str], Judged] = {}
+        self._results: OrderedDict[tuple[str, str], Rows | None] = OrderedDict()
+        self._says_nothing: dict[tuple[str, str], bool] = {}
+
+    def __enter__(self) -> "RewardContext":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the worker processes."""
+        if self._evaluator is not None:
+            self._evaluator.close()
+
+    def database(self, db_id: str) -> Path:
+        """The original database file.
+
+        Raises:
+            UserError: no ``database_root`` was given, or the file is missing.
+        """
+        if self.database_root is None:
+            raise UserError("this reward executes SQL: set database_root to the folder of databases")
+        path = self.database_root / db_id / f"{db_id}.sqlite"
+        if not path.is_file():
+            raise UserError(f"{path}: no such database")
+        return path
+
+    def judge(self, samples: Sequence[RewardSample]) -> list[Judged]:
+        """Read and judge completions; each distinct one only once, however many rewards ask."""
+        keys = [(s.completion, s.example.db_id, s.example.sql) for s in samples]
+        if len(self._judged) > _MOST_REMEMBERED:
+            self._judged.clear()
+        fresh = list(dict.fromkeys(key for key in keys if key not in self._judged))
+        read = [self._read(completion) for completion, _, _ in fresh]
+        asked = [i for i, (_, sql) in enumerate(read) if sql]
+        verdicts = self._verdicts([(fresh[i][1], fresh[i][2], read[i][1]) for i in asked])
+        found = dict(zip(asked, verdicts, strict=True))
+        none = Verdict(False, "error", "no_sql", "no clear SQL in the completion")
+        new: dict[tuple[str, str, str], Judged] = {}
+        for i, (key, (answer, sql)) in enumerate(zip(fresh, read, strict=True)):
+            verdict = found.get(i, none)
+            hollow = verdict.correct and self._is_hollow(key[1], key[2], sql, verdict)
+            new[key] = Judged(answer, sql, verdict, verdict.correct and not hollow, hollow)
+        # A timeout may be the machine's load: it holds for this batch, not for the run.
+        result = [new.get(key) or self._judged[key] for key in keys]
+        self._judged.update({k: j for k, j in new.items() if j.verdict.error_class not in ("timeout", "other")})
+        return result
+
+    def answer(self, completion: str) -> Answer:
+        """The completion taken apart; of one that is too long, nothing is taken."""
+        return self._read(completion)[0]
+
+    def clear_sql(self, completion: str) -> str:
+        """The SQL that the completion commits itself to; empty where it leaves that open."""
+        return self._read(completion)[1]
+
+    def _read(self, completion: str) -> tuple[Answer, str]:
+        known = self._answers.get(completion)
+        if known is None:
+            answer = read_answer(completion if len(completion) <= self.max_chars else "")
+            unclear = {"several_sql", "broken_tags", "no_sql"}.intersection(answer.flaws)
+            known = (answer, "" if unclear else answer.sql)
+            if len(self._answers) > _MOST_REMEMBERED:
+                self._answers.clear()
+            self._answers[completion] = known
+        return known
+
+    def _verdicts(self, items: list[tuple[str, str, str]]) -> list[Verdict]:
+        if not items:
+            return []
+        if self._evaluator is None:
+            raise UserError("this reward executes SQL: set database_root to the folder of databases")
+        return self._evaluator.score_batch(items)
+
+    def _is_hollow(self, db_id: str, gold: str, sql: str, verdict: Verdict) -> bool:
+        if read_statement(sql).is_constant() and not read_statement(gold).is_constant():
+            return True
+        return verdict.gold_rows <= 1 and self.gold_says_nothing(db_id, gold) and not equivalent(gold, sql)
+
+    def gold_says_nothing(self, db_id: str, gold: str) -> bool:
+        """Whether a gold result is no evidence on any instance: no rows, or nothing but NULL and 0."""
+        key = (db_id, gold)
+        if key not in self._says_nothing:
+            assert self.database_root is not None
+            paths = instances(self.database_root, db_id, self.protocol == "spider-test-suite")
+            self._says_nothing[key] = all(_empty(execute(path, gold, self._limits)) for path in paths)
+        return self._says_nothing[key]
+
+    def rows(self, db_id: str, sql: str) -> Rows | None:
+        """The result on the original database; None if the statement fails or gives more than 10,000 rows."""
+        key = (db_id, sql)
+        if key not in self._results:
+            outcome = execute(self.database(db_id), sql, self._limits)
+            self._results[key] = outcome if isinstance(outcome, Rows) else None
+            while len(self._results) > _MOST_RESULTS:
+                self._results.popitem(last=False)
+        self._results.move_to_end(key)
+        return self._results[key]
+
+
+def _empty(outcome: object) -> bool:
+    return (
+        isinstance(outcome, Rows) and len(outcome.rows) <= 1 and not any(cell for row in outcome.rows for cell in row)
+    )

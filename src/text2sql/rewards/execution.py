@@ -1,0 +1,160 @@
+"""Rewards that run the SQL: the metric itself, and two that give partial credit.
+
+All verdicts come from the evaluator, through :class:`text2sql.rewards.RewardContext` and its guards. Partial credit
+is never as much as a match.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from sqleval import Failure, Rows, Verdict
+from sqleval.outcome import Outcome
+from sqleval.scratch import run_on_copy
+from text2sql.analysis import read_statement
+from text2sql.records import RewardSample
+from text2sql.rewards.context import Judged, RewardContext
+from text2sql.rewards.identifiers import in_schema_case
+from text2sql.rewards.registry import RewardResult, reward
+
+_WRITES = ("insert", "update", "delete")
+_ERROR_CREDIT = {
+    "ambiguous_column": 0.2,
+    "no_such_column": 0.1,
+    "aggregate_misuse": 0.1,
+    "no_such_table": 0.0,
+    "syntax": 0.0,
+    "multiple_statements": 0.0,
+    "forbidden": 0.0,
+    "timeout": 0.0,
+    "too_large": 0.0,
+    "no_sql": 0.0,
+}
+_MESSAGE_CREDIT = (("datatype mismatch", 0.15), ("constraint failed", 0.1), ("no such function", 0.05))
+
+
+@reward("execution", weight=1.0, needs=("gold", "database"))
+def execution(samples: Sequence[RewardSample], context: RewardContext, runs: float = 0.1) -> RewardResult:
+    """1 for a match, 0.1 for a query that runs, 0 otherwise. Range [0, 1]. The default reward.
+
+    Formula: Arctic-Text2SQL-R1. A match is the evaluator's verdict; parameter ``runs`` is what a query that runs is
+    worth. Guards (they take a match away, so that the query counts as one that runs): a query made of constants, and
+    a match between results that say nothing (empty, NULL or 0 on every instance) unless the query is equivalent to
+    the gold. A completion with several SQL blocks, broken tags or excessive length has no SQL and scores 0.
+    """
+    judged = context.judge(samples)
+    scores = [1.0 if j.matched else runs if j.ran else 0.0 for j in judged]
+    return RewardResult(scores, _components(judged))
+
+
+def _components(judged: Sequence[Judged]) -> dict[str, list[float]]:
+    parts = {"matched": [float(j.matched) for j in judged], "ran": [float(j.ran) for j in judged]}
+    parts["hollow"] = [float(j.hollow) for j in judged]
+    classes = sorted({j.verdict.error_class for j in judged if j.verdict.error_class})
+    return {**parts, **{f"error/{name}": [float(j.verdict.error_class == name) for j in judged] for name in classes}}
+
+
+@reward("execution_partial", weight=1.2, needs=("gold", "database"))
+def execution_partial(samples: Sequence[RewardSample], context: RewardContext) -> RewardResult:
+    """Execution with partial credit, range [0, 1], weight 1.2.
+
+    Formula (the published GRPO reasoning recipe for text-to-SQL): base 0.1 for the gold's statement type, 0.3 when it
+    runs; 1 on a match, otherwise max(base, 0.5 x Jaccard similarity of the rows over the columns that both results
+    name). INSERT, UPDATE and DELETE, run on a copy: 0.5 when they run, 0.4 when they run after the schema's spelling
+    of identifiers was put in. Errors: ambiguous column 0.2, datatype mismatch 0.15, unknown column, aggregate misuse and
+    constraint 0.1, unknown function 0.05, syntax, unknown table, timeout and the rest 0.
+
+    Guards beside those of ``execution``: rows are compared as multisets, so duplicates do not pay; a hollow match
+    pays the 0.1 of its type only; a statement that writes is never run where the gold reads, and earns 1 where its
+    effect on the data is the gold's; results of more than 10,000 rows have no similarity.
+    """
+    judged = context.judge(samples)
+    scores = [_partial(sample, j, context) for sample, j in zip(samples, judged, strict=True)]
+    return RewardResult(scores, {"matched": [float(j.matched) for j in judged]})
+
+
+def _partial(sample: RewardSample, judged: Judged, context: RewardContext) -> float:
+    gold_kind, kind = read_statement(sample.example.sql).kind, read_statement(judged.sql).kind
+    if not judged.sql:
+        return 0.0
+    if gold_kind in _WRITES:
+        return _written(sample, judged.sql, context) if kind == gold_kind else 0.0
+    base = 0.1 if kind == gold_kind else 0.0
+    if judged.matched:
+        return 1.0
+    if judged.hollow:
+        return base
+    if judged.verdict.outcome == "mismatch":
+        gold, found = (
+            context.rows(sample.example.db_id, sample.example.sql),
+            context.rows(sample.example.db_id, judged.sql),
+        )
+        return max(0.3, 0.5 * _row_similarity(gold, found)) if base else 0.0
+    return _error_credit(judged.verdict, base)
+
+
+def _error_credit(verdict: Verdict, base: float) -> float:
+    listed = next((credit for text, credit in _MESSAGE_CREDIT if text in verdict.message.lower()), None)
+    return listed if listed is not None else _ERROR_CREDIT.get(verdict.error_class or "", base)
+
+
+def _row_similarity(gold: Rows | None, found: Rows | None) -> float:
+    """Jaccard similarity of two bags of rows, projected onto the columns that both results name."""
+    if gold is None or found is None:
+        return 0.0
+    places = {name.lower(): i for i, name in reversed(list(enumerate(found.columns)))}
+    common = [(i, places[name.lower()]) for i, name in enumerate(gold.columns) if name.lower() in places]
+    if not common:
+        return 0.0
+    one = Counter(tuple(row[i] for i, _ in common) for row in gold.rows)
+    other = Counter(tuple(row[j] for _, j in common) for row in found.rows)
+    union = (one | other).total()
+    return (one & other).total() / union if union else 0.0
+
+
+def _written(sample: RewardSample, sql: str, context: RewardContext) -> float:
+    """Credit of a statement that writes where the gold writes."""
+    path = context.database(sample.example.db_id)
+    attempts: tuple[tuple[float, Callable[[], str]], ...] = (
+        (0.5, lambda: sql),
+        (0.4, lambda: in_schema_case(sql, sample.example.schema)),
+    )
+    outcome: Outcome | None = None
+    for credit, text in attempts:
+        outcome = run_on_copy(path, text(), timeout=context.timeout)
+        if isinstance(outcome, Rows):
+            gold = run_on_copy(path, sample.example.sql, timeout=context.timeout)
+            same = isinstance(gold, Rows) and gold.changed > 0 and gold.state == outcome.state
+            return 1.0 if same and credit == 0.5 else credit
+    assert isinstance(outcome, Failure)
+    return _error_credit(Verdict(False, "error", outcome.error.value, outcome.message), 0.1)
+
+
+@reward("execution_cells", weight=1.0, needs=("gold", "database"))
+def execution_cells(samples: Sequence[RewardSample], context: RewardContext) -> RewardResult:
+    """Mean of cell precision, cell recall and cardinality of the result, range [0, 1].
+
+    Formula (Think2SQL, after QATCH): precision is the share of the result's cells that the gold's result holds, recall
+    the share of the gold's cells that the result holds, cardinality the smaller row count over the larger. Components
+    carry the three. Guards beside those of ``execution``: cells are counted with their multiplicity; without a match
+    the score is at most 0.9, and 0.1 for a hollow match; results of more than 10,000 rows score 0.
+    """
+    parts = [_cells(sample, j, context) for sample, j in zip(samples, context.judge(samples), strict=True)]
+    names = ("precision", "recall", "cardinality")
+    return RewardResult([score for score, _ in parts], {n: [p[i] for _, p in parts] for i, n in enumerate(names)})
+
+
+def _cells(sample: RewardSample, judged: Judged, context: RewardContext) -> tuple[float, tuple[float, float, float]]:
+    if judged.matched:
+        return 1.0, (1.0, 1.0, 1.0)
+    if not judged.ran:
+        return 0.0, (0.0, 0.0, 0.0)
+    if judged.hollow:
+        return 0.1, (0.0, 0.0, 0.0)
+    gold, found = context.rows(sample.example.db_id, sample.example.sql), context.rows(sample.example.db_id, judged.sql)
+    if gold is None or found is None or not gold.rows or not found.rows:
+        return 0.0, (0.0, 0.0, 0.0)
+    one, other = Counter(c for row in gold.rows for c in row), Counter(c for row in found.rows for c in row)
+    both = (one & other).total()
+    sizes = sorted((len(gold.rows), len(found.rows)))
+    three = (both / other.total(), both / one.total(), sizes[0] / sizes[1])
+    return (min(sum(three) / 3, 0.9) if both else 0.0), three

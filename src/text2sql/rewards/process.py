@@ -1,0 +1,116 @@
+"""The process set: a declared type, a thinking text, SQL without issues, and an honest account of its issues.
+
+For completions ``<think>..</think> <answer><type>..</type><sql>..</sql><issues>..</issues></answer>``. The four parts
+and their weights (0.20 / 0.25 / 0.25 / 0.30) are published. None of the published parts runs the SQL, so a tidy query
+that answers another question would earn all; the guards named below tie two of them to the evaluator's verdict.
+"""
+
+import re
+from collections.abc import Sequence
+
+from text2sql.analysis import ISSUE_RULES, classify, find_issues, read_statement
+from text2sql.analysis.complexity import normal_label
+from text2sql.records import RewardSample
+from text2sql.rewards.context import RewardContext
+from text2sql.rewards.identifiers import mentioned, schema_names
+from text2sql.rewards.registry import RewardResult, reward
+from text2sql.rewards.text import question_coverage, read_reasoning
+
+_NONE = frozenset(("none", "no issues", "no issue", "nothing", "无", "没有", "没有问题", "无问题"))
+_SEPARATOR = re.compile(r"[,;，、；\n]+")
+_WRONG_AT_MOST = 0.5
+
+
+@reward("complexity_type", weight=0.20, needs=("gold",))
+def complexity_type(samples: Sequence[RewardSample], context: RewardContext) -> list[float]:
+    """1 if the declared type, ``sql`` or ``多步推理``, is the gold's class, else 0; weight 0.20.
+
+    English and Chinese spellings are understood. Guard: the completion's own SQL must be of that class too.
+    """
+    scores = []
+    for sample in samples:
+        declared = normal_label(context.answer(sample.completion).type)
+        own = classify(context.clear_sql(sample.completion)).label
+        scores.append(float(bool(declared) and declared == own == classify(sample.example.sql).label))
+    return scores
+
+
+@reward("thinking_quality", weight=0.25)
+def thinking_quality(samples: Sequence[RewardSample], context: RewardContext) -> RewardResult:
+    """Quality of the ``<think>`` text, range [0, 1], weight 0.25.
+
+    0.30 x the share of the SQL's tables and columns that the text mentions + 0.25 x min(1, words / 25) + 0.25 when it
+    has steps (marked first and following ones, or three lines; half for two lines) + 0.20 x min(1, twice the share of
+    the question's content words that it takes up). English and Chinese.
+
+    Guards: as for ``reasoning_quality`` (repetitions, copies of the prompt, stuffing, over 400 words, no clear SQL).
+    """
+    parts = [_thinking(sample, context) for sample in samples]
+    names = ("grounding", "length", "steps", "coverage")
+    return RewardResult([score for score, _ in parts], {n: [p[i] for _, p in parts] for i, n in enumerate(names)})
+
+
+def _thinking(sample: RewardSample, context: RewardContext) -> tuple[float, tuple[float, ...]]:
+    sql, text = context.clear_sql(sample.completion), context.answer(sample.completion).reasoning
+    if not sql or not text:
+        return 0.0, (0.0,) * 4
+    names = schema_names(sample.example.schema)
+    found = read_reasoning(text, f"{sample.prompt}\n{sample.example.question}\n{sample.example.schema}", names)
+    if found.stuffed:
+        return 0.0, (0.0,) * 4
+    statement = read_statement(sql)
+    used = names & (statement.tables() | statement.columns())
+    parts = (
+        len(mentioned(used, found.text)) / len(used) if used else 0.0,
+        min(1.0, found.words / 25),
+        1.0 if found.steps or found.lines >= 3 else 0.5 if found.lines == 2 else 0.0,
+        min(1.0, 2 * question_coverage(sample.example.question, found.text)),
+    )
+    total = sum(weight * part for weight, part in zip((0.30, 0.25, 0.25, 0.20), parts, strict=True))
+    return total * found.length_factor, parts
+
+
+@reward("self_assessment", weight=0.25, needs=("gold", "database"))
+def self_assessment(samples: Sequence[RewardSample], context: RewardContext) -> RewardResult:
+    """F1 of the issues that the completion names against those its SQL has; range [0, 1], weight 0.25.
+
+    Issues are those of :data:`text2sql.analysis.ISSUE_RULES`, by name or Chinese name; ``none`` (``无``) where there are
+    none, which scores 1 if that is true. No account, or no clear SQL, scores 0.
+
+    Guard: SQL that does not match is not without fault, so that its account scores at most 0.5.
+    """
+    scores, precisions, recalls = [], [], []
+    for sample, judged in zip(samples, context.judge(samples), strict=True):
+        precision = recall = 0.0
+        if judged.sql and judged.answer.issues:
+            said = declared_issues(judged.answer.issues)
+            there = {i.name for i in find_issues(judged.sql, sample.example.question, sample.example.schema)}
+            precision = len(said & there) / len(said) if said else float(not there)
+            recall = len(said & there) / len(there) if there else float(not said)
+        f1 = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+        scores.append(f1 if judged.matched else min(f1, _WRONG_AT_MOST))
+        precisions.append(precision)
+        recalls.append(recall)
+    return RewardResult(scores, {"precision": precisions, "recall": recalls})
+
+
+def declared_issues(text: str) -> frozenset[str]:
+    """Names of the issues that an account lists; words that name no known issue stay, and count as wrong."""
+    aliases = {rule.alias.lower(): name for name, rule in ISSUE_RULES.items() if rule.alias}
+    parts = (part.strip(" \t-*.。:：").lower() for part in _SEPARATOR.split(text))
+    return frozenset(aliases.get(part, part.replace(" ", "_")) for part in parts if part and part not in _NONE)
+
+
+@reward("sql_structure", weight=0.30, needs=("gold", "database"))
+def sql_structure(samples: Sequence[RewardSample], context: RewardContext) -> RewardResult:
+    """1 minus the severities of the SQL's issues, at least 0; range [0, 1], weight 0.30.
+
+    Guards: SQL that does not match earns at most 0.5, SQL that does not run nothing.
+    """
+    scores, counts = [], []
+    for sample, judged in zip(samples, context.judge(samples), strict=True):
+        issues = find_issues(judged.sql, sample.example.question, sample.example.schema)
+        tidy = max(0.0, 1.0 - sum(issue.severity for issue in issues))
+        scores.append(tidy if judged.matched else min(tidy, _WRONG_AT_MOST) if judged.ran else 0.0)
+        counts.append(float(len(issues)))
+    return RewardResult(scores, {"issues": counts})

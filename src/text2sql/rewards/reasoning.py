@@ -1,0 +1,88 @@
+"""The reasoning set: format, complexity and quality of ``<reasoning>..</reasoning> <sql>..</sql>``.
+
+Formulas and weights are those of a published GRPO recipe for text-to-SQL reasoning; with ``execution_partial`` they
+make the set ``reasoning``. Its keyword counts can be gamed, hence the guards named below.
+"""
+
+import math
+from collections.abc import Sequence
+
+from text2sql.analysis import complexity, read_statement
+from text2sql.records import RewardSample
+from text2sql.rewards.context import RewardContext
+from text2sql.rewards.identifiers import mentioned, schema_names
+from text2sql.rewards.registry import RewardResult, reward
+from text2sql.rewards.text import read_reasoning
+
+
+@reward("soft_format", weight=1.0)
+def soft_format(samples: Sequence[RewardSample], context: RewardContext) -> list[float]:
+    """1 for ``<reasoning>..</reasoning> <sql>..</sql>``, else 0; weight 1.0. Text around the tags is allowed.
+
+    Guards: each tag once, in this order, neither nested nor empty, and the completion not longer than ``max_chars``.
+    """
+    return [float(context.answer(sample.completion).format == "reasoning") for sample in samples]
+
+
+@reward("sql_complexity", weight=0.6)
+def sql_complexity(samples: Sequence[RewardSample], context: RewardContext) -> RewardResult:
+    """exp(-0.5 ln(ratio)^2) for the ratio of the SQL's complexity to the gold's, clamped to [0.001, 1000]; weight 0.6.
+
+    Without gold: 0.4 for a complexity within [1.5, 8], else 0.1. Range [0, 1]. Complexity is
+    :func:`text2sql.analysis.complexity`. Guards: counted on the tree, so comments and strings add nothing; a
+    completion without clear SQL, or SQL that cannot be parsed, scores 0, as does a query of constants where the gold
+    is none.
+    """
+    scores, values = [], []
+    for sample in samples:
+        sql, gold = context.clear_sql(sample.completion), sample.example.sql
+        value = complexity(sql) if read_statement(sql).tree is not None else 0.0
+        values.append(value)
+        hollow = read_statement(sql).is_constant() and not read_statement(gold).is_constant()
+        scores.append(0.0 if hollow or not value else _closeness(value, gold))
+    return RewardResult(scores, {"complexity": values})
+
+
+def _closeness(value: float, gold: str) -> float:
+    if not gold.strip():
+        return 0.4 if 1.5 <= value <= 8.0 else 0.1
+    ratio = min(max(value / max(complexity(gold), 1e-9), 1e-3), 1e3)
+    return math.exp(-0.5 * math.log(ratio) ** 2)
+
+
+@reward("reasoning_quality", weight=0.7)
+def reasoning_quality(samples: Sequence[RewardSample], context: RewardContext) -> RewardResult:
+    """Quality of the reasoning text, range [0, 1], weight 0.7.
+
+    Sum, capped at 1, of: length 0.20 / 0.15 / 0.10 from 50 / 25 / 10 words (two Chinese characters count as a word); SQL
+    terms min(0.20, 0.03 n); structure 0.15 / 0.10 for 3 / 2 lines; 0.15 when both first and following steps are
+    marked; mentions of the schema min(0.30, 0.05 n). Terms and markers are known in English and Chinese.
+
+    Guards: repeated sentences count once and sentences copied from the prompt not at all; only names that the
+    completion's own SQL uses count as mentions; a text that is mostly terms and names, or has few distinct words,
+    scores 0; so does one without clear SQL; beyond 400 words the score falls, to 0 at 800.
+    """
+    parts = [_quality(sample, context) for sample in samples]
+    names = ("length", "terms", "structure", "steps", "mentions")
+    return RewardResult([score for score, _ in parts], {n: [p[i] for _, p in parts] for i, n in enumerate(names)})
+
+
+def _quality(sample: RewardSample, context: RewardContext) -> tuple[float, tuple[float, ...]]:
+    sql, text = context.clear_sql(sample.completion), context.answer(sample.completion).reasoning
+    nothing = (0.0,) * 5
+    if not sql or not text:
+        return 0.0, nothing
+    prompt = f"{sample.prompt}\n{sample.example.question}\n{sample.example.schema}"
+    found = read_reasoning(text, prompt, schema_names(sample.example.schema))
+    if found.stuffed:
+        return 0.0, nothing
+    statement = read_statement(sql)
+    used = schema_names(sample.example.schema) & (statement.tables() | statement.columns())
+    parts = (
+        next((score for words, score in ((50, 0.20), (25, 0.15), (10, 0.10)) if found.words >= words), 0.0),
+        min(0.20, 0.03 * found.terms),
+        0.15 if found.lines >= 3 else 0.10 if found.lines == 2 else 0.0,
+        0.15 if found.steps else 0.0,
+        min(0.30, 0.05 * len(mentioned(used, found.text))),
+    )
+    return min(1.0, sum(parts)) * found.length_factor, parts

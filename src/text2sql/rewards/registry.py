@@ -1,0 +1,161 @@
+"""Where rewards are found by name: the shipped ones, those of a user's module, and those behind a dotted path.
+
+A reward is a function ``(samples) -> scores`` or a class with ``score_batch(samples)``; either may also take the
+``context`` and parameters of its own. So a user's reward is ten lines in a module of theirs and a name in YAML.
+"""
+
+import difflib
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeVar
+
+from text2sql.errors import UserError
+from text2sql.records import RewardSample
+from text2sql.rewards.context import RewardContext
+
+Need = Literal["gold", "database"]
+Made = TypeVar("Made", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class RewardResult:
+    """One score a sample, in their order, and optional components to be logged, each with one value a sample."""
+
+    scores: Sequence[float]
+    components: Mapping[str, Sequence[float]] = field(default_factory=dict)
+
+
+class Reward(Protocol):
+    """A reward that is ready to score."""
+
+    def score_batch(self, samples: Sequence[RewardSample]) -> RewardResult | Sequence[float]:
+        """One score for each sample."""
+        ...
+
+
+@dataclass(frozen=True)
+class RewardSpec:
+    """A reward's registration. Scores lie in [low, high] before they are multiplied by the weight (``weight`` is its
+    default); ``needs`` says what every sample must have: gold SQL, a database."""
+
+    name: str
+    make: Callable[..., Any]
+    weight: float = 1.0
+    low: float = 0.0
+    high: float = 1.0
+    needs: frozenset[Need] = frozenset()
+
+    @property
+    def doc(self) -> str:
+        """The docstring: formula, range, guards, source."""
+        return inspect.getdoc(self.make) or ""
+
+
+REWARDS: dict[str, RewardSpec] = {}
+
+
+def reward(
+    name: str, *, weight: float = 1.0, low: float = 0.0, high: float = 1.0, needs: Sequence[Need] = ()
+) -> Callable[[Made], Made]:
+    """Register a function or class as a reward under ``name``.
+
+    Raises:
+        UserError: another reward has that name.
+    """
+
+    def register(make: Made) -> Made:
+        taken = REWARDS.get(name)
+        if taken is not None and _where(taken.make) != _where(make):
+            raise UserError(f"reward {name!r} is registered already by {_where(taken.make)}; choose another name")
+        REWARDS[name] = RewardSpec(name, make, weight, low, high, frozenset(needs))
+        return make
+
+    return register
+
+
+def _where(make: Callable[..., Any]) -> str:
+    return f"{make.__module__}:{make.__qualname__}"
+
+
+def find_reward(name: str) -> RewardSpec:
+    """The reward of a short name, or of a dotted path ``package.module:reward``.
+
+    Raises:
+        UserError: there is none; the message lists the known names.
+    """
+    load_shipped()
+    if ":" in name:
+        return _import(name)
+    if name in REWARDS:
+        return REWARDS[name]
+    near = difflib.get_close_matches(name, REWARDS, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise UserError(
+        f"unknown reward {name!r}; {hint}known: {', '.join(REWARDS)}; or package.module:reward for your own"
+    )
+
+
+def load_shipped() -> None:
+    """Register the rewards that come with this package."""
+    for module in ("execution", "reasoning", "process", "dense", "learned"):
+        importlib.import_module(f"text2sql.rewards.{module}")
+
+
+def _import(path: str) -> RewardSpec:
+    module_name, _, attribute = path.partition(":")
+    if str(Path.cwd()) not in sys.path:  # a launcher's own folder is there instead of the user's
+        sys.path.append(str(Path.cwd()))
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise UserError(
+            f"reward {path!r}: cannot import {module_name} ({error}); is its folder on PYTHONPATH?"
+        ) from error
+    made = getattr(module, attribute, None)
+    if not callable(made):
+        raise UserError(f"reward {path!r}: {module_name} has no function or class {attribute!r}")
+    registered = next((spec for spec in REWARDS.values() if spec.make is made), None)
+    return registered or RewardSpec(attribute, made)
+
+
+class _FunctionReward:
+    """A function as a reward."""
+
+    def __init__(self, function: Callable[..., Any], fixed: Mapping[str, Any]) -> None:
+        self._function = function
+        self._fixed = fixed
+
+    def score_batch(self, samples: Sequence[RewardSample]) -> Any:
+        return self._function(samples, **self._fixed)
+
+
+def build_reward(spec: RewardSpec, context: RewardContext, params: Mapping[str, Any]) -> Reward:
+    """A reward with its parameters, ready to score.
+
+    Raises:
+        UserError: it has no such parameter, or a class has no ``score_batch``.
+    """
+    own = list(inspect.signature(spec.make).parameters.values())
+    if not inspect.isclass(spec.make):
+        own = own[1:]
+    names = [p.name for p in own if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in own)
+    for name in params:
+        if name == "context" or (name not in names and not takes_any):
+            known = ", ".join(n for n in names if n != "context") or "it takes none"
+            raise UserError(f"reward {spec.name!r} has no parameter {name!r}; known: {known}")
+    fixed = {**params, **({"context": context} if "context" in names else {})}
+    missing = [p.name for p in own if p.name in names and p.default is p.empty and p.name not in fixed]
+    if missing:
+        raise UserError(f"reward {spec.name!r} needs reward_params: {spec.name}: {{{', '.join(missing)}: ...}}")
+    if not inspect.isclass(spec.make):
+        return _FunctionReward(spec.make, fixed)
+    made: Any = spec.make(**fixed)
+    if not callable(getattr(made, "score_batch", None)):
+        raise UserError(f"reward {spec.name!r}: the class {spec.make.__name__} has no method score_batch(samples)")
+    ready: Reward = made
+    return ready

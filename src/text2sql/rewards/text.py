@@ -1,0 +1,107 @@
+"""What can be told about a piece of reasoning, in English or Chinese, and what must not be paid for.
+
+Reasoning is natural language; word lists are crude, and a policy that is rewarded by them learns to recite them. So
+features are computed on what is left after the guards: repeated sentences count once, sentences copied from the
+prompt not at all, and a text that is mostly terms and names is stuffing.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+from text2sql.rewards.identifiers import mentioned
+
+MOST_WORDS = 400  # reasoning gains nothing by being longer, and loses everything at twice as much
+_STUFFED = 0.4  # share of words that are SQL terms or names, from which on a text is no reasoning
+_LEAST_VARIETY = 0.25  # share of distinct words, below which a longer text goes round in circles
+
+_CJK = re.compile(r"[\u3400-\u9fff]")
+_WORDS = re.compile(r"[A-Za-z0-9_']+|[\u3400-\u9fff]")
+_SENTENCE = re.compile(r"(?<=[.!?;。！？；])\s*|\n+")
+_TERMS: tuple[tuple[str, ...], ...] = (
+    ("table", "表"),
+    ("column", "列", "字段"),
+    ("join", "连接", "关联"),
+    ("select", "查询", "选择"),
+    ("where", "条件"),
+    ("group by", "分组"),
+    ("order by", "排序"),
+    ("filter", "过滤", "筛选"),
+    ("aggregate", "聚合", "统计", "计数"),
+    ("schema", "模式"),
+    ("database", "数据库"),
+)
+_FIRST = re.compile(r"\b(?:step 1|first|start|begin|initial)|首先|第一|先|步骤\s*1", re.IGNORECASE)
+_LATER = re.compile(
+    r"\b(?:step 2|second|next|then|final|last|subsequent)|然后|接着|其次|最后|第二|再|步骤\s*2", re.IGNORECASE
+)
+_STOP = frozenset(
+    "a an and are as at be by do does each find for from give have how i in is it list many me much name names of on or "
+    "return show tell that the their there these they this to was were what when where which who whose with".split()
+)
+
+
+@dataclass(frozen=True)
+class Reasoning:
+    """Features of a text. ``words`` counts Chinese at two characters a word; ``lines``, ``terms`` (of eleven SQL terms)
+    and ``steps`` are of the text without repetitions and copies; ``stuffed`` says that it is no reasoning."""
+
+    text: str
+    words: float
+    lines: int
+    terms: int
+    steps: bool
+    stuffed: bool
+    all_words: float
+
+    @property
+    def length_factor(self) -> float:
+        """1 up to 400 words, falling to 0 at 800."""
+        return min(1.0, max(0.0, 2.0 - self.all_words / MOST_WORDS))
+
+
+def read_reasoning(text: str, prompt: str, names: frozenset[str]) -> Reasoning:
+    """Features of ``text``; ``prompt`` is what copying is measured against, ``names`` are the schema's (lower case)."""
+    kept = "\n".join(_own_sentences(text, prompt))
+    own = _WORDS.findall(kept.lower())
+    lower = kept.lower()
+    terms = [spelling for spellings in _TERMS for spelling in spellings if spelling in lower]
+    count = count_words(kept)
+    found = mentioned(names, kept)
+    name_words = {part for name in found for part in _WORDS.findall(name.replace("_", " "))} | found
+    technical = sum(w in name_words or any(w in term.split() for term in terms) for w in own if not _CJK.match(w))
+    plain = [w for w in own if not _CJK.match(w)]
+    several = len(own) > 40 and len(set(own)) < _LEAST_VARIETY * len(own)
+    crammed = len(plain) >= 8 and technical > _STUFFED * len(own) and len(_STOP.intersection(own)) * 8 < len(plain)
+    concepts = sum(any(spelling in lower for spelling in spellings) for spellings in _TERMS)
+    lines = sum(bool(line.strip()) for line in kept.splitlines())
+    steps = _FIRST.search(kept) is not None and _LATER.search(kept) is not None
+    return Reasoning(kept, count, lines, concepts, steps, several or crammed, count_words(text))
+
+
+def count_words(text: str) -> float:
+    """Words of a text; two Chinese characters count as one."""
+    return sum(0.5 if _CJK.match(word) else 1.0 for word in _WORDS.findall(text))
+
+
+def _own_sentences(text: str, prompt: str) -> list[str]:
+    """Sentences in their order, without repetitions, and without those of four words and more that the prompt holds."""
+    source = _plain(prompt)
+    kept: dict[str, str] = {}
+    for sentence in _SENTENCE.split(text):
+        plain = _plain(sentence)
+        copied = count_words(plain) >= 4 and plain in source
+        if plain and not copied:
+            kept.setdefault(plain, sentence.strip())
+    return list(kept.values())
+
+
+@lru_cache(maxsize=4096)
+def _plain(text: str) -> str:
+    return " ".join(_WORDS.findall(text.lower()))
+
+
+def question_coverage(question: str, text: str) -> float:
+    """Share of the question's content words (Chinese: characters) that a text takes up."""
+    wanted = set(_WORDS.findall(question.lower())) - _STOP
+    return len(wanted & set(_WORDS.findall(text.lower()))) / len(wanted) if wanted else 1.0
