@@ -53,10 +53,29 @@ def build_messages(question: str, schema: str, evidence: str = "", answer: Answe
     ]
 
 
-def training_messages(example: Example) -> list[Message]:
-    """The prompt of :func:`build_messages` with the gold SQL as the assistant's answer."""
-    prompt = build_messages(example.question, example.schema, example.evidence)
-    return [*prompt, {"role": "assistant", "content": normalize_answer(example.sql)}]
+def training_messages(
+    example: Example, answer: AnswerFormat = "plain", reasoning: str = "", kind: str = "", issues: str = "none"
+) -> list[Message]:
+    """The prompt of :func:`build_messages` with the gold answer (see :func:`gold_answer`) as the assistant's turn."""
+    prompt = build_messages(example.question, example.schema, example.evidence, answer)
+    content = gold_answer(example.sql, answer, reasoning, kind, issues)
+    return [*prompt, {"role": "assistant", "content": content}]
+
+
+def gold_answer(
+    sql: str, answer: AnswerFormat = "plain", reasoning: str = "", kind: str = "", issues: str = "none"
+) -> str:
+    """The completion that a model shall learn for a gold query; ``reasoning``, ``kind`` and ``issues`` fill its tags.
+
+    The blank line after ``</think>`` is what Qwen3's chat template writes there.
+    """
+    query = normalize_answer(sql)
+    if answer == "plain":
+        return query
+    if answer == "reasoning":
+        return f"<reasoning>\n{reasoning.strip()}\n</reasoning>\n<sql>\n{query}\n</sql>"
+    declared = f"<type>{kind}</type>\n<sql>{query}</sql>\n<issues>{issues}</issues>"
+    return f"<think>\n{reasoning.strip()}\n</think>\n\n<answer>\n{declared}\n</answer>"
 
 
 def normalize_answer(sql: str) -> str:

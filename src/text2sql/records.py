@@ -30,6 +30,14 @@ class Example:
 
 
 @dataclass(frozen=True)
+class TracedExample(Example):
+    """An example that says how its SQL comes about: ``reasoning`` in steps, ``kind`` of task (sql or 多步推理)."""
+
+    reasoning: str = ""
+    kind: str = ""
+
+
+@dataclass(frozen=True)
 class Prediction:
     """The SQL parsed from one completion. ``text`` is the completion as generated; ``sample`` numbers samples."""
 
@@ -51,7 +59,7 @@ class RewardSample:
     tokens: int = 0
 
 
-Record = TypeVar("Record", Example, Prediction)
+Record = TypeVar("Record", Example, TracedExample, Prediction)
 
 
 def read_jsonl(path: Path, kind: type[Record]) -> Iterator[Record]:
