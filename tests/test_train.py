@@ -97,6 +97,7 @@ def test_values_of_every_kind_are_accepted(known: dict) -> None:
     check_arguments(
         {"report_to": "tensorboard", "lora_target": "all", "deepspeed": None, "max_steps": 300}, known, TINY
     )
+    assert check_arguments({"eval_strategy": False}, known, TINY) == {"eval_strategy": "no"}
     with pytest.raises(UserError, match="no such key"):
         check_arguments({"xyzzy": 1}, known, TINY)
 

@@ -49,7 +49,7 @@ def train(where: Path, overrides: list[str]) -> None:
         logger.info("already trained: %s (overwrite_output_dir=true trains it again)", output_dir)
         return
     check_adapters(recipe, base)
-    check_arguments(recipe, known_arguments("train"), where)
+    recipe = check_arguments(recipe, known_arguments("train"), where)
     check_disk(recipe, output_dir, base)
     gpus = gpu_count()
     recipe, note = fit_device(recipe, where, gpus)

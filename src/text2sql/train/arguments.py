@@ -28,19 +28,25 @@ def known_arguments(command: Command) -> dict[str, Any]:
     return known
 
 
-def check_arguments(recipe: dict[str, Any], known: dict[str, Any], where: Path) -> None:
+def check_arguments(recipe: dict[str, Any], known: dict[str, Any], where: Path) -> dict[str, Any]:
     """Refuse keys that are not ``known`` and values that cannot be what the key's type hint says.
+
+    Returns the recipe, with ``no`` where YAML has read that word as false (``eval_strategy=no``).
 
     Raises:
         UserError: names the key, and the nearest known one or what the value should be.
     """
+    checked = dict(recipe)
     for key, value in recipe.items():
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else "LLaMA-Factory has no such key"
             raise UserError(f"{where}: unknown key {key!r}; {hint}")
-        if not _fits(value, known[key]):
+        if value is False and _fits("no", known[key]) and not _fits(False, known[key]):
+            checked[key] = "no"
+        elif not _fits(value, known[key]):
             raise UserError(f"{where}: {key} should be {_describe(known[key])}, not {value!r}")
+    return checked
 
 
 def _members(hint: Any) -> list[Any]:
