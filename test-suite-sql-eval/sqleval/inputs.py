@@ -82,9 +82,9 @@ def _text(path: Path, forgiving: bool) -> str:
         if not forgiving:
             line = raw[: error.start].count(b"\n") + 1
             raise InputError(f"{path}:{line}: not UTF-8 ({error.reason})") from error
-    for number, line in enumerate(raw.split(b"\n"), 1):
+    for number, piece in enumerate(raw.split(b"\n"), 1):
         try:
-            line.decode("utf-8")
+            piece.decode("utf-8")
         except UnicodeDecodeError as error:
             log.warning("%s:%d: not UTF-8 (%s), bad bytes are replaced", path, number, error.reason)
     return raw.decode("utf-8", errors="replace")

@@ -64,7 +64,10 @@ _RULES: tuple[tuple[ErrorClass, re.Pattern[str]], ...] = tuple(
             r"misuse of|aggregate functions are not allowed|HAVING clause on a non-aggregate",
         ),
         (ErrorClass.TIMEOUT, r"^interrupted"),
-        (ErrorClass.FORBIDDEN, r"not authorized|prohibited|readonly database|unsafe use of"),
+        (
+            ErrorClass.FORBIDDEN,
+            r"not authorized|authorization denied|prohibited|readonly|may not be modified|unsafe use of",
+        ),
         (ErrorClass.MULTIPLE_STATEMENTS, r"one statement at a time"),
         (
             ErrorClass.TOO_LARGE,

@@ -5,11 +5,13 @@ item it was at, and re-import the caller's main module, which in a training run 
 """
 
 import logging
+import math
 import mmap
 import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -26,7 +28,7 @@ from sqleval.worker import BEAT
 log = logging.getLogger(__name__)
 
 Item = tuple[str, str, str]
-_GRACE_SECONDS = 0.3
+_GRACE_SECONDS = 0.1
 _LOOK_SECONDS = 0.05
 
 
@@ -57,7 +59,8 @@ class _Worker:
 
     def start(self, chunk: _Chunk, items: Sequence[Item]) -> None:
         """Hand over a chunk."""
-        BEAT.pack_into(self._beat, 0, -1.0, 0.0)
+        # The worker writes place and time one after the other; between the two, the time must not look like the past.
+        BEAT.pack_into(self._beat, 0, -1.0, math.inf)
         self.chunk = chunk
         self.pipe.send([items[number] for number in chunk.numbers])
 
@@ -72,9 +75,9 @@ class _Worker:
         return self.chunk is not None and place >= 0 and time.monotonic() > due + _GRACE_SECONDS
 
     def end(self) -> None:
-        """Kill the process and free what it held."""
+        """Kill the process and free what it held; a large process takes a moment to go, which nobody waits for."""
         self.process.kill()
-        self.process.wait()
+        threading.Thread(target=self.process.wait, daemon=True).start()
         self.pipe.close()
         self._beat.close()
         self._file.close()

@@ -20,6 +20,7 @@ own and holds for the whole process once set. Reading is not restricted: whoever
 
 import sqlite3
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from marshal import dumps
@@ -40,10 +41,13 @@ class Limits:
     cell_bytes: int = 1 << 20
     result_bytes: int = 64 << 20
     heap_bytes: int = 512 << 20
-    sql_bytes: int = 1_000_000
+    sql_bytes: int = 200_000
 
 
 DEFAULT = Limits()
+
+# Told how many rows were read so far and the latest of them; true when the caller needs no more.
+Enough = Callable[[int, list[Row]], bool]
 
 _READING = frozenset((sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_RECURSIVE))
 _UNSAFE_FUNCTIONS = frozenset(
@@ -100,12 +104,12 @@ class Connection:
         """Close the database; the object is of no use afterwards."""
         self._db.close()
 
-    def run(self, sql: str, timeout: float | None = None, stop_after: int | None = None) -> Outcome:
-        """Run one statement; ``stop_after`` stops reading without an error once more rows than that were read."""
+    def run(self, sql: str, timeout: float | None = None, enough: Enough | None = None) -> Outcome:
+        """Run one statement; reading stops, without an error, once ``enough`` says so (see :data:`Enough`)."""
         start = time.monotonic()
         self._deadline = start + (self.limits.timeout if timeout is None else timeout)
         try:
-            return fetch(self._db, sql, self.limits, start, stop_after)
+            return fetch(self._db, sql, self.limits, start, enough)
         except MemoryError:
             self.close()
             self._open()
@@ -115,7 +119,7 @@ class Connection:
                 return classify(str(error))
         self._db.text_factory = _lenient
         try:
-            return fetch(self._db, sql, self.limits, start, stop_after)
+            return fetch(self._db, sql, self.limits, start, enough)
         except MemoryError:
             return Failure(ErrorClass.TOO_LARGE, "out of memory")
         except (sqlite3.Error, sqlite3.Warning, UnicodeError, ValueError, OverflowError) as error:
@@ -143,7 +147,7 @@ def guard(db: sqlite3.Connection, limits: Limits) -> None:
         db.setlimit(category, value)
 
 
-def fetch(db: sqlite3.Connection, sql: str, limits: Limits, start: float, stop_after: int | None) -> Outcome:
+def fetch(db: sqlite3.Connection, sql: str, limits: Limits, start: float, enough: Enough | None) -> Outcome:
     """Run a statement and read its rows within the caps; sqlite3's own errors pass through."""
     if not sql.strip():
         return Failure(ErrorClass.SYNTAX, "the statement is empty")
@@ -156,7 +160,7 @@ def fetch(db: sqlite3.Connection, sql: str, limits: Limits, start: float, stop_a
         size = 0
         while batch := cursor.fetchmany(_FETCH):
             rows += batch
-            if stop_after is not None and len(rows) > stop_after:
+            if enough is not None and enough(len(rows), batch):
                 return Rows(columns, rows, time.monotonic() - start, truncated=True)
             size += len(dumps(batch))
             if len(rows) > limits.rows:

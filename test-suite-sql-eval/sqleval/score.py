@@ -14,7 +14,7 @@ from typing import Literal
 from sqleval import compare, rewrite
 from sqleval.outcome import ErrorClass, Failure, Outcome, Rows
 from sqleval.protocol import Protocol
-from sqleval.sandbox import Connection, Limits
+from sqleval.sandbox import Connection, Enough, Limits
 from sqleval.verdict import Verdict
 
 _SAME_FOR_ALL_VALUES = (ErrorClass.NO_SUCH_TABLE, ErrorClass.NO_SUCH_COLUMN)
@@ -68,6 +68,11 @@ class Judge:
 
     def judge(self, on: list[Instance], gold: str, pred: str) -> Verdict:
         """Verdict on ``pred``; every instance of ``on`` must agree with ``gold``."""
+        self.announce(self.limits.timeout)
+        if len(pred) > self.limits.sql_bytes:
+            return _failed(
+                Failure(ErrorClass.TOO_LARGE, f"longer than {self.limits.sql_bytes} characters"), "error", -1
+            )
         keep = self.protocol.keep_distinct
         if not self.protocol.spider:
             return self._agree(on, gold, pred, rewrite.ends_ordered(gold), time.monotonic() + self.limits.timeout)
@@ -118,8 +123,7 @@ class Judge:
             return _failed(truth, "gold_error", -1)
         left = max(deadline - time.monotonic(), 0.0)
         self.announce(left)
-        whole = self.protocol.name.startswith("bird")
-        answer = instance.connection.run(pred, left, None if whole else len(truth.rows))
+        answer = instance.connection.run(pred, left, self._enough(truth))
         if isinstance(answer, Failure):
             if not (self.protocol.official_quirks and self.protocol.spider):
                 return _failed(answer, "error", len(truth.rows))
@@ -130,6 +134,16 @@ class Judge:
         counts = (len(truth.rows), len(answer.rows))
         right = score >= 1.0 if self.protocol.name == "bird-soft-f1" else score > 0.0
         return Verdict(right, "match" if right else "mismatch", None, "", "", score, *counts)
+
+    def _enough(self, truth: Rows) -> Enough | None:
+        """When the rest of a prediction's rows cannot change its verdict any more."""
+        if self.protocol.name == "bird-soft-f1":
+            return None
+        if self.protocol.name.startswith("bird"):
+            expected = set(truth.rows)
+            return lambda count, latest: not expected.issuperset(latest)
+        most = len(truth.rows)
+        return lambda count, latest: count > most
 
     def _compare(self, truth: Rows, answer: Rows, ordered: bool, on: Instance, gold: str, pred: str) -> float:
         if self.protocol.spider:
