@@ -101,8 +101,8 @@ end_step
 
 step "Base and fine-tuned model side by side" "5 seconds"
 use_env train
-run python -m text2sql.report compare "$results/base/report.json" "$results/lora_qv_sft/report.json" \
-  "figure=$results/model_performance_comparison.png"
+run python -m text2sql.report compare "base=$results/base/report.json" \
+  "fine-tuned=$results/lora_qv_sft/report.json" "output=$results/model_performance_comparison.png"
 end_step
 note ""
 note "fine-tuned model  $output/lora_qv_sft_merged"
