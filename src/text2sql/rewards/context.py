@@ -4,9 +4,10 @@ The reward is the metric: verdicts come from :class:`sqleval.Evaluator`, whose w
 batches and whose caches make a group of equal completions cost one. On top of the metric lie three guards, so that
 an answer is rewarded for answering:
 
-* a completion that leaves open which SQL it means (several SQL blocks, tags repeated or nested), or that is longer
-  than ``max_chars``, has no SQL;
-* a query whose values are written into it (``SELECT 1``) does not match, unless the gold is such a query as well;
+* a completion that leaves open which SQL it means (several SQL blocks or statements, tags repeated or nested), or
+  that is longer than ``max_chars``, has no SQL;
+* a query whose values are written into it (``SELECT 1``) is hollow: it matches nothing and earns no partial credit,
+  unless the gold is such a query as well;
 * where the gold's result says nothing on any database instance (no rows, or nothing but NULL and 0), a match counts
   only for a query that is equivalent to the gold by its tree.
 """
@@ -27,6 +28,7 @@ from text2sql.records import RewardSample
 _MOST_REMEMBERED = 20_000
 _MOST_RESULTS = 4096
 _MOST_ROWS = 10_000
+_Key = tuple[str, str, str]  # completion, db_id, gold SQL
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Judged:
     """One completion, read and judged.
 
     ``sql`` is empty where the completion gives no clear answer. ``matched`` is the metric's verdict less the guards;
-    ``hollow`` says that a guard took a match away; ``ran`` that the query gave a result.
+    ``hollow`` says that a result is no evidence of an answer; ``ran`` that the query gave a result.
     """
 
     answer: Answer
@@ -83,7 +85,8 @@ class RewardContext:
             except (FileNotFoundError, ValueError) as error:
                 raise UserError(f"rewards: {error}; set database_root to the folder of databases") from error
         self._answers: dict[str, tuple[Answer, str]] = {}
-        self._judged: dict[tuple[str, str, str], Judged] = {}
+        self._judged: dict[_Key, Judged] = {}
+        self._unsure: dict[_Key, Judged] = {}
         self._results: OrderedDict[tuple[str, str], Rows | None] = OrderedDict()
         self._says_nothing: dict[tuple[str, str], bool] = {}
 
@@ -116,21 +119,26 @@ class RewardContext:
         keys = [(s.completion, s.example.db_id, s.example.sql) for s in samples]
         if len(self._judged) > _MOST_REMEMBERED:
             self._judged.clear()
-        fresh = list(dict.fromkeys(key for key in keys if key not in self._judged))
-        read = [self._read(completion) for completion, _, _ in fresh]
+        known = {key: found for key in keys if (found := self._judged.get(key) or self._unsure.get(key))}
+        fresh = list(dict.fromkeys(key for key in keys if key not in known))
+        known |= zip(fresh, self._judge(fresh), strict=True)
+        # A timeout may be the machine's load: it holds while rewards ask about the same batch, not for the run.
+        self._unsure = {k: j for k, j in known.items() if j.verdict.error_class in ("timeout", "other")}
+        self._judged.update({k: j for k, j in known.items() if k not in self._unsure})
+        return [known[key] for key in keys]
+
+    def _judge(self, keys: Sequence[_Key]) -> list[Judged]:
+        read = [self._read(completion) for completion, _, _ in keys]
         asked = [i for i, (_, sql) in enumerate(read) if sql]
-        verdicts = self._verdicts([(fresh[i][1], fresh[i][2], read[i][1]) for i in asked])
+        verdicts = self._verdicts([(keys[i][1], keys[i][2], read[i][1]) for i in asked])
         found = dict(zip(asked, verdicts, strict=True))
         none = Verdict(False, "error", "no_sql", "no clear SQL in the completion")
-        new: dict[tuple[str, str, str], Judged] = {}
-        for i, (key, (answer, sql)) in enumerate(zip(fresh, read, strict=True)):
+        judged = []
+        for i, ((_, db_id, gold), (answer, sql)) in enumerate(zip(keys, read, strict=True)):
             verdict = found.get(i, none)
-            hollow = verdict.correct and self._is_hollow(key[1], key[2], sql, verdict)
-            new[key] = Judged(answer, sql, verdict, verdict.correct and not hollow, hollow)
-        # A timeout may be the machine's load: it holds for this batch, not for the run.
-        result = [new.get(key) or self._judged[key] for key in keys]
-        self._judged.update({k: j for k, j in new.items() if j.verdict.error_class not in ("timeout", "other")})
-        return result
+            hollow = verdict.outcome in ("match", "mismatch") and self._is_hollow(db_id, gold, sql, verdict)
+            judged.append(Judged(answer, sql, verdict, verdict.correct and not hollow, hollow))
+        return judged
 
     def answer(self, completion: str) -> Answer:
         """The completion taken apart; of one that is too long, nothing is taken."""
@@ -144,7 +152,9 @@ class RewardContext:
         known = self._answers.get(completion)
         if known is None:
             answer = read_answer(completion if len(completion) <= self.max_chars else "")
-            unclear = {"several_sql", "broken_tags", "no_sql"}.intersection(answer.flaws)
+            unclear = {"several_sql", "broken_tags", "no_sql"}.intersection(answer.flaws) or _several_statements(
+                answer.sql
+            )
             known = (answer, "" if unclear else answer.sql)
             if len(self._answers) > _MOST_REMEMBERED:
                 self._answers.clear()
@@ -161,7 +171,12 @@ class RewardContext:
     def _is_hollow(self, db_id: str, gold: str, sql: str, verdict: Verdict) -> bool:
         if read_statement(sql).is_constant() and not read_statement(gold).is_constant():
             return True
-        return verdict.gold_rows <= 1 and self.gold_says_nothing(db_id, gold) and not equivalent(gold, sql)
+        return (
+            verdict.correct
+            and verdict.gold_rows <= 1
+            and self.gold_says_nothing(db_id, gold)
+            and not equivalent(gold, sql)
+        )
 
     def gold_says_nothing(self, db_id: str, gold: str) -> bool:
         """Whether a gold result is no evidence on any instance: no rows, or nothing but NULL and 0."""
@@ -188,3 +203,9 @@ def _empty(outcome: object) -> bool:
     return (
         isinstance(outcome, Rows) and len(outcome.rows) <= 1 and not any(cell for row in outcome.rows for cell in row)
     )
+
+
+def _several_statements(sql: str) -> bool:
+    """Whether something follows a semicolon; the official evaluator would look at the first statement only."""
+    words = read_statement(sql).words()
+    return ";" in words[:-1]

@@ -9,10 +9,8 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from text2sql.rewards.identifiers import mentioned
-
 MOST_WORDS = 400  # reasoning gains nothing by being longer, and loses everything at twice as much
-_STUFFED = 0.4  # share of words that are SQL terms or names, from which on a text is no reasoning
+_STUFFED = 0.5  # share of words that are SQL terms or names, from which on a text is no reasoning
 _LEAST_VARIETY = 0.25  # share of distinct words, below which a longer text goes round in circles
 
 _CJK = re.compile(r"[\u3400-\u9fff]")
@@ -63,20 +61,27 @@ class Reasoning:
 def read_reasoning(text: str, prompt: str, names: frozenset[str]) -> Reasoning:
     """Features of ``text``; ``prompt`` is what copying is measured against, ``names`` are the schema's (lower case)."""
     kept = "\n".join(_own_sentences(text, prompt))
-    own = _WORDS.findall(kept.lower())
-    lower = kept.lower()
-    terms = [spelling for spellings in _TERMS for spelling in spellings if spelling in lower]
-    count = count_words(kept)
-    found = mentioned(names, kept)
-    name_words = {part for name in found for part in _WORDS.findall(name.replace("_", " "))} | found
-    technical = sum(w in name_words or any(w in term.split() for term in terms) for w in own if not _CJK.match(w))
-    plain = [w for w in own if not _CJK.match(w)]
-    several = len(own) > 40 and len(set(own)) < _LEAST_VARIETY * len(own)
-    crammed = len(plain) >= 8 and technical > _STUFFED * len(own) and len(_STOP.intersection(own)) * 8 < len(plain)
-    concepts = sum(any(spelling in lower for spelling in spellings) for spellings in _TERMS)
-    lines = sum(bool(line.strip()) for line in kept.splitlines())
-    steps = _FIRST.search(kept) is not None and _LATER.search(kept) is not None
-    return Reasoning(kept, count, lines, concepts, steps, several or crammed, count_words(text))
+    lower, words = kept.lower(), count_words(kept)
+    own = _WORDS.findall(lower)
+    monotonous = len(own) > 40 and len(set(own)) < _LEAST_VARIETY * len(own)
+    crammed = words >= 8 and _technical(lower, own, names) > _STUFFED * words
+    return Reasoning(
+        text=kept,
+        words=words,
+        lines=sum(bool(line.strip()) for line in kept.splitlines()),
+        terms=sum(any(spelling in lower for spelling in spellings) for spellings in _TERMS),
+        steps=_FIRST.search(kept) is not None and _LATER.search(kept) is not None,
+        stuffed=monotonous or crammed,
+        all_words=count_words(text),
+    )
+
+
+def _technical(lower: str, own: list[str], names: frozenset[str]) -> float:
+    """How many words are SQL terms or names of the schema."""
+    technical = {part for name in names for part in (name, *_WORDS.findall(name.replace("_", " ")))}
+    technical |= {part for spellings in _TERMS for spelling in spellings for part in spelling.split()}
+    chinese = sum(len(s) * lower.count(s) for spellings in _TERMS for s in spellings if _CJK.match(s))
+    return sum(word in technical for word in own if not _CJK.match(word)) + 0.5 * chinese
 
 
 def count_words(text: str) -> float:

@@ -1,0 +1,163 @@
+"""``python -m text2sql.rewards list | score | check``: look at rewards without training anything."""
+
+import statistics
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from text2sql.errors import UserError, run_command
+from text2sql.prompts import normalize_answer
+from text2sql.records import Example, RewardSample, read_jsonl, write_jsonl
+from text2sql.rewards import REWARD_SETS, REWARDS, RewardContext, RewardSuite
+from text2sql.rewards.files import databases_of, example_files, read_samples, rows_of
+from text2sql.rewards.registry import find_reward, load_shipped
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__, no_args_is_help=True)
+console = Console(soft_wrap=True)
+_BATCH = 512
+_EXECUTING = "execution,execution_partial,execution_cells"
+
+Databases = Annotated[Path | None, typer.Option(help="Folder of databases, DB_ID/DB_ID.sqlite in it.")]
+Rewards = Annotated[str, typer.Option(help="Names, dotted paths (package.module:reward) or sets, with commas.")]
+Timeout = Annotated[float, typer.Option(min=0.01, help="Seconds a query may take.")]
+Jobs = Annotated[int, typer.Option(min=0, help="Worker processes that run SQL.")]
+Protocol = Annotated[str, typer.Option(help="The evaluator's protocol, for example spider-exec.")]
+
+
+@app.command("list")
+def list_rewards(
+    names: Annotated[list[str] | None, typer.Argument(help="Only these; with a dotted path, your own.")] = None,
+) -> None:
+    """Document the rewards: formula, range, default weight, guards, source; and the sets."""
+    load_shipped()
+    for spec in [find_reward(name) for name in names] if names else list(REWARDS.values()):
+        needs = f", needs {' and '.join(sorted(spec.needs))}" if spec.needs else ""
+        console.rule(
+            f"[bold]{spec.name}[/] [dim](weight {spec.weight:g}, range [{spec.low:g}, {spec.high:g}]{needs})",
+            align="left",
+        )
+        console.print(spec.doc or "(not documented)", markup=False)
+    if not names:
+        table = Table("set", "rewards and weights", title="Sets, to be named like a reward")
+        for name, members in REWARD_SETS.items():
+            table.add_row(name, ", ".join(f"{member} {weight:g}" for member, weight in members.items()))
+        console.print(table)
+
+
+@app.command()
+def score(
+    rewards: Rewards,
+    input: Annotated[Path, typer.Option(help="JSONL of completions; see --examples.")],
+    examples: Annotated[Path | None, typer.Option(help="Examples that lines name by question_id.")] = None,
+    databases: Databases = None,
+    output: Annotated[Path | None, typer.Option(help="JSONL to write, one line a completion.")] = None,
+    weights: Annotated[str, typer.Option(help="YAML mapping, for example '{execution: 2}'.")] = "",
+    params: Annotated[str, typer.Option(help="YAML mapping, for example '{length: {max_tokens: 256}}'.")] = "",
+    timeout: Timeout = 5.0,
+    protocol: Protocol = "spider-test-suite",
+    jobs: Jobs = 2,
+) -> None:
+    """Score a file of completions and show each reward's mean, spread and failures."""
+    samples = read_samples(input, examples)
+    root = databases or (databases_of(examples) if examples else None)
+    rows: list[dict[str, Any]] = []
+    with RewardContext(root, protocol=protocol, timeout=timeout, jobs=jobs) as context:
+        suite = RewardSuite(_split(rewards), context, _mapping(weights, "--weights"), _mapping(params, "--params"))
+        for start in track(range(0, len(samples), _BATCH), "scoring", console=Console(stderr=True), transient=True):
+            rows += rows_of(suite.score_batch(samples[start : start + _BATCH]))
+    table = Table("reward", "weight", "mean", "std", "min", "max", "failed", title=f"{len(rows)} completions")
+    for name, weight in [*suite.weights.items(), ("total", None)]:
+        values = [row["reward"] if weight is None else row["rewards"][name] for row in rows]
+        figures = (statistics.fmean(values), statistics.pstdev(values), min(values), max(values))
+        shown = "" if weight is None else f"{weight:g}"
+        table.add_row(name, shown, *(f"{value:.3f}" for value in figures), str(suite.failures.get(name, "")))
+    console.print(table)
+    if output is not None:
+        given = zip(samples, rows, strict=True)
+        write_jsonl(
+            output, ({"question_id": s.example.question_id, "completion": s.completion, **row} for s, row in given)
+        )
+        console.print(f"written: {output}")
+
+
+@app.command()
+def check(
+    dataset: Annotated[Path, typer.Option(help="JSONL of examples, a prepared folder, or its name (toy).")],
+    databases: Databases = None,
+    rewards: Rewards = _EXECUTING,
+    output: Annotated[Path | None, typer.Option(help="JSONL to write the rows that fall short to.")] = None,
+    timeout: Timeout = 30.0,
+    protocol: Protocol = "spider-test-suite",
+    jobs: Jobs = 2,
+) -> None:
+    """Run every gold answer through the rewards; exit with 1 if any does not earn the full reward."""
+    examples = [e for file in example_files(dataset) for e in read_jsonl(file, Example)]
+    short: list[dict[str, Any]] = []
+    with RewardContext(databases or databases_of(dataset), protocol=protocol, timeout=timeout, jobs=jobs) as context:
+        suite = RewardSuite(_split(rewards), context)
+        batches = range(0, len(examples), _BATCH)
+        for start in track(batches, "gold answers", console=Console(stderr=True), transient=True):
+            batch = examples[start : start + _BATCH]
+            short += _short(batch, suite)
+        silent = sum(context.gold_says_nothing(e.db_id, e.sql) for e in examples)
+    table = Table("question_id", "db_id", "reward", "score", "why", "gold", title="Gold answers without full reward")
+    for row in short[:20]:
+        table.add_row(*(str(row[key]) for key in ("question_id", "db_id", "reward", "score", "why", "sql")))
+    if short:
+        console.print(table, Counter(row["why"] for row in short))
+    if output is not None:
+        write_jsonl(output, short)
+    failing = len({(row["question_id"], row["sql"]) for row in short})
+    console.print(
+        f"{len(examples) - failing} of {len(examples)} gold answers earn the full reward ({', '.join(suite.specs)})"
+    )
+    console.print(f"{silent} golds give nothing but empty, NULL or 0: only equivalent SQL is paid as a match there")
+    if short:
+        raise typer.Exit(1)
+
+
+def _short(batch: list[Example], suite: RewardSuite) -> list[dict[str, Any]]:
+    samples = [RewardSample("", normalize_answer(example.sql), example) for example in batch]
+    scores = suite.score_batch(samples)
+    judged = suite.context.judge(samples)
+    found = []
+    for name, result in scores.rewards.items():
+        for example, verdict, value in zip(batch, judged, result.scores, strict=True):
+            if value < suite.specs[name].high:
+                why = (
+                    verdict.verdict.message
+                    or verdict.verdict.error_class
+                    or ("hollow" if verdict.hollow else verdict.verdict.outcome)
+                )
+                found.append({**asdict(example), "reward": name, "score": value, "why": why})
+    return found
+
+
+def _split(names: str) -> list[str]:
+    return [name.strip() for name in names.split(",") if name.strip()]
+
+
+def _mapping(text: str, option: str) -> dict[str, Any] | None:
+    try:
+        found = yaml.safe_load(text) if text else None
+    except yaml.YAMLError as error:
+        raise UserError(f"{option}: {' '.join(str(error).split())}") from error
+    if found is not None and not isinstance(found, dict):
+        raise UserError(f"{option}: expected a mapping such as '{{execution: 2}}', found {text!r}")
+    return found
+
+
+def main() -> None:
+    """Run the command line."""
+    run_command(app)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""Completions that try to be paid without answering, and the small database they are about."""
+
+import json
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+
+from text2sql.records import Example, RewardSample
+from text2sql.schema import open_readonly, read_schema, render_ddl
+
+HERE = Path(__file__).parent
+# A further instance of the database: other rows, so that luck on one instance does not count.
+INSTANCE = (
+    "DELETE FROM customers WHERE customer_id = 2; INSERT INTO customers VALUES (9, 'Emil', 'Lyon', '2020-02-02');"
+    "INSERT INTO customers VALUES (10, 'Fatou', 'Nice', '2020-02-03'); UPDATE cakes SET price = 99 WHERE cake_id = 4;"
+)
+
+
+@dataclass(frozen=True)
+class Trick:
+    """One adversarial completion."""
+
+    id: str
+    kind: str
+    sample: RewardSample
+
+
+def make_bakery(root: Path) -> Path:
+    """Write the database, with one more instance, under ``root``; returns ``root``."""
+    folder = root / "bakery"
+    folder.mkdir(parents=True)
+    script = (HERE / "bakery.sql").read_text(encoding="utf-8")
+    for name, extra in (("bakery", ""), ("bakery_1", INSTANCE)):
+        db = sqlite3.connect(folder / f"{name}.sqlite")
+        db.executescript(script + extra)
+        db.close()
+    return root
+
+
+def load(root: Path) -> tuple[dict[str, dict[str, RewardSample]], list[Trick]]:
+    """Honest completions by question and format, and all tricks."""
+    db = open_readonly(root / "bakery" / "bakery.sqlite")
+    schema = render_ddl(read_schema(db))
+    db.close()
+    examples, honest = {}, {}
+    for row in map(json.loads, (HERE / "questions.jsonl").read_text(encoding="utf-8").splitlines()):
+        example = Example(row["question_id"], row["db_id"], row["question"], schema, row["sql"])
+        examples[example.question_id] = example
+        honest[example.question_id] = {name: RewardSample("", text, example) for name, text in row["honest"].items()}
+    tricks = []
+    for row in map(json.loads, (HERE / "completions.jsonl").read_text(encoding="utf-8").splitlines()):
+        text = row["completion"]
+        if "repeat" in row:
+            sentence, count = row["repeat"]
+            text = text.replace("@", "".join(sentence.replace("#", str(i)) for i in range(count)))
+        tricks.append(Trick(row["id"], row["kind"], RewardSample("", text, examples[row["question_id"]])))
+    return honest, tricks
