@@ -157,7 +157,7 @@ def _sort_operands(tree: Any) -> None:
         if isinstance(node, exp.In):
             node.set("expressions", sorted(node.expressions, key=lambda part: str(part.sql(dialect=SQLite))))
             continue
-        parts = list(node.flatten()) if isinstance(node, exp.And | exp.Or) else [node.this, node.expression]
+        parts = list(node.flatten(unnest=False)) if isinstance(node, exp.And | exp.Or) else [node.this, node.expression]
         ordered = sorted((part.copy() for part in parts), key=lambda part: str(part.sql(dialect=SQLite)))
         joined = ordered[0]
         for part in ordered[1:]:
