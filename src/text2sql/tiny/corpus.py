@@ -23,7 +23,8 @@ class Lesson:
     """A part of the curriculum: ``conversations`` over databases of this many ``tables`` and ``columns`` (low, high).
 
     ``turns``: questions a conversation (low, high). ``natural`` and ``chinese``: shares of conversations whose
-    questions are natural rather than plain, and Chinese rather than English.
+    questions are natural rather than plain, and Chinese rather than English. ``short_keys``: share of tables with an
+    abbreviated key.
     """
 
     conversations: int
@@ -32,6 +33,7 @@ class Lesson:
     turns: list[int]
     natural: float = 0.0
     chinese: float = 0.0
+    short_keys: float = 0.0
 
 
 def write_corpus(lessons: list[Lesson], words: Words, seed: str) -> Iterator[dict[str, Any]]:
@@ -48,7 +50,8 @@ def write_corpus(lessons: list[Lesson], words: Words, seed: str) -> Iterator[dic
 
 
 def _conversation(writer: SchemaWriter, lesson: Lesson, rng: random.Random) -> list[Message]:
-    spec = writer.database("random", rng.randint(*lesson.tables), (lesson.columns[0], lesson.columns[1]))
+    columns = (lesson.columns[0], lesson.columns[1])
+    spec = writer.database("random", rng.randint(*lesson.tables), columns, lesson.short_keys)
     register = "natural" if rng.random() < lesson.natural else "plain"
     language = "zh" if rng.random() < lesson.chinese else "en"
     connection = sqlite3.connect(":memory:")

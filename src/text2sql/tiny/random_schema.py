@@ -54,15 +54,23 @@ class SchemaWriter:
     def __init__(self, words: Words, rng: random.Random) -> None:
         self.words, self.rng = words, rng
 
-    def database(self, db_id: str, tables: int, columns: tuple[int, int]) -> DatabaseSpec:
-        """``tables`` tables with ``columns`` (low, high) describable columns each; most have a parent."""
+    def database(self, db_id: str, tables: int, columns: tuple[int, int], short_keys: float = 0.0) -> DatabaseSpec:
+        """``tables`` tables with ``columns`` (low, high) describable columns each; most have a parent.
+
+        ``short_keys``: share of tables whose key abbreviates the table's name (``dept_id``, ``dep_no``).
+        """
         rng = self.rng
         camel, plain_id, plural = rng.random() < 0.15, rng.random() < 0.25, rng.random() < 0.2
         made: list[TableSpec] = []
         names: set[str] = set()
+        keys: set[str] = set()
         for _ in range(tables):
             noun = self._fresh(names, lambda: self._noun(self.words.tables, _INVENTED_TABLE))
             key = "id" if plain_id else f"{noun}_id"
+            if short_keys and not plain_id and rng.random() < short_keys:
+                key = f"{noun[: rng.randint(2, 4)]}_{rng.choice(('id', 'id', 'no'))}"
+            key = key if key not in keys or plain_id else f"{noun}_id"
+            keys.add(key)
             specs = [ColumnSpec(key, "id")]
             if made and rng.random() < 0.9:
                 for parent in rng.sample(made, min(len(made), rng.choice((1, 1, 1, 2)))):
