@@ -25,7 +25,7 @@ from text2sql.generate.checkpoint import fingerprint
 from text2sql.generate.engines import resolve_engine
 from text2sql.generate.types import Completion
 from text2sql.predictions import PredictionFile, Shard
-from text2sql.prompts import build_messages, parse_completion
+from text2sql.prompts import AnswerFormat, build_messages, parse_completion
 from text2sql.recipe import load_recipe, options_from
 from text2sql.records import Example, Prediction, read_jsonl
 
@@ -36,8 +36,9 @@ logger = logging.getLogger(__name__)
 class InferOptions:
     """Keys of an inference recipe; see :class:`EngineSettings` and :class:`Decoding` for those of the same name.
 
-    ``limit`` takes the first examples only; ``shard: i/n`` every n-th from the i-th (1 to n), for n machines or
-    processes, and the last to finish joins the parts in ``output``; ``overwrite`` starts again without keeping.
+    ``answer_format`` is the one the model was taught (see :mod:`text2sql.prompts`); ``limit`` takes the first
+    examples only; ``shard: i/n`` every n-th from the i-th (1 to n), for n machines or processes, and the last to
+    finish joins the parts in ``output``; ``overwrite`` starts again without keeping.
     """
 
     model_name_or_path: str
@@ -47,6 +48,7 @@ class InferOptions:
     engine: Literal["auto", "vllm", "transformers", "openai"] = "auto"
     base_urls: list[str] | None = None
     enable_thinking: bool | None = False
+    answer_format: AnswerFormat = "plain"
     temperature: float = 0.0
     top_p: float = 1.0
     top_k: int = 0
@@ -94,7 +96,10 @@ def infer(options: InferOptions) -> Path:
     if done:
         logger.info("%s: %d of %d questions are answered already", file.path, len(mine) - len(rest), len(mine))
     if rest:
-        requests = [Request(e.question_id, build_messages(e.question, e.schema, e.evidence)) for e in rest]
+        requests = [
+            Request(e.question_id, build_messages(e.question, e.schema, e.evidence, options.answer_format))
+            for e in rest
+        ]
         started = time.monotonic()
         with open_engine(options.settings) as engine:
             loaded = time.monotonic()
@@ -140,13 +145,15 @@ def provenance(options: InferOptions) -> dict[str, Any]:
         "decoding": {field.name: getattr(options.decoding, field.name) for field in fields(Decoding)}
         | {"stop": list(options.decoding.stop)},
         "decoding_words": options.decoding.words,
-        "prompt": _prompt_digest(),
+        "prompt": _prompt_digest(options.answer_format),
     }
 
 
-def _prompt_digest() -> str:
+def _prompt_digest(answer: AnswerFormat) -> str:
     """Changes when the prompt's wording does."""
-    return hashlib.sha256(json.dumps(build_messages("question", "schema", "evidence")).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(build_messages("question", "schema", "evidence", answer)).encode()).hexdigest()[
+        :16
+    ]
 
 
 def _check_folders(options: InferOptions) -> None:

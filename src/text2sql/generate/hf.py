@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from text2sql.errors import UserError
+from text2sql.generate import attention
 from text2sql.generate.render import Renderer, refused
 from text2sql.generate.types import Completion, Decoding, EngineSettings, Request
 
@@ -110,7 +111,9 @@ def _load(settings: EngineSettings, dtype: Any) -> Any:
     from transformers import AutoModelForCausalLM, GenerationConfig
 
     try:
-        model = AutoModelForCausalLM.from_pretrained(settings.model, dtype=dtype, local_files_only=True)
+        model = AutoModelForCausalLM.from_pretrained(
+            settings.model, dtype=dtype, local_files_only=True, attn_implementation=attention.register()
+        )
         if settings.adapter is not None:
             from peft import PeftModel
 
