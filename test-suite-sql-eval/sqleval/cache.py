@@ -73,9 +73,14 @@ class GoldCache:
             self._cells -= len(old.rows) * len(old.columns)
 
     def content_hash(self, path: Path) -> str:
-        """SHA-256 of a database file, remembered on disk for as long as its size and time stay the same."""
+        """SHA-256 of a database file, remembered on disk for as long as its size and time stay the same.
+
+        Without a cache on disk, the file's path, size and time stand for its content.
+        """
         stat = path.stat()
         key = f"{path.absolute()}|{stat.st_size}|{stat.st_mtime_ns}|{stat.st_ino}"
+        if self._disk is None:
+            return key
         stored = self._read("SELECT value FROM file WHERE key = ?", key)
         if stored is not None:
             return str(stored)

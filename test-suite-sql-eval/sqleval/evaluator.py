@@ -16,7 +16,8 @@ from sqleval.sandbox import Limits
 from sqleval.verdict import Verdict
 
 _MOST_REMEMBERED = 200_000
-_Key = tuple[str, str, str, object]
+_Stamp = tuple[tuple[str, int, int], ...]
+_Key = tuple[str, str, str, _Stamp]
 
 
 class Evaluator:
@@ -94,10 +95,11 @@ class Evaluator:
         if not items:
             return []
         if self._jobs:
-            return self._pool.run(items, tell)
+            return self._pool.run(items, tell, lambda db_id: max((file[2] for file in self._stamp(db_id)), default=0))
         from sqleval.session import Session
 
         self._session = self._session or Session(**self._settings)
+        self._session.begin()
         found = []
         for item in items:
             found.append(self._session.score(*item))
@@ -113,14 +115,14 @@ class Evaluator:
         unstable = (ErrorClass.TIMEOUT.value, ErrorClass.OTHER.value)
         self._known.update({key: verdict for key, verdict in new.items() if verdict.error_class not in unstable})
 
-    def _stamp(self, db_id: str) -> object:
+    def _stamp(self, db_id: str) -> _Stamp:
         """What changes when the databases of ``db_id`` do."""
         try:
             with os.scandir(self.db_root / db_id) as entries:
                 files = [entry for entry in entries if entry.name.endswith(".sqlite")]
                 return tuple(sorted((f.name, (s := f.stat()).st_mtime_ns, s.st_size) for f in files))
         except OSError:
-            return None
+            return ()
 
     def worker_pids(self) -> list[int]:
         """Process ids of the worker processes."""

@@ -95,16 +95,21 @@ class Pool:
         """End all workers."""
         for worker in self._workers:
             worker.end()
+        for worker in self._workers:
+            worker.process.wait()
         self._workers = []
 
     def pids(self) -> list[int]:
         """Process ids of the workers that run now."""
         return [worker.process.pid for worker in self._workers]
 
-    def run(self, items: Sequence[Item], progress: Callable[[int], None]) -> list[Verdict]:
-        """One verdict for each item, in order. ``progress`` is told how many more are done."""
+    def run(self, items: Sequence[Item], progress: Callable[[int], None], size: Callable[[str], int]) -> list[Verdict]:
+        """One verdict for each item, in order.
+
+        ``progress`` is told how many more are done. ``size`` is a database's size in bytes: large ones go first.
+        """
         verdicts: list[Verdict | None] = [None] * len(items)
-        waiting = deque(_chunks(items, self._jobs))
+        waiting = deque(_chunks(items, self._jobs, size))
         while len(self._workers) < min(self._jobs, len(waiting)):
             self._workers.append(_Worker(self._settings))
         while waiting or any(worker.chunk for worker in self._workers):
@@ -164,11 +169,12 @@ class Pool:
         self._workers[self._workers.index(worker)] = _Worker(self._settings)
 
 
-def _chunks(items: Sequence[Item], jobs: int) -> list[_Chunk]:
-    """Items of one database and gold next to each other, several chunks for each worker."""
-    order = sorted(range(len(items)), key=lambda number: items[number][:2])
-    size = max(1, min(64, len(items) // (4 * jobs)))
-    return [_Chunk(order[i : i + size]) for i in range(0, len(order), size)]
+def _chunks(items: Sequence[Item], jobs: int, size: Callable[[str], int]) -> list[_Chunk]:
+    """Items of one database and gold next to each other, the largest databases first, many chunks for each worker."""
+    sizes = {db_id: size(db_id) for db_id in {item[0] for item in items}}
+    order = sorted(range(len(items)), key=lambda number: (-sizes[items[number][0]], items[number][:2]))
+    most = max(1, min(16, len(items) // (8 * jobs)))
+    return [_Chunk(order[i : i + most]) for i in range(0, len(order), most)]
 
 
 def _timed_out() -> Verdict:

@@ -11,6 +11,7 @@ from itertools import pairwise, product
 from sqleval.lexer import first_statement, tokenize, without_distinct
 
 _THIS_YEAR = re.compile(r"YEAR\s*\(\s*CURDATE\s*\(\s*\)\s*\)\s*", re.IGNORECASE)
+_QUOTED = re.compile(r"""(\s*(?:'[^']*'|"[^"]*")\s*)""")
 _SLOT = "VALUERARE"
 _FLOAT = re.compile(r"[-+]?\d*\.\d+")
 _INTEGER = re.compile(r"[^tT]\d+")
@@ -28,6 +29,17 @@ def tidy(sql: str, keep_distinct: bool) -> str:
 def fix_year(sql: str) -> str:
     """MySQL's current year, as the constant that the official evaluator uses."""
     return _THIS_YEAR.sub("2020", sql)
+
+
+def canonical(sql: str) -> str:
+    """Text equal for statements that differ only in letter case, spaces and a final semicolon outside quotes.
+
+    Statements that are equal by this give the same rows. Text with comments is left as it is.
+    """
+    if "--" in sql or "/*" in sql or "`" in sql or "[" in sql:
+        return sql
+    pieces = _QUOTED.split(sql.rstrip("; \n\t"))
+    return "".join(piece if number % 2 else " ".join(piece.lower().split()) for number, piece in enumerate(pieces))
 
 
 def is_ordered(sql: str) -> bool:

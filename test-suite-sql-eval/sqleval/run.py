@@ -4,6 +4,7 @@ import logging
 import math
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +12,8 @@ from sqleval.errors import InputError
 from sqleval.evaluator import Evaluator
 from sqleval.exact import COMPONENTS, Component, exact_match, normalise
 from sqleval.grammar import EMPTY, GrammarError, Query, parse
-from sqleval.hardness import hardness
 from sqleval.inputs import Task
+from sqleval.levels import hardness
 from sqleval.protocol import Protocol
 from sqleval.rewrite import fill_placeholder
 from sqleval.tally import BIRD_LEVELS, Scored
@@ -43,19 +44,26 @@ def score_tasks(
         InputError: a database is missing.
     """
     _check_databases(tasks, settings.folder)
-    verdicts: Sequence[Verdict | None] = [None] * len(tasks)
-    if settings.etype in ("all", "exec"):
-        with Evaluator(
-            settings.folder, settings.protocol, settings.jobs, settings.timeout, cache=settings.cache, remember=False
-        ) as evaluator:
-            verdicts = evaluator.score_batch([(task.db_id, task.gold, task.pred) for task in tasks], progress)
     matcher = Matcher(settings) if settings.etype in ("all", "match") else None
-    scored = []
-    for task, verdict in zip(tasks, verdicts, strict=True):
-        exact, parts = matcher.match(task) if matcher else (None, None)
-        level = task.difficulty if task.difficulty in BIRD_LEVELS else hardness(task.gold)
-        scored.append(Scored(task, level, verdict, exact, parts))
-    return scored
+    with ThreadPoolExecutor(max_workers=1) as background:
+        # Trees are read here while the worker processes run the SQL.
+        running = background.submit(_verdicts, tasks, settings, progress)
+        matches = [matcher.match(task) if matcher else (None, None) for task in tasks]
+        levels = [task.difficulty if task.difficulty in BIRD_LEVELS else hardness(task.gold) for task in tasks]
+        verdicts = running.result()
+    together = zip(tasks, levels, verdicts, matches, strict=True)
+    return [Scored(task, level, verdict, *match) for task, level, verdict, match in together]
+
+
+def _verdicts(
+    tasks: Sequence[Task], settings: Settings, progress: Callable[[int], None] | None
+) -> Sequence[Verdict | None]:
+    if settings.etype == "match":
+        return [None] * len(tasks)
+    with Evaluator(
+        settings.folder, settings.protocol, settings.jobs, settings.timeout, cache=settings.cache, remember=False
+    ) as evaluator:
+        return evaluator.score_batch([(task.db_id, task.gold, task.pred) for task in tasks], progress)
 
 
 def value_of(protocol: Protocol) -> Callable[[Verdict], float]:

@@ -117,15 +117,9 @@ class Connection:
         except (sqlite3.Error, sqlite3.Warning, UnicodeError, ValueError, OverflowError) as error:
             if "decode to UTF-8" not in str(error):
                 return classify(str(error))
+        # Decoding in Python is slower, so only databases that turned out to hold invalid text get it, from now on.
         self._db.text_factory = _lenient
-        try:
-            return fetch(self._db, sql, self.limits, start, enough)
-        except MemoryError:
-            return Failure(ErrorClass.TOO_LARGE, "out of memory")
-        except (sqlite3.Error, sqlite3.Warning, UnicodeError, ValueError, OverflowError) as error:
-            return classify(str(error))
-        finally:
-            self._db.text_factory = str
+        return self.run(sql, self._deadline - time.monotonic(), enough)
 
 
 def guard(db: sqlite3.Connection, limits: Limits) -> None:

@@ -9,7 +9,7 @@ from sqleval.cache import GoldCache, gold_key
 from sqleval.outcome import ErrorClass, Outcome, Rows
 from sqleval.protocol import Protocol
 from sqleval.sandbox import Connection, Limits
-from sqleval.score import Instance, Judge, column_names, instances
+from sqleval.score import Instance, Judge, instances
 from sqleval.verdict import Verdict
 
 _MOST_OPEN_FILES = 200
@@ -31,7 +31,12 @@ class Session:
         self.limits = limits
         self.cache = GoldCache(cache)
         self.judge = Judge(protocol, limits, announce)
+        self._checked: set[str] = set()
         self._open: OrderedDict[str, tuple[object, list[Instance]]] = OrderedDict()
+
+    def begin(self) -> None:
+        """A new batch starts: databases are looked at again, whether they have changed."""
+        self._checked.clear()
 
     def score(self, db_id: str, gold: str, pred: str) -> Verdict:
         """The verdict; whatever the statements do, this returns one."""
@@ -45,6 +50,9 @@ class Session:
             return Verdict(False, "error", ErrorClass.TOO_LARGE.value, f"comparing the results: {type(error).__name__}")
 
     def _instances(self, db_id: str) -> list[Instance]:
+        if db_id in self._checked and db_id in self._open:
+            return self._open[db_id][1]
+        self._checked.add(db_id)
         paths = instances(self.folder, db_id, self.protocol.name == "spider-test-suite")
         stamp = [(path, (stat := path.stat()).st_mtime_ns, stat.st_size) for path in paths]
         known = self._open.get(db_id)
@@ -83,4 +91,4 @@ class Session:
                     failures[key] = found
             return found
 
-        return Instance(Connection(path, self.limits), gold, column_names(path))
+        return Instance(Connection(path, self.limits), gold)

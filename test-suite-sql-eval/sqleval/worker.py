@@ -39,6 +39,7 @@ def main() -> None:
             chunk = pipe.recv()
         except (EOFError, OSError):
             return
+        session.begin()
         found: list[Verdict] = []
         for item in chunk:
             place = len(found)
