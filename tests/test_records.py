@@ -86,7 +86,7 @@ def test_a_wrong_override_is_refused_by_name(tmp_path: Path, overrides: list[str
 def test_a_recipe_that_is_none_is_refused(tmp_path: Path, text: str):
     recipe = tmp_path / "r.yaml"
     recipe.write_text(text)
-    with pytest.raises(UserError, match="r.yaml"):
+    with pytest.raises(UserError, match=r"r\.yaml"):
         options_from(Options, load_recipe(recipe, []), str(recipe))
 
 
