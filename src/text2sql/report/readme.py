@@ -15,7 +15,7 @@ from text2sql.report.tables import TABLES, Language, label, markdown
 
 logger = logging.getLogger(__name__)
 
-READMES: dict[str, Language] = {"README.md": "en", "README.zh-CN.md": "zh"}
+READMES: dict[str, Language] = {"README.md": "en", "README.zh-CN.md": "zh", "models/tiny-base/README.md": "en"}
 FIGURE = Path("figs/model_performance_comparison.png")
 
 _MARKED = re.compile(r"(<!-- results:([\w-]+) -->\n)(.*?)(<!-- /results -->)", re.DOTALL)

@@ -27,6 +27,7 @@ class Spec:
 
 TABLES: dict[str, Spec] = {
     "toy": Spec(("toy.base", "toy.lora_qv_sft", "toy.lora_all_sft", "toy.full_sft")),
+    "tiny_base": Spec(("toy.base",)),
     "grpo": Spec(("toy.grpo_start", "toy.grpo_execution", "toy.grpo_reasoning", "toy.grpo_process")),
     "dpo": Spec(("toy.dpo",)),
     "reward_model": Spec(("toy.reward_model",), by_hardness=False),
