@@ -18,7 +18,7 @@ from text2sql.errors import UserError
 
 _ERROR = re.compile(r"^(?:\[rank\d+\]:\s*)?(?:[\w.]+\.)?(\w+(?:Error|Exception)): (.+)$")
 _TOKENS = re.compile(rb"^(?:(?:input|label)_ids:\n)?\[[-\d, ]+\]\n", re.MULTILINE)
-_TOKENS_BEGIN = re.compile(rb"(?:(?:input|label)_ids:?|\[[-\d, ]+\]?)\Z")
+_TOKENS_BEGIN = re.compile(rb"^(?:(?:input|label)_ids:\n?|\[[-\d])[-\d, \[\]]*\Z", re.MULTILINE)
 _WRAPPERS = ("CalledProcessError", "ChildFailedError")
 _HINTS = {
     "No space left on device": "the disk is full; free some space, then start again",
@@ -33,14 +33,21 @@ def environment(recipe: Mapping[str, Any], gpus: int, given: Mapping[str, str]) 
     """
     wanted = {"LLAMAFACTORY_VERBOSITY": "WARNING", "TOKENIZERS_PARALLELISM": "false"}
     on_cpu = bool(recipe.get("use_cpu")) or not gpus
-    processes = int(given.get("NPROC_PER_NODE", 1 if on_cpu else gpus))
+    processes = _whole_number(given, "NPROC_PER_NODE", 1 if on_cpu else gpus)
     if on_cpu:
         wanted |= {"OMP_NUM_THREADS": "1", "NPROC_PER_NODE": str(processes)}
-    if recipe.get("deepspeed") or processes > 1 or int(given.get("NNODES", 1)) > 1:
+    if recipe.get("deepspeed") or processes > 1 or _whole_number(given, "NNODES", 1) > 1:
         wanted["FORCE_TORCHRUN"] = "1"
         if on_cpu:
             wanted["DS_ACCELERATOR"] = "cpu"
     return {key: value for key, value in wanted.items() if key not in given}
+
+
+def _whole_number(given: Mapping[str, str], key: str, default: int) -> int:
+    text = given.get(key, str(default))
+    if not text.isdecimal() or int(text) < 1:
+        raise UserError(f"{key}={text}: a whole number from 1 on is needed")
+    return int(text)
 
 
 def run_llamafactory(arguments: list[str], added: dict[str, str], log: Path, lock: int | None = None) -> None:
@@ -82,9 +89,8 @@ def run_llamafactory(arguments: list[str], added: dict[str, str], log: Path, loc
 
 def _for_the_screen(text: bytes) -> tuple[bytes, bytes]:
     """What of the trainer's output to show, and a tail to look at again: lists of token ids stay in the log."""
-    end = max(text.rfind(b"\n"), text.rfind(b"\r")) + 1
-    if not _TOKENS_BEGIN.match(text, end):
-        end = len(text)
+    unfinished = _TOKENS_BEGIN.search(text)
+    end = unfinished.start() if unfinished else len(text)
     return _TOKENS.sub(b"", text[:end]), text[end:]
 
 
