@@ -121,7 +121,7 @@ class Pool:
                 done = self._collect(busy[pipe], verdicts, waiting)  # type: ignore[index]
                 progress(done)
             for worker in [w for w in self._workers if w.overdue()]:
-                progress(self._replace(worker, verdicts, waiting, hung=True))
+                progress(self._replace(worker, verdicts, waiting))
         return [verdict or _lost() for verdict in verdicts]
 
     def _give(self, worker: _Worker, waiting: deque[_Chunk], items: Sequence[Item]) -> None:
@@ -138,29 +138,29 @@ class Pool:
         try:
             found = worker.pipe.recv()
         except (EOFError, OSError):
-            return self._replace(worker, verdicts, waiting, hung=False)
+            return self._replace(worker, verdicts, waiting)
         for number, verdict in zip(worker.chunk.numbers, found, strict=True):
             verdicts[number] = verdict
         worker.chunk = None
         return len(found)
 
-    def _replace(self, worker: _Worker, verdicts: list[Verdict | None], waiting: deque[_Chunk], hung: bool) -> int:
+    def _replace(self, worker: _Worker, verdicts: list[Verdict | None], waiting: deque[_Chunk]) -> int:
         """Put a new worker in place of a dead or hanging one; its items go back to the queue, one by one."""
-        chunk, (place, _) = worker.chunk, worker.at()
+        # Looked at only after the kill: a slow item may just have ended, and the next one is not to blame.
+        worker.process.kill()
+        chunk, (place, _), hung = worker.chunk, worker.at(), worker.overdue()
         self._swap(worker)
         if chunk is None:
             return 0
         decided = 0
         for position, number in enumerate(chunk.numbers):
-            if position == place and (hung or chunk.again):
+            suspect = position == place or (place < 0 and not hung)
+            if suspect and (hung or chunk.again):
                 verdicts[number] = _timed_out() if hung else _lost()
                 decided += 1
-            elif chunk.again and place < 0:
-                verdicts[number] = _lost()
-                decided += 1
             else:
-                # An item that was not being judged when the worker died has not had its second chance yet.
-                waiting.append(_Chunk([number], again=position == place or place < 0))
+                # An item that was not being judged when the worker ended has not had its second chance yet.
+                waiting.append(_Chunk([number], again=suspect))
         return decided
 
     def _swap(self, worker: _Worker) -> None:
