@@ -70,7 +70,7 @@ def test_spider_keeps_what_runs_and_rejects_the_rest_with_reasons(spider, tmp_pa
     rejected = lines(tmp_path / "out" / "rejected.jsonl")
     assert [row["question_id"] for row in rejected] == ["train-00002", "train-00003", "train-00005"]
     assert "wings" in rejected[0]["detail"]
-    assert rejected[1]["detail"] == "birds/birds.sqlite"
+    assert rejected[1]["detail"] == "train_spider.json row 3: birds/birds.sqlite"
     connection = open_readonly(Path(spider["folder"]) / "database" / "pets" / "pets.sqlite")
     assert connection.execute('SELECT count(*) FROM "Pet Kinds"').fetchone() == (2,), "gold must not write"
 
@@ -89,23 +89,61 @@ def test_long_prompts_leave_training_files_but_not_examples(spider, tmp_path):
 @pytest.mark.parametrize(
     ("file", "text", "message"),
     [
-        ("dev.json", json.dumps([GOOD, GOOD])[:-30], "dev.json: row 2: not valid JSON"),
-        ("dev.json", json.dumps([GOOD, {"db_id": "pets"}]), "dev.json: row 2: no key 'question'"),
-        ("dev.json", json.dumps([{**GOOD, "query": 3}]), "dev.json: row 1: 'query' should be str"),
-        ("dev.json", json.dumps([GOOD, "text"]), "dev.json: row 2: expected an object"),
-        ("dev.json", json.dumps({"rows": [GOOD]}), "dev.json: expected a JSON array"),
-        ("dev.json", "", "dev.json: row 1: not valid JSON"),
-        ("dev.json", None, "dev.json: no such file"),
-        ("database/pets/pets.sqlite", "no database at all " * 9, "pets.sqlite: not a SQLite database"),
+        ("dev.json", json.dumps([GOOD, GOOD])[:-30], "file is cut off or damaged (dev.json row 2: "),
+        (
+            "dev.json",
+            json.dumps([GOOD, {"db_id": "pets"}]),
+            "missing key (dev.json row 2: no key 'question'; found 'db_id')",
+        ),
+        (
+            "dev.json",
+            json.dumps([{**GOOD, "query": 3}, GOOD]),
+            "wrong type (dev.json row 1: 'query' should be str, found int)",
+        ),
+        ("dev.json", json.dumps([{**GOOD, "query": " "}, GOOD]), "empty value (dev.json row 1: 'query' is empty)"),
+        ("dev.json", json.dumps([GOOD, "text"]), "not an object (dev.json row 2: found str)"),
+        (
+            "dev.json",
+            b"[" + json.dumps(GOOD).encode() + b', {"question": "caf\xe9", "query": "x"}]',
+            "damaged text (dev.json row 2: ",
+        ),
+        ("database/pets/pets.sqlite", "no database at all " * 9, "not a database (dev.json row 1: "),
     ],
 )
-def test_bad_spider_files_are_one_line_with_file_and_row(spider, tmp_path, file, text, message):
+def test_bad_rows_are_left_out_with_file_and_row(spider, tmp_path, file, text, message):
     path = Path(spider["folder"]) / file
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    if file != "dev.json":
+        with pytest.raises(UserError, match="not a database"):
+            prepare(spider, "spider.yaml")
+        assert finished_report(tmp_path / "out") is None
+    else:
+        report = prepare(spider, "spider.yaml")
+        assert report["splits"]["dev"]["kept"] == 1
+        assert sum(report["splits"]["dev"]["rejected"].values()) == 1
+    found = (
+        [f"{row['reason']} ({row['detail']})" for row in lines(tmp_path / "out" / "rejected.jsonl")]
+        if file == "dev.json"
+        else []
+    )
+    assert file != "dev.json" or found[0].startswith(message[:-1])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "no row could be used; the first: "),
+        (None, "dev.json: no such file"),
+        (json.dumps({"rows": [GOOD]}), "no key 'question'"),
+    ],
+)
+def test_a_file_without_any_use_is_one_line(spider, tmp_path, text, message):
+    path = Path(spider["folder"]) / "dev.json"
     path.unlink()
     if text is not None:
         path.write_text(text)
     with pytest.raises(UserError) as caught:
-        prepare(spider, "spider.yaml")
+        prepare({**spider, "train": []}, "spider.yaml")
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
     assert finished_report(tmp_path / "out") is None

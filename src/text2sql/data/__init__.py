@@ -1,4 +1,4 @@
-"""Data preparation: from a source (our toy world, Spider) to examples and LLaMA-Factory's training files."""
+"""Data preparation: from a source (our toy world, a benchmark, a user's file) to examples and training files."""
 
 from text2sql.data.outputs import data_hash
 from text2sql.data.prepare import finished_report, prepare

@@ -1,41 +1,198 @@
-"""Reads JSON arrays as a stream, so that memory does not grow with the file, and names a row at fault."""
+"""Reads tables of any size as a stream: JSON arrays, JSON lines, CSV and Parquet, plain or compressed.
 
-from collections.abc import Iterator, Mapping
+A row at fault must not cost the rows around it, so faults come out in place of rows, with a reason to count by;
+where a file cannot be read on (it is cut off), the fault is its last row.
+"""
+
+import codecs
+import csv
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import ijson
 
 from text2sql.errors import UserError
 
+FORMATS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")
+_MAX_CELL = 1 << 24
+_PARQUET_ROWS = 256
 
-def json_rows(path: Path, required: Mapping[str, type]) -> Iterator[tuple[int, dict[str, Any], float]]:
-    """Yield ``(row number from 1, row, share of the file read)`` of a file with a JSON array of objects.
+
+@dataclass(frozen=True)
+class Fault:
+    """A row that could not be read: ``reason`` is a class to count by, ``detail`` says what was found."""
+
+    reason: str
+    detail: str
+
+
+Row = dict[str, Any] | Fault
+
+
+def read_rows(path: Path) -> Iterator[tuple[int, Row, float]]:
+    """Yield ``(row number from 1, row or fault, share of the file read)``; memory does not grow with the file.
 
     Raises:
-        UserError: the file is missing, is cut off or is not such an array, or a row lacks a required key.
+        UserError: the file is missing, or its name does not tell its format.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file")
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    packing = suffixes.pop() if suffixes and suffixes[-1] in (".gz", ".zst") else ""
+    kind = suffixes[-1] if suffixes else ""
+    if kind not in FORMATS:
+        raise UserError(f"{path}: expected a file ending in {', '.join(FORMATS)}, or one of these with .gz or .zst")
     size = max(1, path.stat().st_size)
     number = 0
-    with path.open("rb") as stream:
+    with ExitStack() as stack:
+        raw = stack.enter_context(path.open("rb"))
+        stream = stack.enter_context(_unpacked(raw, packing))
         try:
-            for number, row in enumerate(ijson.items(stream, "item", use_float=True), 1):
-                _check(row, required, f"{path}: row {number}")
-                yield number, row, min(1.0, stream.tell() / size)
-        except (ijson.JSONError, UnicodeDecodeError) as error:
+            for number, row in enumerate(_READERS[kind](stream), 1):
+                yield number, row, min(1.0, raw.tell() / size)
+        except _broken() as error:
             reason = " ".join(str(error).split()) or type(error).__name__
-            raise UserError(f"{path}: row {number + 1}: not valid JSON ({reason}); is it cut off?") from error
-    if not number:
-        raise UserError(f"{path}: expected a JSON array of objects, found none")
+            yield number + 1, Fault("file is cut off or damaged", f"{reason}; nothing after this row was read"), 1.0
 
 
-def _check(row: object, required: Mapping[str, type], where: str) -> None:
-    if not isinstance(row, dict):
-        raise UserError(f"{where}: expected an object, found {type(row).__name__}")
-    for key, kind in required.items():
-        if key not in row:
-            raise UserError(f"{where}: no key {key!r}; found {', '.join(map(repr, row)) or 'none'}")
-        if not isinstance(row[key], kind):
-            raise UserError(f"{where}: {key!r} should be {kind.__name__}, found {type(row[key]).__name__}")
+def _unpacked(raw: IO[bytes], packing: str) -> IO[bytes]:
+    if packing == ".gz":
+        return gzip.open(raw)  # type: ignore[return-value]
+    if packing == ".zst":
+        try:
+            import zstandard
+        except ImportError as error:
+            raise UserError(
+                "reading .zst needs the package zstandard: pip install zstandard, or unpack the file"
+            ) from error
+        return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True))
+    return raw
+
+
+def _broken() -> tuple[type[Exception], ...]:
+    found: list[type[Exception]] = [ijson.JSONError, EOFError, gzip.BadGzipFile, zlib.error, UnicodeError, csv.Error]
+    try:
+        import zstandard
+
+        found.append(zstandard.ZstdError)
+    except ImportError:
+        pass
+    return tuple(found)
+
+
+class _Utf8(io.RawIOBase):
+    """A stream of UTF-8 whatever the file's own marks say; bytes that are none come out as U+FFFD, seen by the checks."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self.stream = stream
+        head = stream.read(4)
+        encoding = "utf-8"
+        for mark, name in (
+            (codecs.BOM_UTF8, "utf-8"),
+            (codecs.BOM_UTF16_LE, "utf-16-le"),
+            (codecs.BOM_UTF16_BE, "utf-16-be"),
+        ):
+            if head.startswith(mark):
+                encoding, head = name, head[len(mark) :]
+                break
+        self.decoder = codecs.getincrementaldecoder(encoding)(errors="replace")
+        self.ready = self.decoder.decode(head).encode()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self.ready:
+            chunk = self.stream.read(len(buffer))
+            self.ready = self.decoder.decode(chunk, not chunk).encode()
+            if not chunk:
+                break
+        count = min(len(buffer), len(self.ready))
+        buffer[:count], self.ready = self.ready[:count], self.ready[count:]
+        return count
+
+
+def _text(stream: IO[bytes]) -> io.BufferedReader:
+    return io.BufferedReader(_Utf8(stream), 1 << 16)
+
+
+def _json(stream: IO[bytes]) -> Iterator[Row]:
+    """An array of objects; objects one after another are taken for lines."""
+    text = _text(stream)
+    head = text.peek(1)[:4096].lstrip()
+    if head.startswith(b"{"):
+        return _objects(text)
+    return _array(text)
+
+
+def _array(text: IO[bytes]) -> Iterator[Row]:
+    nothing = True
+    for row in ijson.items(text, "item", use_float=True, buf_size=1 << 18):
+        nothing = False
+        yield row if isinstance(row, dict) else Fault("not an object", f"found {type(row).__name__}")
+    if nothing:
+        yield Fault("no rows", "expected a JSON array of objects")
+
+
+def _objects(text: IO[bytes]) -> Iterator[Row]:
+    for row in ijson.items(text, "", use_float=True, multiple_values=True, buf_size=1 << 18):
+        yield row if isinstance(row, dict) else Fault("not an object", f"found {type(row).__name__}")
+
+
+def _lines(stream: IO[bytes]) -> Iterator[Row]:
+    for line in _text(stream):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            yield Fault("not valid JSON", str(error))
+            continue
+        yield row if isinstance(row, dict) else Fault("not an object", f"found {type(row).__name__}")
+
+
+def _csv(delimiter: str) -> Callable[[IO[bytes]], Iterator[Row]]:
+    def read(stream: IO[bytes]) -> Iterator[Row]:
+        csv.field_size_limit(_MAX_CELL)
+        text = io.TextIOWrapper(_text(stream), encoding="utf-8", newline="")
+        reader = csv.DictReader(text, delimiter=delimiter, strict=True)
+        for row in reader:
+            if None in row or None in row.values():
+                yield Fault(
+                    "wrong number of fields", f"expected {len(reader.fieldnames or ())} (line {reader.line_num})"
+                )
+            else:
+                yield row
+
+    return read
+
+
+def _parquet(stream: IO[bytes]) -> Iterator[Row]:
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        if not stream.seekable():
+            raise ValueError("a Parquet file has its own compression; unpack it first")
+        for batch in parquet.ParquetFile(stream).iter_batches(_PARQUET_ROWS):
+            yield from batch.to_pylist()
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        yield Fault("file is cut off or damaged", f"{reason}; nothing after this row was read")
+
+
+_READERS: dict[str, Callable[[IO[bytes]], Iterator[Row]]] = {
+    ".json": _json,
+    ".jsonl": _lines,
+    ".ndjson": _lines,
+    ".csv": _csv(","),
+    ".tsv": _csv("\t"),
+    ".parquet": _parquet,
+}

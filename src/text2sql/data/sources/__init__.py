@@ -4,11 +4,11 @@ import importlib
 import pkgutil
 from typing import Any
 
-from text2sql.data.sources.base import CommonOptions, Rejected, Source, Unit
+from text2sql.data.sources.base import CommonOptions, Format, Made, Rejected, Source, Unit
 from text2sql.errors import UserError
 from text2sql.recipe import options_from
 
-__all__ = ["CommonOptions", "Rejected", "Source", "Unit", "open_source"]
+__all__ = ["CommonOptions", "Format", "Made", "Rejected", "Source", "Unit", "open_source"]
 
 
 def open_source(values: dict[str, Any], where: str) -> tuple[CommonOptions, Source]:

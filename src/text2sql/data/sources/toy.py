@@ -2,15 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 from text2sql.data.gold import gold_failure
-from text2sql.data.sources.base import CommonOptions, Rejected, Unit
+from text2sql.data.sources.base import CommonOptions, Made, Rejected, Unit
 from text2sql.data.tables import write_tables
 from text2sql.errors import UserError
 from text2sql.recipe import options_from
-from text2sql.records import Example
 from text2sql.synth import generate
 from text2sql.world import DatabaseSpec, build_database, load_world
 
@@ -45,6 +43,7 @@ class ToySource:
         self.root = options.output / "database"
         self.sets = {split: _question_set(split, entry) for split, entry in options.questions.items()}
         self.splits = tuple(self.sets)
+        self.jobs = 1  # seconds of work in all
         self.taught = tuple(split for split, asked in self.sets.items() if asked.databases != "test")
 
     def inputs(self) -> list[Path]:
@@ -59,7 +58,19 @@ class ToySource:
             (split, spec) for split, asked in self.sets.items() for spec in self.specs if spec.split == asked.databases
         ]
         for number, (split, spec) in enumerate(work, 1):
-            yield Unit(spec.db_id, split, number / len(work), partial(self._ask, split, spec))
+            yield Unit(spec.db_id, split, number / len(work), spec)
+
+    def make(self, unit: Unit) -> Iterator[Made | Rejected]:
+        """The questions of a split about one database."""
+        asked, spec = self.sets[unit.split], unit.work
+        path = self._instances(spec)[0]
+        chosen = {"register": asked.register, "language": asked.language}
+        for example in generate(path, spec.db_id, asked.count, self.options.seed, **chosen):
+            failure = gold_failure(path, example.sql)
+            if failure is None:
+                yield Made(replace(example, split=unit.split))
+            else:
+                yield Rejected(example.question_id, spec.db_id, example.question, example.sql, *failure)
 
     def finish(self) -> list[Path]:
         """Write tables.json; the outputs are that file and the databases."""
@@ -78,17 +89,6 @@ class ToySource:
         for number, path in enumerate(paths):
             scale = _SUITE_SCALES[(number - 1) % len(_SUITE_SCALES)] if number else 1.0
             build_database(spec, path, self.options.seed + number, scale)
-
-    def _ask(self, split: str, spec: DatabaseSpec) -> Iterator[Example | Rejected]:
-        asked = self.sets[split]
-        path = self._instances(spec)[0]
-        chosen = {"register": asked.register, "language": asked.language}
-        for example in generate(path, spec.db_id, asked.count, self.options.seed, **chosen):
-            failure = gold_failure(path, example.sql)
-            if failure is None:
-                yield replace(example, split=split)
-            else:
-                yield Rejected(example.question_id, spec.db_id, example.question, example.sql, *failure)
 
 
 def _question_set(split: str, entry: object) -> QuestionSet:

@@ -1,0 +1,160 @@
+"""Finds training rows that give an evaluation set away.
+
+Four rules, each on its own switch: ``question`` (the same words), ``sql`` (the same query but for its literals),
+``near`` (nearly the same words: MinHash finds candidates, their exact Jaccard similarity over words and word pairs
+decides) and ``database`` (the same db_id, or the same tables and columns). Paraphrases keep their gold query, so
+``sql`` finds those whose words have little in common.
+"""
+
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from datasketch import MinHash, MinHashLSH
+
+from text2sql.data.normal import digest, normal_sql, question_words
+from text2sql.data.reading import Fault, read_rows
+from text2sql.errors import UserError
+from text2sql.schema import Schema
+
+RULES = ("question", "sql", "near", "database")
+_QUESTION = ("question", "SpiderSynQuestion", "prompt", "input", "query")
+_SQL = ("sql", "query", "SQL", "answer", "output")
+_PERMUTATIONS = 64
+_CANDIDATE = 0.55
+"""LSH threshold, below every useful ``near``: candidates are checked exactly, so only misses matter."""
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A row of an evaluation set, and where it stands."""
+
+    question: str
+    sql: str
+    db_id: str
+    where: str
+
+
+@dataclass(frozen=True)
+class Leak:
+    """The rule that found the row, and the evaluation row it matches."""
+
+    rule: str
+    row: Evaluated
+
+
+def read_evaluation(path: Path) -> list[Evaluated]:
+    """The rows of an evaluation file: prepared examples, Spider's or BIRD's own files, or any table with such columns.
+
+    Raises:
+        UserError: no such file, or no row of it has a question.
+    """
+    found = []
+    for number, row, _ in read_rows(path):
+        if isinstance(row, Fault):
+            raise UserError(f"{path}: row {number}: {row.reason} ({row.detail}); an evaluation set must be whole")
+        question = _first(row, _QUESTION)
+        sql = _first({key: value for key, value in row.items() if value != question}, _SQL)
+        if question:
+            found.append(Evaluated(question, sql, str(row.get("db_id") or ""), f"{path.name} row {number}"))
+        synonym = row.get("SpiderQuestion")
+        if isinstance(synonym, str):
+            found.append(Evaluated(synonym, sql, str(row.get("db_id") or ""), f"{path.name} row {number}"))
+    if not found:
+        raise UserError(f"{path}: no row has a question ({', '.join(_QUESTION)})")
+    return found
+
+
+def _first(row: dict[str, Any], names: Iterable[str]) -> str:
+    return next((value for name in names if isinstance(value := row.get(name), str) and value.strip()), "")
+
+
+class LeakIndex:
+    """Evaluation rows, ready to be asked; asking costs some 40 microseconds."""
+
+    def __init__(
+        self, rows: Iterable[Evaluated], rules: Iterable[str] = RULES, near: float = 0.7, schemas: Iterable[Schema] = ()
+    ) -> None:
+        """``schemas`` are those of the evaluation databases, for rows whose db_id says nothing."""
+        self.rules, self.near = frozenset(rules), near
+        unknown = self.rules - set(RULES)
+        if unknown:
+            raise UserError(f"leakage rules are {', '.join(RULES)}, not {', '.join(sorted(unknown))}")
+        if not 0.5 <= near <= 1:
+            raise UserError(f"near is a similarity from 0.5 to 1, not {near}")
+        self.questions: dict[int, Evaluated] = {}
+        self.queries: dict[int, Evaluated] = {}
+        self.databases: dict[str, Evaluated] = {}
+        self.tables = {schema_key(schema) for schema in schemas}
+        self.shingles: list[tuple[frozenset[int], Evaluated]] = []
+        self.permutations = MinHash(num_perm=_PERMUTATIONS)
+        self.index = MinHashLSH(threshold=_CANDIDATE, num_perm=_PERMUTATIONS)
+        for row in rows:
+            self._add(row)
+
+    def _add(self, row: Evaluated) -> None:
+        words = question_words(row.question)
+        key = digest(" ".join(words))
+        if key not in self.questions and words:
+            self.questions[key] = row
+            grams = shingles(words)
+            self.index.insert(len(self.shingles), self._minhash(grams))
+            self.shingles.append((grams, row))
+        if row.sql:
+            self.queries.setdefault(digest(normal_sql(row.sql)[1]), row)
+        if row.db_id:
+            self.databases.setdefault(row.db_id, row)
+
+    def _minhash(self, grams: frozenset[int]) -> MinHash:
+        one = MinHash(
+            num_perm=_PERMUTATIONS, permutations=self.permutations.permutations, hashfunc=_itself,
+            scheme=self.permutations.scheme,
+        )  # fmt: skip
+        one.update_batch(list(grams))
+        return one
+
+    def find(self, question: str, sql: str, db_id: str = "", schema: Schema | None = None) -> Leak | None:
+        """The first rule that the row breaks, if any."""
+        words = question_words(question)
+        if "question" in self.rules and (row := self.questions.get(digest(" ".join(words)))):
+            return Leak("question", row)
+        if "database" in self.rules:
+            if row := self.databases.get(db_id):
+                return Leak("database", row)
+            if self.tables and schema is not None and schema_key(schema) in self.tables:
+                return Leak("database", Evaluated("", "", db_id, "a database of the evaluation set"))
+        if "sql" in self.rules:
+            bare = normal_sql(sql)[1]
+            if row := self.queries.get(digest(bare)):
+                return Leak("sql", row)
+        return self._nearest(shingles(words)) if "near" in self.rules and words else None
+
+    def _nearest(self, grams: frozenset[int]) -> Leak | None:
+        best: tuple[float, int] = (0.0, -1)
+        for number in self.index.query(self._minhash(grams)):
+            best = max(best, (jaccard(grams, self.shingles[number][0]), -number))
+        return Leak("near", self.shingles[-best[1]][1]) if best[0] >= self.near else None
+
+
+def shingles(words: list[str]) -> frozenset[int]:
+    """Words and pairs of neighbouring words, as numbers."""
+    pairs = [f"{one} {other}" for one, other in pairwise(words)]
+    return frozenset(zlib.crc32(text.encode()) for text in (*words, *pairs))
+
+
+def jaccard(one: frozenset[int], other: frozenset[int]) -> float:
+    """Shared part of two sets."""
+    return len(one & other) / len(one | other) if one or other else 0.0
+
+
+def schema_key(schema: Schema) -> int:
+    """Equal for schemas with the same tables and columns, in any order and case."""
+    names = sorted(f"{table.name}.{column.name}".lower() for table in schema.tables for column in table.columns)
+    return digest(*names)
+
+
+def _itself(value: int) -> int:
+    return value

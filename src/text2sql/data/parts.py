@@ -1,0 +1,145 @@
+"""Parts: what is made of a unit, on disk, so that a killed run goes on from the last unit and every core can help.
+
+A line is either a rejected row, or a kept one: a short head of keys and counts, the example, and one field for each
+training format, tab-separated. The second pass decides by the heads and copies the rest as it is.
+"""
+
+import gc
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from text2sql.analysis import classify, find_issues
+from text2sql.data.normal import digest, normal_question, normal_sql
+from text2sql.data.sources import CommonOptions, Format, Made, Rejected, Source, Unit, open_source
+from text2sql.prompts import AnswerFormat, build_messages, gold_answer
+from text2sql.records import Example, TracedExample
+
+KEYWORDS = (
+    "where", "join", "group by", "having", "order by", "limit", "distinct", "like", "between", "in", "is null", "or",
+    "union", "intersect", "except", "exists", "case", "with", "over",
+)  # fmt: skip
+_KEYWORD = re.compile(rf"(?i)\b({'|'.join(word.replace(' ', chr(92) + 's+') for word in KEYWORDS)})\b")
+_NUMBER = {word: number for number, word in enumerate(KEYWORDS)}
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+
+
+class Head(NamedTuple):
+    """What the second pass looks at: keys of question, query and database; the prompt's length; counts for the report."""
+
+    question: int
+    query: int
+    db_id: str
+    chars: int
+    difficulty: str
+    tables: int
+    keywords: list[int]
+    linked: list[int] | tuple[int, ...]
+
+
+class Kept(NamedTuple):
+    """A kept row: its head, its example's line, and a line for each format."""
+
+    head: Head
+    example: bytes
+    lines: list[bytes]
+
+
+def write_part(target: Path, source: Source, options: CommonOptions, unit: Unit) -> None:
+    """Make one unit and write its rows, whole or not at all."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(target.name + ".partial")
+    formats = options.formats if unit.split in (*source.taught, "all") else []
+    with partial.open("w", encoding="utf-8") as out:
+        for row in source.make(unit):
+            out.write(_encode(asdict(row)) if isinstance(row, Rejected) else _line(row, options.answer, formats))
+            out.write("\n")
+    partial.replace(target)
+
+
+def _line(made: Made, how: AnswerFormat, formats: list[Format]) -> str:
+    example = made.example
+    messages = build_messages(example.question, example.schema, example.evidence, how)
+    found = {_NUMBER[" ".join(word.lower().split())] for word in _KEYWORD.findall(example.sql)}
+    head = Head(
+        digest(normal_question(example.question)),
+        digest(normal_sql(example.sql)[0]),
+        example.db_id,
+        sum(len(message["content"]) for message in messages),
+        example.difficulty or "unknown",
+        made.tables,
+        sorted(found),
+        made.linked,
+    )
+    fields = [_encode(head), _encode(example.__dict__)]
+    if formats:
+        answer = _gold(example, how)
+        fields += [_encode(_RENDER[name](made, messages, answer, how)) for name in formats]
+    return "\t".join(fields)
+
+
+def _gold(example: Example, answer: AnswerFormat) -> str:
+    if answer == "plain":
+        return gold_answer(example.sql)
+    from text2sql.synth.trace import trace
+
+    reasoning = getattr(example, "reasoning", "") or trace(example.question, example.sql, example.schema)
+    kind = getattr(example, "kind", "") or classify(example.sql).label
+    issues = ", ".join(issue.name for issue in find_issues(example.sql, example.question, example.schema))
+    return gold_answer(example.sql, answer, reasoning, kind, issues or "none")
+
+
+def _messages(_: Made, messages: list[dict[str, str]], answer: str, __: AnswerFormat) -> dict[str, Any]:
+    return {"messages": [*messages, {"role": "assistant", "content": answer}]}
+
+
+def _alpaca(_: Made, messages: list[dict[str, str]], answer: str, __: AnswerFormat) -> dict[str, Any]:
+    system, user = messages
+    return {"system": system["content"], "instruction": user["content"], "input": "", "output": answer}
+
+
+def _ranking(made: Made, messages: list[dict[str, str]], answer: str, how: AnswerFormat) -> dict[str, Any] | None:
+    if not made.rejected_sql:
+        return None
+    worse = _gold(TracedExample(**{**made.example.__dict__, "sql": made.rejected_sql, "kind": ""}), how)
+    chosen, rejected = ({"role": "assistant", "content": text} for text in (answer, worse))
+    return {"messages": messages, "chosen": chosen, "rejected": rejected}
+
+
+def _grpo(made: Made, messages: list[dict[str, str]], answer: str, __: AnswerFormat) -> dict[str, Any]:
+    return {**_messages(made, messages, answer, __), **made.example.__dict__}
+
+
+_RENDER = {"messages": _messages, "alpaca": _alpaca, "ranking": _ranking, "grpo": _grpo}
+
+
+def read_part(path: Path) -> Iterator[Kept | dict[str, Any]]:
+    """The rows of a part: kept ones, and rejected ones as they are written."""
+    with path.open("rb") as lines:
+        for line in lines:
+            if line.startswith(b"{"):
+                yield json.loads(line)
+            else:
+                head, example, *rest = line[:-1].split(b"\t")
+                yield Kept(Head(*json.loads(head)), example, rest)
+
+
+_worker: dict[str, Any] = {}
+
+
+def start_worker(values: dict[str, Any], where: str) -> None:
+    """Open the recipe's source in this process.
+
+    Parsed queries are cyclic garbage by the thousand, and the collector would look at everything again and again.
+    """
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+    _worker["options"], _worker["source"] = open_source(values, where)
+
+
+def make_in_worker(target: Path, unit: Unit) -> None:
+    """:func:`write_part` with the source of this process."""
+    write_part(target, _worker["source"], _worker["options"], unit)

@@ -1,0 +1,160 @@
+"""Cuts a schema to what a question needs, and counts how much of the gold query survives.
+
+The best tables by score are kept, with the tables that join them, and of each the best columns and all keys: a query
+can lose a column that nobody asked for, but not its way from table to table.
+"""
+
+from collections import deque
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from sqlglot import exp
+
+from text2sql.errors import UserError
+from text2sql.linking.embed import Embedder, open_embedder
+from text2sql.linking.lexical import lexical_scores
+from text2sql.schema import Schema
+
+Pair = tuple[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinkOptions:
+    """At most ``tables`` tables and ``columns`` columns of each, keys and joining tables not counted.
+
+    ``embedder``: a sentence-transformers folder, or with ``base_url`` a served model; without it, scores are lexical.
+    ``weight``: what similarity counts beside lexical scores. ``keep_gold``: splits whose rows keep the gold query's
+    columns in any case, because an answer over columns that the prompt hides teaches guessing.
+    """
+
+    tables: int = 5
+    columns: int = 8
+    embedder: str | None = None
+    base_url: str | None = None
+    weight: float = 1.0
+    keep_gold: list[str] = field(default_factory=lambda: ["train"])
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What is left of a schema. ``counts``: gold tables kept and in all, gold columns kept and in all, columns left
+    and in all; counted before the gold query's columns are put back."""
+
+    schema: Schema
+    counts: tuple[int, int, int, int, int, int]
+
+
+def open_linker(options: LinkOptions | None) -> "Linker | None":
+    """The linker, where there is one to be.
+
+    Raises:
+        UserError: numbers below 1, or no such embedding model.
+    """
+    if options is None:
+        return None
+    if options.tables < 1 or options.columns < 1:
+        raise UserError("linking: tables and columns are 1 or more")
+    embedder = open_embedder(options.embedder, options.base_url) if options.embedder else None
+    return Linker(options, embedder)
+
+
+class Linker:
+    """Scores and cuts; see :class:`LinkOptions`."""
+
+    def __init__(self, options: LinkOptions, embedder: Embedder | None = None) -> None:
+        self.options, self.embedder = options, embedder
+        self._named = lru_cache(256)(self._embed_names)
+
+    def cut(self, question: str, schema: Schema, file: Path | None, tree: Any, keep_gold: bool = False) -> Cut:
+        """The part of the schema for a question; ``tree`` is the gold query's, for the counts and ``keep_gold``."""
+        kept = self._kept(question, schema, file)
+        gold = gold_columns(tree, schema)
+        tables = {table for table, _ in gold}
+        counts = (
+            len(tables & {table for table, _ in kept}), len(tables), len(gold & kept), len(gold),
+            len(kept), sum(len(table.columns) for table in schema.tables),
+        )  # fmt: skip
+        shown = kept | gold if keep_gold else kept
+        return Cut(schema.keep(lambda table, column: (table, column) in shown), counts)
+
+    def scores(self, question: str, schema: Schema, file: Path | None) -> dict[Pair, float]:
+        """Scores of tables, under (table, ""), and columns."""
+        scores = lexical_scores(question, schema, file)
+        if self.embedder is not None:
+            names = self._named(schema)
+            similar = names @ self.embedder([question])[0]
+            for pair, value in zip(scores, similar.tolist(), strict=True):
+                scores[pair] += self.options.weight * value
+        return scores
+
+    def _embed_names(self, schema: Schema) -> Any:
+        assert self.embedder is not None
+        texts = []
+        for table in schema.tables:
+            texts.append(table.name.replace("_", " "))
+            texts += [f"{column.name} of {table.name}".replace("_", " ") for column in table.columns]
+        return self.embedder(texts)
+
+    def _kept(self, question: str, schema: Schema, file: Path | None) -> set[Pair]:
+        scores = self.scores(question, schema, file)
+        best = {
+            table.name: 1.5 * scores[table.name, ""]
+            + sum(sorted(scores[table.name, c.name] for c in table.columns)[-2:])
+            for table in schema.tables
+        }
+        ranked = sorted(best, key=lambda name: -best[name])[: self.options.tables]
+        tables = _with_joins(schema, ranked)
+        kept: set[Pair] = set()
+        for table in schema.tables:
+            if table.name not in tables:
+                continue
+            columns = sorted(table.columns, key=lambda c: -scores[table.name, c.name])[: self.options.columns]
+            keys = {*table.primary_key, *(key.column for key in table.foreign_keys)}
+            kept |= {(table.name, c.name) for c in (*columns, *(c for c in table.columns if c.name in keys))}
+        referred = {(k.ref_table, k.ref_column) for t in schema.tables if t.name in tables for k in t.foreign_keys}
+        return kept | {(table, column) for table, column in referred if table in tables}
+
+
+def _with_joins(schema: Schema, ranked: list[str]) -> set[str]:
+    """The tables, and those on the shortest ways of foreign keys from the first to each of the others."""
+    near: dict[str, set[str]] = {table.name: set() for table in schema.tables}
+    for table in schema.tables:
+        for key in table.foreign_keys:
+            if key.ref_table in near:
+                near[table.name].add(key.ref_table)
+                near[key.ref_table].add(table.name)
+    came: dict[str, str] = {}
+    waiting = deque(ranked[:1])
+    while waiting:
+        here = waiting.popleft()
+        for there in sorted(near[here]):
+            if there not in came and there != ranked[0]:
+                came[there] = here
+                waiting.append(there)
+    kept = set(ranked)
+    for name in ranked[1:3]:  # the best tables are likely to be joined; ways to all of them would bring back everything
+        while name in came:
+            name = came[name]
+            kept.add(name)
+    return kept
+
+
+def gold_columns(tree: Any, schema: Schema) -> set[Pair]:
+    """The columns that a parsed query reads, and for each of its tables at least one (its key, or its first)."""
+    if not isinstance(tree, exp.Expression):
+        return set()
+    known = {table.name.lower(): table for table in schema.tables}
+    alias = {node.alias_or_name.lower(): node.name.lower() for node in tree.find_all(exp.Table)}
+    used = [known[name] for name in dict.fromkeys(alias.values()) if name in known]
+    found: set[Pair] = set()
+    for node in tree.find_all(exp.Column):
+        owner = known.get(alias.get(node.table.lower(), ""))
+        for table in [owner] if owner is not None else used:
+            match = [c.name for c in table.columns if c.name.lower() == node.name.lower()]
+            found |= {(table.name, name) for name in match}
+    for table in used:
+        if table.columns and not any(pair[0] == table.name for pair in found):
+            found.add((table.name, (table.primary_key or (table.columns[0].name,))[0]))
+    return found

@@ -1,0 +1,151 @@
+"""A gold query told as steps: which tables and columns, how they join, what is filtered, grouped and sorted, and a check.
+
+Written from the query's tree by rule, so that every statement in it is true of the query; it is what reasoning and
+process formats teach first, before any reward improves on it.
+"""
+
+from typing import Any
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.dialects.sqlite import SQLite
+from sqlglot.errors import SqlglotError
+
+from text2sql.analysis import classify
+from text2sql.analysis.ddl import parse_ddl
+
+_TEXTS: dict[str, dict[str, str]] = {
+    "en": {
+        "asks": "The question asks: {x}",
+        "tables": "Tables: {x}.",
+        "columns": "Columns: {x}.",
+        "join": "Join {x}.",
+        "where": "Filter: {x}.",
+        "group": "Group by {x}.",
+        "having": "Keep groups with {x}.",
+        "select": "Return {x}.",
+        "order": "Sort by {x}.",
+        "limit": "Take the first {x}.",
+        "set": "Combine two queries with {x}.",
+        "nested": "A nested query is needed: {x}.",
+        "check": "Check: {x}.",
+        "type": "The task is of type {x}.",
+        "check_join": "each join follows a key",
+        "check_group": "every plain column of the result is grouped",
+        "check_filter": "each value stands in the question or follows from it",
+        "check_plain": "one table is enough, so no join is needed",
+    },
+    "zh": {
+        "asks": "问题是：{x}",
+        "tables": "需要的表：{x}。",
+        "columns": "需要的列：{x}。",
+        "join": "连接：{x}。",
+        "where": "过滤条件：{x}。",
+        "group": "按 {x} 分组。",
+        "having": "保留满足 {x} 的分组。",
+        "select": "返回 {x}。",
+        "order": "按 {x} 排序。",
+        "limit": "取前 {x} 行。",
+        "set": "用 {x} 合并两个查询。",
+        "nested": "需要嵌套查询：{x}。",
+        "check": "检查：{x}。",
+        "type": "任务类型：{x}。",
+        "check_join": "每个连接都对应一个键",
+        "check_group": "结果中的普通列都已分组",
+        "check_filter": "每个取值都来自问题",
+        "check_plain": "一张表就够，不需要连接",
+    },
+}
+
+
+def trace(question: str, sql: str, schema: str = "") -> str:
+    """The steps, one a line, in Chinese where the question is; just the question where the SQL cannot be parsed."""
+    text = _TEXTS["zh" if any("\u3400" <= c <= "\u9fff" for c in question) else "en"]
+    steps = [("asks", question.strip())]
+    try:
+        tree: Any = sqlglot.parse_one(sql, read=SQLite)
+    except (SqlglotError, RecursionError, ValueError):
+        tree = None
+    if isinstance(tree, exp.Query):
+        _quoted_texts(tree, schema)
+        steps += _steps(tree)
+        steps.append(("type", classify(sql).label))
+        steps.append(("check", ", ".join(text[name] for name in _checks(tree))))
+    return "\n".join(text[name].format(x=x) for name, x in steps if x)
+
+
+def _quoted_texts(tree: Any, schema: str) -> None:
+    """Make literals of names in double quotes that the schema does not have: SQLite reads them so."""
+    names = {column.name.lower() for table in parse_ddl(schema).tables for column in table.columns}
+    for node in list(tree.find_all(exp.Column)):
+        if node.this.args.get("quoted") and not node.table and node.name.lower() not in names:
+            node.replace(exp.Literal.string(node.name))
+
+
+def _steps(tree: Any) -> list[tuple[str, str]]:
+    tables = dict.fromkeys(node.name for node in tree.find_all(exp.Table))
+    alias = {node.alias: node.name for node in tree.find_all(exp.Table) if node.alias}
+    columns = dict.fromkeys(_column(node, alias) for node in tree.find_all(exp.Column))
+    steps = [("tables", ", ".join(tables)), ("columns", ", ".join(columns))]
+    if isinstance(tree, exp.SetOperation):
+        steps.append(("set", tree.key.upper()))
+        for side in (tree.left, tree.right):
+            steps += _select(side, alias) if isinstance(side, exp.Select) else []
+        return steps
+    return steps + _select(tree, alias)
+
+
+def _select(select: Any, alias: dict[str, str]) -> list[tuple[str, str]]:
+    """The clauses in the order in which a database works through them."""
+    steps = []
+    for join in select.args.get("joins") or []:
+        on = join.args.get("on")
+        steps.append(("join", f"{join.this.name}: {_words(on, alias)}" if on is not None else join.this.name))
+    for clause, name in (("where", "where"), ("group", "group"), ("having", "having")):
+        node = select.args.get(clause)
+        if node is not None:
+            inner = node.this if clause != "group" else None
+            steps.append(
+                (
+                    name,
+                    _words(inner, alias)
+                    if inner is not None
+                    else ", ".join(_words(e, alias) for e in node.expressions),
+                )
+            )
+    steps += [
+        ("nested", _words(nested.this, alias))
+        for nested in select.find_all(exp.Subquery)
+        if nested.parent_select is select
+    ]
+    distinct = "DISTINCT " if select.args.get("distinct") else ""
+    steps.append(("select", distinct + ", ".join(_words(e, alias) for e in select.expressions)))
+    order, limit = select.args.get("order"), select.args.get("limit")
+    if order is not None:
+        steps.append(("order", ", ".join(_words(e, alias) for e in order.expressions)))
+    if limit is not None:
+        steps.append(("limit", _words(limit.expression, alias)))
+    return steps
+
+
+def _column(node: Any, alias: dict[str, str]) -> str:
+    table = alias.get(node.table, node.table)
+    return f"{table}.{node.name}" if table else str(node.name)
+
+
+def _words(node: Any, alias: dict[str, str]) -> str:
+    """The SQL of a part, with table names in place of aliases."""
+    part = node.copy()
+    for column in [part] if isinstance(part, exp.Column) else list(part.find_all(exp.Column)):
+        if column.table in alias:
+            column.set("table", exp.to_identifier(alias[column.table]))
+    return str(part.sql(dialect=SQLite)).replace(" AS ", " as ")
+
+
+def _checks(tree: Any) -> list[str]:
+    found = [
+        ("check_join", tree.find(exp.Join) is not None),
+        ("check_group", tree.find(exp.Group) is not None),
+        ("check_filter", tree.find(exp.Where) is not None),
+    ]
+    return [name for name, holds in found if holds] or ["check_plain"]
