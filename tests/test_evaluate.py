@@ -141,7 +141,8 @@ def test_mistakes_are_one_line(options, tmp_path):
     refused("is about shops, its prediction about other")
     write_jsonl(options.examples, [])
     refused("no examples in it")
-    assert not options.output_dir.exists()
+    assert list(options.output_dir.iterdir()) == []
+    refused("cannot be written", output_dir=options.examples / "x")
     with pytest.raises(UserError, match="no such report"):
         read_report(tmp_path / "report.json")
     (tmp_path / "report.json").write_text("{}")

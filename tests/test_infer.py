@@ -14,7 +14,7 @@ import pytest
 from text2sql import infer as module
 from text2sql.errors import UserError
 from text2sql.infer import InferOptions, infer
-from text2sql.predictions import Shard, note_path
+from text2sql.predictions import PredictionFile, Shard, note_path
 from text2sql.records import Example, Prediction, read_jsonl, write_jsonl
 from tiny_model import QUESTIONS, SCHEMA, make_adapter, make_model
 
@@ -125,6 +125,14 @@ def test_shards_join_when_all_are_there(options):
     assert infer(replace(options, output=output, shard="1/3")) == output
     assert output.read_bytes() == whole
     assert json.loads(note_path(output).read_text()) == json.loads(note_path(options.output).read_text())
+
+
+def test_two_runs_do_not_share_a_file(options):
+    with PredictionFile(options.output, {}, 1).claim(), pytest.raises(UserError, match="another run is writing there"):
+        infer(options)
+    with pytest.raises(UserError, match="cannot be written"):
+        infer(replace(options, output=options.examples / "p.jsonl"))
+    infer(replace(options, limit=1))
 
 
 @pytest.mark.parametrize("text", ["0/2", "3/2", "1", "a/b", "-1/2", "1/0"])

@@ -91,24 +91,29 @@ def infer(options: InferOptions) -> Path:
     if options.engine != "openai":
         _check_folders(options)
     file = PredictionFile(shard.path(options.output), provenance(options), decoding.n)
+    with file.claim():
+        _complete(options, mine, file)
+    joined = shard.join(options.output, [example.question_id for example in examples])
+    logger.info("predictions: %s", options.output if joined else file.path)
+    return options.output if joined else file.path
+
+
+def _complete(options: InferOptions, examples: list[Example], file: PredictionFile) -> None:
+    """Answer what ``file`` does not have yet."""
+    decoding = options.decoding
     done = file.open(keep=not options.overwrite)
-    rest = [example for example in mine if example.question_id not in done]
+    rest = [example for example in examples if example.question_id not in done]
     if done:
-        logger.info("%s: %d of %d questions are answered already", file.path, len(mine) - len(rest), len(mine))
+        logger.info("%s: %d of %d questions are answered already", file.path, len(examples) - len(rest), len(examples))
     if rest:
-        requests = [
-            Request(e.question_id, build_messages(e.question, e.schema, e.evidence, options.answer_format))
-            for e in rest
-        ]
+        answer = options.answer_format
+        requests = [Request(e.question_id, build_messages(e.question, e.schema, e.evidence, answer)) for e in rest]
         started = time.monotonic()
         with open_engine(options.settings) as engine:
             loaded = time.monotonic()
             finished = _collect(engine.generate(requests, decoding), {e.question_id: e for e in rest}, file, decoding.n)
         _report(finished, decoding.n, time.monotonic() - loaded, loaded - started, engine.name)
-    file.finish([example.question_id for example in mine])
-    joined = shard.join(options.output, [example.question_id for example in examples])
-    logger.info("predictions: %s", options.output if joined else file.path)
-    return options.output if joined else file.path
+    file.finish([example.question_id for example in examples])
 
 
 def read_examples(path: Path, limit: int | None) -> list[Example]:

@@ -53,17 +53,26 @@ class Row:
             kind = {"seed": int, "n": int, "seconds": (int, float), "metrics": dict}.get(field.name, str)
             if not isinstance(value, kind) or isinstance(value, bool):  # type: ignore[arg-type]
                 raise ValueError(f"{field.name!r} cannot be {value!r}")
-        if not _NAME.match(self.experiment):
-            raise ValueError(
-                f"an experiment's name is dotted lower case, like toy.lora_qv_sft, not {self.experiment!r}"
-            )
-        if not (self.profile and self.metrics and self.n > 0):
-            raise ValueError("a row needs a profile, at least one metric and n above 0")
+        check_names(self.experiment, self.profile)
+        if not (self.metrics and self.n > 0):
+            raise ValueError("a row needs at least one metric and n above 0")
         for name, value in self.metrics.items():
             if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
                 raise ValueError(f"metric {name!r} is not a finite number: {value!r}")
             if "accuracy" in name and not 0 <= value <= 1:
                 raise ValueError(f"metric {name!r} is a fraction from 0 to 1, not {value}")
+
+
+def check_names(experiment: str, profile: str) -> None:
+    """Accept what a row would; long measurements call it first.
+
+    Raises:
+        ValueError: the experiment's name is not dotted lower case, or the profile is empty.
+    """
+    if not _NAME.match(experiment):
+        raise ValueError(f"an experiment's name is dotted lower case, like toy.lora_qv_sft, not {experiment!r}")
+    if not profile:
+        raise ValueError("a row needs a profile, for example tiny")
 
 
 @dataclass(frozen=True)

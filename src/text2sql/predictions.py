@@ -5,7 +5,8 @@ import json
 import logging
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -44,12 +45,32 @@ class PredictionFile:
     provenance: dict[str, Any]
     n: int
 
+    @contextmanager
+    def claim(self) -> Iterator[None]:
+        """Keep other runs from this file.
+
+        Raises:
+            UserError: another run holds it, or it cannot be written.
+        """
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            lock = self.path.with_name(f".{self.path.name}.lock").open("a")
+        except OSError as error:
+            raise UserError(f"{self.path}: cannot be written ({error.strerror}); correct output") from error
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UserError(
+                    f"{self.path}: another run is writing there; wait for it, or give another output"
+                ) from None
+            yield
+
     def open(self, keep: bool) -> set[str]:
         """Get ready to append; returns the ids of questions answered already.
 
         A torn last line or question is dropped. Predictions that something else made are put aside as ``.previous``.
         """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         note = read_note(self.path)
         if self.path.exists() and note != self.provenance:
             aside = self.path.with_name(self.path.name + ".previous")

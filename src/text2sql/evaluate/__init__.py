@@ -5,6 +5,7 @@ decoding beside every figure, because a figure without them means nothing.
 """
 
 from text2sql.evaluate.options import EvaluateOptions
-from text2sql.evaluate.score import LEVELS, Report, Score, evaluate, read_report, wilson
+from text2sql.evaluate.report import LEVELS, Report, Score, read_report, wilson
+from text2sql.evaluate.score import evaluate
 
 __all__ = ["LEVELS", "EvaluateOptions", "Report", "Score", "evaluate", "read_report", "wilson"]

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import math
 import os
 import time
 from collections import Counter, defaultdict
@@ -16,42 +15,11 @@ from sqleval import Evaluator, Protocol, Verdict, hardness
 from text2sql import ledger
 from text2sql.errors import UserError
 from text2sql.evaluate.options import EvaluateOptions
+from text2sql.evaluate.report import LEVELS, Report, Score, wilson
 from text2sql.predictions import read_note
 from text2sql.records import Example, Prediction, read_jsonl, write_jsonl
 
 logger = logging.getLogger(__name__)
-
-LEVELS = ("easy", "medium", "hard", "extra")
-
-
-@dataclass(frozen=True)
-class Score:
-    """``correct`` of ``n`` questions (a mean over samples where there are several) with its 95 % interval."""
-
-    n: int
-    correct: float
-    accuracy: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class Report:
-    """What one evaluation found. ``oracle`` is the share of questions that any sample answers rightly."""
-
-    protocol: str
-    split: str
-    decoding: str
-    samples: int
-    overall: Score
-    by_difficulty: dict[str, Score]
-    outcomes: dict[str, int]
-    error_classes: dict[str, int]
-    oracle: float
-    data_hash: str
-    seconds: float
-    experiment: str | None = None
-    seed: int = 0
 
 
 @dataclass
@@ -69,18 +37,6 @@ class _Judged:
         return sum(verdict.correct for verdict in self.verdicts) / len(self.rows)
 
 
-def wilson(correct: float, n: int) -> tuple[float, float]:
-    """The 95 % score interval of a share (Wilson, 1927), as fractions.
-
-    Unlike the normal approximation it stays within 0 and 1 and holds for small ``n``.
-    """
-    z = 1.959964
-    share = correct / n
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return max(0.0, centre - half), min(1.0, centre + half)
-
-
 def evaluate(options: EvaluateOptions) -> Report:
     """Score, write ``report.json`` and ``verdicts.jsonl`` to ``output_dir``, and append the ledger row if one is asked for.
 
@@ -88,6 +44,7 @@ def evaluate(options: EvaluateOptions) -> Report:
         UserError: examples, predictions or databases are missing, or do not belong together.
     """
     started = time.monotonic()
+    _check_output(options)
     examples = list(read_jsonl(options.examples, Example))[: options.limit]
     if not examples:
         raise UserError(f"{options.examples}: no examples in it")
@@ -137,6 +94,17 @@ def pair(examples: Sequence[Example], path: Path) -> dict[str, list[Prediction]]
     if len({len(rows) for rows in chosen.values()}) > 1:
         raise UserError(f"{path}: questions differ in their number of samples; finish inference first")
     return chosen
+
+
+def _check_output(options: EvaluateOptions) -> None:
+    try:
+        if options.experiment:
+            ledger.check_names(options.experiment, options.profile)
+        options.output_dir.mkdir(parents=True, exist_ok=True)
+    except ValueError as error:
+        raise UserError(f"no ledger row can be written: {error}") from error
+    except OSError as error:
+        raise UserError(f"{options.output_dir}: cannot be written ({error.strerror}); correct output_dir") from error
 
 
 def _protocol(options: EvaluateOptions) -> Protocol:
@@ -215,22 +183,6 @@ def _write(folder: Path, report: Report, judged: list[_Judged]) -> None:
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     partial.write_text(json.dumps(asdict(report), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     partial.replace(path)
-
-
-def read_report(path: Path) -> Report:
-    """A report that :func:`evaluate` wrote.
-
-    Raises:
-        UserError: no such file, or not a report.
-    """
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-        scores = {name: Score(**score) for name, score in raw["by_difficulty"].items()}
-        return Report(**{**raw, "overall": Score(**raw["overall"]), "by_difficulty": scores})
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such report; evaluate first (bash scripts/evaluate_sql.sh RECIPE)") from error
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UserError(f"{path}: not a report of text2sql.evaluate ({error})") from error
 
 
 def _row(options: EvaluateOptions, report: Report, experiment: str) -> ledger.Row:

@@ -1,0 +1,68 @@
+"""What one evaluation found, on disk and in memory."""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from text2sql.errors import UserError
+
+LEVELS = ("easy", "medium", "hard", "extra")
+
+
+@dataclass(frozen=True)
+class Score:
+    """``correct`` of ``n`` questions (a mean over samples where there are several) with its 95 % interval."""
+
+    n: int
+    correct: float
+    accuracy: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """What one evaluation found. ``oracle`` is the share of questions that any sample answers rightly."""
+
+    protocol: str
+    split: str
+    decoding: str
+    samples: int
+    overall: Score
+    by_difficulty: dict[str, Score]
+    outcomes: dict[str, int]
+    error_classes: dict[str, int]
+    oracle: float
+    data_hash: str
+    seconds: float
+    experiment: str | None = None
+    seed: int = 0
+
+
+def wilson(correct: float, n: int) -> tuple[float, float]:
+    """The 95 % score interval of a share (Wilson, 1927), as fractions.
+
+    Unlike the normal approximation it stays within 0 and 1 and holds for small ``n``.
+    """
+    z = 1.959964
+    share = correct / n
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def read_report(path: Path) -> Report:
+    """A report that :func:`evaluate` wrote.
+
+    Raises:
+        UserError: no such file, or not a report.
+    """
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        scores = {name: Score(**score) for name, score in raw["by_difficulty"].items()}
+        return Report(**{**raw, "overall": Score(**raw["overall"]), "by_difficulty": scores})
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such report; evaluate first (bash scripts/evaluate_sql.sh RECIPE)") from error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(f"{path}: not a report of text2sql.evaluate ({error})") from error
