@@ -3,8 +3,8 @@
 import math
 
 import pytest
-from adversarial import load, make_bakery
 
+from adversarial import load, make_bakery
 from text2sql.analysis import complexity
 from text2sql.records import Example, RewardSample
 from text2sql.rewards import RewardContext, RewardSuite

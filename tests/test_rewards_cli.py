@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from adversarial import load, make_bakery
 
+from adversarial import load, make_bakery
 from text2sql.records import write_jsonl
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -3,8 +3,8 @@
 import logging
 
 import pytest
-from adversarial import load, make_bakery
 
+from adversarial import load, make_bakery
 from text2sql.errors import UserError
 from text2sql.records import Example, RewardSample
 from text2sql.rewards import REWARDS, RewardContext, RewardResult, RewardSuite, reward

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlglot import exp
 
-from text2sql.analysis.statement import read_statement, sources
+from text2sql.analysis.statement import Statement, read_statement, sources
 
 SIMPLE = "sql"
 MULTI_STEP = "多步推理"
@@ -58,7 +58,7 @@ class Classification:
 def classify(sql: str) -> Classification:
     """Class of a query (see the module). Text that cannot be parsed is classed by its tokens."""
     statement = read_statement(sql)
-    features = tree_features(statement.tree) if statement.tree is not None else _token_features(statement.words())
+    features = read_features(statement)
     if features.tables == 0 and "SELECT" not in statement.words():
         return Classification("", ("no query",), features)
     found = (
@@ -74,18 +74,21 @@ def classify(sql: str) -> Classification:
     return Classification(SIMPLE, ("one simple join" if features.joins else "one table", "no subquery"), features)
 
 
-def tree_features(tree: Any) -> Features:
-    """Features of a parsed statement; tables listed with commas count as joined."""
-    nested = [s for s in tree.find_all(exp.Select) if _is_nested(s)]
+def read_features(statement: Statement) -> Features:
+    """Features of a statement; tables listed with commas count as joined. By its tokens where there is no tree."""
+    if statement.tree is None:
+        return _token_features(statement.words())
+    selects = statement.selects()
+    nested = [select for select in selects if _is_nested(select)]
     return Features(
-        joins=sum(max(len(sources(select)) - 1, 0) for select in tree.find_all(exp.Select)),
+        joins=sum(max(len(sources(select)) - 1, 0) for select in selects),
         subqueries=len(nested),
         aggregating_subqueries=sum(any(e.find(*_AGGREGATES) for e in select.expressions) for select in nested),
-        ctes=len(list(tree.find_all(exp.CTE))),
-        set_operations=len(list(tree.find_all(exp.SetOperation))),
-        aggregates=len(list(tree.find_all(*_AGGREGATES))),
-        windows=len(list(tree.find_all(exp.Window))),
-        tables=len(list(tree.find_all(exp.Table))),
+        ctes=len(statement.find(exp.CTE)),
+        set_operations=len(statement.find(exp.SetOperation)),
+        aggregates=len(statement.find(*_AGGREGATES)),
+        windows=len(statement.find(exp.Window)),
+        tables=len(statement.find(exp.Table)),
     )
 
 
@@ -116,24 +119,24 @@ def normal_label(text: str) -> str:
     return next((label for label, spellings in _SPELLINGS.items() if plain in spellings), "")
 
 
-_WEIGHTS: tuple[tuple[type[Any] | tuple[type[Any], ...], float], ...] = (
-    (exp.SetOperation, 0.8),
-    (exp.CTE, 0.8),
-    (exp.Where, 0.2),
-    (exp.Group, 0.5),
-    (exp.Having, 0.7),
-    (exp.Order, 0.3),
-    (exp.Limit, 0.1),
+_WEIGHTS: tuple[tuple[tuple[type[Any], ...], float], ...] = (
+    ((exp.SetOperation,), 0.8),
+    ((exp.CTE,), 0.8),
+    ((exp.Where,), 0.2),
+    ((exp.Group,), 0.5),
+    ((exp.Having,), 0.7),
+    ((exp.Order,), 0.3),
+    ((exp.Limit,), 0.1),
     (_AGGREGATES, 0.3),
-    (exp.Distinct, 0.3),
-    (exp.Case, 0.4),
-    (exp.Window, 1.0),
-    (exp.And, 0.15),
-    (exp.Or, 0.2),
-    (exp.In, 0.2),
-    (exp.Like, 0.1),
-    (exp.Between, 0.2),
-    (exp.Exists, 0.3),
+    ((exp.Distinct,), 0.3),
+    ((exp.Case,), 0.4),
+    ((exp.Window,), 1.0),
+    ((exp.And,), 0.15),
+    ((exp.Or,), 0.2),
+    ((exp.In,), 0.2),
+    ((exp.Like,), 0.1),
+    ((exp.Between,), 0.2),
+    ((exp.Exists,), 0.3),
 )
 
 
@@ -148,13 +151,8 @@ def complexity(sql: str) -> float:
     statement = read_statement(sql)
     if not statement.tokens:
         return 0.0
+    found = read_features(statement)
+    value = 1.0 + 0.6 * found.joins + 1.0 * found.subqueries
     if statement.tree is None:
-        rough = _token_features(statement.words())
-        return 1.0 + 0.6 * rough.joins + rough.subqueries + 0.8 * rough.set_operations + 0.3 * rough.aggregates
-    features = tree_features(statement.tree)
-    weighed = sum(weight * len(list(_find(statement.tree, kinds))) for kinds, weight in _WEIGHTS)
-    return 1.0 + 0.6 * features.joins + 1.0 * features.subqueries + weighed
-
-
-def _find(tree: Any, kinds: Any) -> Any:
-    return tree.find_all(*kinds) if isinstance(kinds, tuple) else tree.find_all(kinds)
+        return value + 0.8 * found.set_operations + 0.3 * found.aggregates
+    return value + sum(weight * len(statement.find(*kinds)) for kinds, weight in _WEIGHTS)

@@ -46,7 +46,7 @@ def missing_where(statement: Statement, question: str, schema: Schema | None) ->
 def _literal_in_join(statement: Statement) -> bool:
     if statement.tree is None:
         return False
-    conditions = [join.args.get("on") for join in statement.tree.find_all(exp.Join)]
+    conditions = [join.args.get("on") for join in statement.find(exp.Join)]
     return any(on is not None and on.find(exp.Literal) for on in conditions)
 
 
@@ -61,8 +61,8 @@ def missing_time_range(statement: Statement, question: str, schema: Schema | Non
         return None
     if statement.tree is None:
         return None if "WHERE" in words else "the question names a time, the query does not restrict it"
-    conditions = list(statement.tree.find_all(exp.Where, exp.Having))
-    conditions += [join.args["on"] for join in statement.tree.find_all(exp.Join) if join.args.get("on") is not None]
+    conditions = statement.find(exp.Where, exp.Having)
+    conditions += [join.args["on"] for join in statement.find(exp.Join) if join.args.get("on") is not None]
     for condition in conditions:
         if any(_TIME_NAME.search(column.name) for column in condition.find_all(exp.Column)):
             return None
@@ -166,7 +166,7 @@ def invalid_date_format(statement: Statement, question: str, schema: Schema | No
     if statement.tree is None:
         return None
     types = column_types(schema)
-    for node in statement.tree.find_all(*_COMPARISONS):
+    for node in statement.find(*_COMPARISONS):
         columns = [column.name.lower() for column in node.find_all(exp.Column)]
         dated = node.find(exp.Date, exp.TsOrDsToDate, exp.TimeToStr) is not None
         dated |= any(types.get(name, "").startswith(("DATE", "TIMESTAMP")) for name in columns)

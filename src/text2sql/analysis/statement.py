@@ -7,7 +7,7 @@ parsed (an unclosed quote is closed for the purpose of reading on).
 import logging
 from collections import Counter
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import sqlglot
@@ -45,21 +45,37 @@ class Statement:
         """The tokens' texts in upper case, string literals as ``'``."""
         return tuple("'" if t.token_type.name == "STRING" else t.text.upper() for t in self.tokens)
 
+    @cached_property
+    def nodes(self) -> dict[type[Any], list[Any]]:
+        """The tree's nodes by type; many rules look at a tree, and walking it is what takes the time."""
+        found: dict[type[Any], list[Any]] = {}
+        waiting = [self.tree] if self.tree is not None else []
+        while waiting:
+            node = waiting.pop()
+            found.setdefault(type(node), []).append(node)
+            for value in node.args.values():
+                parts = value if type(value) is list else (value,)
+                waiting.extend(part for part in reversed(parts) if isinstance(part, exp.Expression))
+        return found
+
+    def find(self, *kinds: type[Any]) -> list[Any]:
+        """All nodes of these kinds; none where there is no tree."""
+        return [node for kind, nodes in self.nodes.items() if issubclass(kind, kinds) for node in nodes]
+
     def selects(self) -> list[Any]:
         """All SELECTs of the tree, subqueries included."""
-        return [] if self.tree is None else list(self.tree.find_all(exp.Select))
+        return self.find(exp.Select)
 
     def tables(self) -> frozenset[str]:
         """Lower-case names of the tables that are read, without those that WITH defines."""
-        if self.tree is None:
-            return frozenset()
-        defined = {cte.alias_or_name.lower() for cte in self.tree.find_all(exp.CTE)}
-        return frozenset(t.name.lower() for t in self.tree.find_all(exp.Table) if t.name) - defined
+        defined = {cte.alias_or_name.lower() for cte in self.find(exp.CTE)}
+        return frozenset(t.name.lower() for t in self.find(exp.Table) if t.name) - defined
 
     def columns(self) -> frozenset[str]:
         """Lower-case names of the columns that are mentioned, without their tables."""
-        return frozenset() if self.tree is None else frozenset(c.name.lower() for c in self.tree.find_all(exp.Column))
+        return frozenset(column.name.lower() for column in self.find(exp.Column))
 
+    @cached_property
     def is_constant(self) -> bool:
         """Whether the result's values are written into the query instead of being read from the database."""
         if not isinstance(self.tree, exp.Query):
@@ -117,7 +133,7 @@ def canonical(sql: str) -> str:
     if statement.tree is None:
         return sql
     tree = statement.tree.copy()
-    for select in tree.find_all(exp.Select):
+    for select in list(tree.find_all(exp.Select)):
         _without_aliases(select)
     for identifier in tree.find_all(exp.Identifier):
         identifier.set("this", identifier.name.lower())
@@ -128,7 +144,7 @@ def canonical(sql: str) -> str:
 
 def sources(select: Any) -> list[Any]:
     """What a SELECT reads from, in order: tables and subqueries of FROM and its JOINs."""
-    start = select.args.get("from_")
+    start = select.args.get("from_") or select.args.get("from")  # the key before and after sqlglot 28
     found = [start.this] if start is not None else []
     return found + [join.this for join in select.args.get("joins") or ()]
 

@@ -36,7 +36,7 @@ class Judged:
     """One completion, read and judged.
 
     ``sql`` is empty where the completion gives no clear answer. ``matched`` is the metric's verdict less the guards;
-    ``hollow`` says that a result is no evidence of an answer; ``ran`` that the query gave a result.
+    ``hollow`` says that a guard took a match away; ``ran`` that the query gave a result.
     """
 
     answer: Answer
@@ -84,6 +84,7 @@ class RewardContext:
                 self._evaluator = Evaluator(database_root, protocol=protocol, jobs=jobs, timeout=timeout)
             except (FileNotFoundError, ValueError) as error:
                 raise UserError(f"rewards: {error}; set database_root to the folder of databases") from error
+        self._databases: dict[str, Path] = {}
         self._answers: dict[str, tuple[Answer, str]] = {}
         self._judged: dict[_Key, Judged] = {}
         self._unsure: dict[_Key, Judged] = {}
@@ -109,10 +110,12 @@ class RewardContext:
         """
         if self.database_root is None:
             raise UserError("this reward executes SQL: set database_root to the folder of databases")
-        path = self.database_root / db_id / f"{db_id}.sqlite"
-        if not path.is_file():
-            raise UserError(f"{path}: no such database")
-        return path
+        if db_id not in self._databases:
+            path = self.database_root / db_id / f"{db_id}.sqlite"
+            if not path.is_file():
+                raise UserError(f"{path}: no such database")
+            self._databases[db_id] = path
+        return self._databases[db_id]
 
     def judge(self, samples: Sequence[RewardSample]) -> list[Judged]:
         """Read and judge completions; each distinct one only once, however many rewards ask."""
@@ -136,7 +139,7 @@ class RewardContext:
         judged = []
         for i, ((_, db_id, gold), (answer, sql)) in enumerate(zip(keys, read, strict=True)):
             verdict = found.get(i, none)
-            hollow = verdict.outcome in ("match", "mismatch") and self._is_hollow(db_id, gold, sql, verdict)
+            hollow = verdict.correct and sql != gold and self._is_hollow(db_id, gold, sql, verdict)
             judged.append(Judged(answer, sql, verdict, verdict.correct and not hollow, hollow))
         return judged
 
@@ -169,7 +172,7 @@ class RewardContext:
         return self._evaluator.score_batch(items)
 
     def _is_hollow(self, db_id: str, gold: str, sql: str, verdict: Verdict) -> bool:
-        if read_statement(sql).is_constant() and not read_statement(gold).is_constant():
+        if read_statement(sql).is_constant and not read_statement(gold).is_constant:
             return True
         return (
             verdict.correct
@@ -205,7 +208,11 @@ def _empty(outcome: object) -> bool:
     )
 
 
+def made_up(sql: str, gold: str) -> bool:
+    """Whether a query's values are written into it although the gold reads its own from the database."""
+    return read_statement(sql).is_constant and not read_statement(gold).is_constant
+
+
 def _several_statements(sql: str) -> bool:
     """Whether something follows a semicolon; the official evaluator would look at the first statement only."""
-    words = read_statement(sql).words()
-    return ";" in words[:-1]
+    return ";" in sql and ";" in read_statement(sql).words()[:-1]

@@ -12,7 +12,7 @@ from sqleval.outcome import Outcome
 from sqleval.scratch import run_on_copy
 from text2sql.analysis import read_statement
 from text2sql.records import RewardSample
-from text2sql.rewards.context import Judged, RewardContext
+from text2sql.rewards.context import Judged, RewardContext, made_up
 from text2sql.rewards.identifiers import in_schema_case
 from text2sql.rewards.registry import RewardResult, reward
 
@@ -63,9 +63,9 @@ def execution_partial(samples: Sequence[RewardSample], context: RewardContext) -
     of identifiers was put in. Errors: ambiguous column 0.2, datatype mismatch 0.15, unknown column, aggregate misuse and
     constraint 0.1, unknown function 0.05, syntax, unknown table, timeout and the rest 0.
 
-    Guards beside those of ``execution``: rows are compared as multisets, so duplicates do not pay; a hollow match
-    pays the 0.1 of its type only; a statement that writes is never run where the gold reads, and earns 1 where its
-    effect on the data is the gold's; results of more than 10,000 rows have no similarity.
+    Guards beside those of ``execution``: rows are compared as multisets, so duplicates do not pay; a hollow match or a
+    query of constants pays the 0.1 of its type only; a statement that writes is never run where the gold reads, and
+    earns 1 where its effect on the data is the gold's; results of more than 10,000 rows have no similarity.
     """
     judged = context.judge(samples)
     scores = [_partial(sample, j, context) for sample, j in zip(samples, judged, strict=True)]
@@ -81,7 +81,7 @@ def _partial(sample: RewardSample, judged: Judged, context: RewardContext) -> fl
     base = 0.1 if kind == gold_kind else 0.0
     if judged.matched:
         return 1.0
-    if judged.hollow:
+    if judged.hollow or (judged.ran and made_up(judged.sql, sample.example.sql)):
         return base
     if judged.verdict.outcome == "mismatch":
         gold, found = (
@@ -136,7 +136,8 @@ def execution_cells(samples: Sequence[RewardSample], context: RewardContext) -> 
     Formula (Think2SQL, after QATCH): precision is the share of the result's cells that the gold's result holds, recall
     the share of the gold's cells that the result holds, cardinality the smaller row count over the larger. Components
     carry the three. Guards beside those of ``execution``: cells are counted with their multiplicity; without a match
-    the score is at most 0.9, and 0.1 for a hollow match; results of more than 10,000 rows score 0.
+    the score is at most 0.9, and 0.1 for a hollow match or a query of constants; results of more than 10,000 rows
+    score 0.
     """
     parts = [_cells(sample, j, context) for sample, j in zip(samples, context.judge(samples), strict=True)]
     names = ("precision", "recall", "cardinality")
@@ -148,7 +149,7 @@ def _cells(sample: RewardSample, judged: Judged, context: RewardContext) -> tupl
         return 1.0, (1.0, 1.0, 1.0)
     if not judged.ran:
         return 0.0, (0.0, 0.0, 0.0)
-    if judged.hollow:
+    if judged.hollow or made_up(judged.sql, sample.example.sql):
         return 0.1, (0.0, 0.0, 0.0)
     gold, found = context.rows(sample.example.db_id, sample.example.sql), context.rows(sample.example.db_id, judged.sql)
     if gold is None or found is None or not gold.rows or not found.rows:

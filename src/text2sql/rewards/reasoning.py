@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from text2sql.analysis import complexity, read_statement
 from text2sql.records import RewardSample
-from text2sql.rewards.context import RewardContext
+from text2sql.rewards.context import RewardContext, made_up
 from text2sql.rewards.identifiers import mentioned, schema_names
 from text2sql.rewards.registry import RewardResult, reward
 from text2sql.rewards.text import read_reasoning
@@ -38,8 +38,7 @@ def sql_complexity(samples: Sequence[RewardSample], context: RewardContext) -> R
         sql, gold = context.clear_sql(sample.completion), sample.example.sql
         value = complexity(sql) if read_statement(sql).tree is not None else 0.0
         values.append(value)
-        hollow = read_statement(sql).is_constant() and not read_statement(gold).is_constant()
-        scores.append(0.0 if hollow or not value else _closeness(value, gold))
+        scores.append(0.0 if not value or made_up(sql, gold) else _closeness(value, gold))
     return RewardResult(scores, {"complexity": values})
 
 
