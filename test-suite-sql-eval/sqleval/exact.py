@@ -10,7 +10,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqleval.grammar import Column, Condition, Conditions, Query, Tables, Term
+from sqleval.names import Tables
+from sqleval.tree import Column, Condition, Conditions, Query, Term
 
 COMPONENTS = (
     "select", "select(no AGG)", "where", "where(no OP)", "group(no Having)", "group", "order", "and/or", "IUEN", "keywords",

@@ -1,149 +1,23 @@
-"""Spider's SQL subset as trees: the common ground of exact match, partial scores and hardness.
+"""Reads Spider's SQL subset: the common ground of exact match, partial scores and hardness.
 
 The grammar is deliberately the benchmark's own and not SQL's: what it cannot read (a query that uses ``CASE``, a
 condition in brackets, an unknown column) counts as unparsed in the official figures, so reading more than it does
-would change published numbers. Trees are plain frozen dataclasses that compare by value.
+would change published numbers.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
+from sqleval.names import CLAUSES, JOINS, AnyTables, GrammarError, SchemaTables, Tables
+from sqleval.tree import Column, Condition, Conditions, Query, Term
 from sqleval.words import query_words
 
-CLAUSES = frozenset(("select", "from", "where", "group", "order", "limit", "intersect", "union", "except"))
 SET_OPERATORS = ("intersect", "union", "except")
 AGGREGATES = frozenset(("none", "max", "min", "count", "sum", "avg"))
 ARITHMETIC = frozenset(("none", "-", "+", "*", "/"))
 OPERATORS = frozenset(("not", "between", "=", ">", "<", ">=", "<=", "!=", "in", "like", "is", "exists"))
-_JOINS = frozenset(("join", "on", "as"))
-_CLOSERS = frozenset((")", ";"))
-_END = CLAUSES | _CLOSERS
-_CONDITION_END = _END | _JOINS
-_VALUE_END = CLAUSES | _JOINS | {",", ")", "and"}
-
-Tables = Mapping[str, Sequence[str]]
-
-
-class GrammarError(ValueError):
-    """The query is outside Spider's SQL subset, or names what the schema lacks."""
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column with the aggregate around it. ``name`` is ``table.column`` or ``*``; ``distinct`` None means ignored."""
-
-    aggregate: str
-    name: str
-    distinct: bool | None
-
-
-@dataclass(frozen=True)
-class Term:
-    """One or two columns joined by an arithmetic operator (``none`` for one column)."""
-
-    operator: str
-    left: Column
-    right: Column | None
-
-
-@dataclass(frozen=True)
-class Condition:
-    """``term [not] operator low [and high]``; a value is a number, a quoted string, a column or a nested query."""
-
-    negated: bool
-    operator: str
-    term: Term
-    low: object
-    high: object
-
-
-# Conditions and their connectives, in the order written: officially the even places are read as conditions.
-Conditions = tuple[Condition | str, ...]
-
-
-@dataclass(frozen=True)
-class Query:
-    """One SELECT with its set operations. ``tables`` holds table names and nested queries of FROM."""
-
-    select: tuple[tuple[str, Term], ...]
-    distinct: bool | None
-    tables: tuple["str | Query", ...]
-    joins: Conditions
-    where: Conditions
-    group_by: tuple[Column, ...]
-    having: Conditions
-    order_by: tuple[str, tuple[Term, ...]] | None
-    limited: bool
-    intersect: "Query | None"
-    union: "Query | None"
-    except_: "Query | None"
-
-
-EMPTY = Query((), False, (), (), (), (), (), None, False, None, None, None)
-
-
-class AnyTables:
-    """Stands for a schema when none is known: every word that could be a name is one."""
-
-    def column(self, word: str, aliases: Mapping[str, str], defaults: Sequence[str]) -> str:
-        """Name of the column; anything that looks like an identifier is taken."""
-        if word == "*":
-            return word
-        if not word.replace(".", "_").replace("$", "_").isidentifier() or word in CLAUSES | _JOINS:
-            raise GrammarError(f"not a column: {word}")
-        return word if "." in word else f"?.{word}"
-
-    def table(self, word: str, aliases: Mapping[str, str]) -> str:
-        """Name of the table; anything that looks like an identifier is taken."""
-        if not word.isidentifier() or word in CLAUSES | _JOINS:
-            raise GrammarError(f"not a table: {word}")
-        return word
-
-    def aliases(self, words: Sequence[str]) -> dict[str, str]:
-        """No aliases are needed."""
-        return {}
-
-
-class SchemaTables:
-    """Names of one database: ``tables`` maps lower-case table names to lower-case column names."""
-
-    def __init__(self, tables: Tables) -> None:
-        self.tables = tables
-
-    def aliases(self, words: Sequence[str]) -> dict[str, str]:
-        """What each word after ``as`` stands for, and each table for itself."""
-        found: dict[str, str] = {}
-        for place, word in enumerate(words):
-            if word == "as":
-                if place + 1 == len(words):
-                    raise GrammarError("nothing after AS")
-                found[words[place + 1]] = words[place - 1]
-        for table in self.tables:
-            if table in found:
-                raise GrammarError(f"alias {table} is also a table")
-            found[table] = table
-        return found
-
-    def table(self, word: str, aliases: Mapping[str, str]) -> str:
-        """Name of the table that ``word`` stands for."""
-        table = aliases.get(word)
-        if table is None or table not in self.tables:
-            raise GrammarError(f"no such table: {word}")
-        return table
-
-    def column(self, word: str, aliases: Mapping[str, str], defaults: Sequence[str]) -> str:
-        """``table.column`` of a qualified word, or of a bare word found in one of the ``defaults`` tables."""
-        if word == "*":
-            return word
-        if "." in word:
-            table, _, column = word.partition(".")
-            if "." in column or column not in self.tables.get(aliases.get(table, ""), ()):
-                raise GrammarError(f"no such column: {word}")
-            return f"{aliases[table]}.{column}"
-        for table in defaults:
-            if word in self.tables[table]:
-                return f"{table}.{word}"
-        raise GrammarError(f"no such column: {word}")
+_END = CLAUSES | {")", ";"}
+_CONDITION_END = _END | JOINS
+_VALUE_END = CLAUSES | JOINS | {",", ")", "and"}
 
 
 class _Reader:

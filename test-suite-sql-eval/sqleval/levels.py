@@ -8,7 +8,9 @@ the same rules on sqlglot's trees, loaded only then because importing it takes l
 from functools import lru_cache
 from typing import Any, Literal
 
-from sqleval.grammar import Condition, Conditions, GrammarError, Query, parse
+from sqleval.grammar import parse
+from sqleval.names import GrammarError
+from sqleval.tree import Condition, Conditions, Query
 
 Hardness = Literal["easy", "medium", "hard", "extra"]
 

@@ -11,12 +11,14 @@ from pathlib import Path
 from sqleval.errors import InputError
 from sqleval.evaluator import Evaluator
 from sqleval.exact import COMPONENTS, Component, exact_match, normalise
-from sqleval.grammar import EMPTY, GrammarError, Query, parse
+from sqleval.grammar import parse
 from sqleval.inputs import Task
 from sqleval.levels import hardness
+from sqleval.names import GrammarError
 from sqleval.protocol import Protocol
 from sqleval.rewrite import fill_placeholder
 from sqleval.tally import BIRD_LEVELS, Scored
+from sqleval.tree import EMPTY, Query
 from sqleval.verdict import Verdict
 
 log = logging.getLogger(__name__)

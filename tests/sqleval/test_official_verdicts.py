@@ -9,9 +9,11 @@ from sqleval_files import rows_of
 
 from sqleval import Evaluator, Protocol, hardness
 from sqleval.exact import exact_match, foreign_key_map, normalise
-from sqleval.grammar import EMPTY, GrammarError, parse
+from sqleval.grammar import parse
+from sqleval.names import GrammarError
 from sqleval.rewrite import fill_placeholder
 from sqleval.run import read_tables
+from sqleval.tree import EMPTY
 
 MODELS = ("qwen3_1p7b_zs_baseline", "qwen3_1p7b_tp_dp_P2trainP2", "codes_1b", "codes_7b")
 PLACEHOLDERS = "testsuite_dev_08"

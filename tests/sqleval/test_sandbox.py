@@ -175,11 +175,26 @@ def test_killed_workers_lose_nothing(root: Path) -> None:
         assert all(verdict.correct for verdict in evaluator.score_batch(items[:3]))
 
 
-def test_an_item_that_always_kills_its_worker_is_an_error(root: Path) -> None:
-    # A memory limit below what a worker needs ends it on the first item that allocates.
-    with Evaluator(root, jobs=1, timeout=2, cache=None, memory_bytes=1) as evaluator:
-        verdicts = evaluator.score_batch([("shop", "SELECT 1", "SELECT 1"), ("shop", "SELECT 2", "SELECT 2")])
-    assert [verdict.outcome for verdict in verdicts] == ["error", "error"]
+def test_an_item_whose_worker_always_dies_is_an_error(root: Path) -> None:
+    endless = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT 1 FROM c) SELECT count(*) FROM c"
+    with Evaluator(root, jobs=1, timeout=60, cache=None) as evaluator:
+        evaluator.score("shop", "SELECT 1", "SELECT 1")
+        done = threading.Event()
+
+        def kill() -> None:
+            while not done.wait(0.5):
+                for pid in evaluator.worker_pids():
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+
+        killer = threading.Thread(target=kill)
+        killer.start()
+        verdict = evaluator.score("shop", "SELECT 1", endless)
+        done.set()
+        killer.join()
+        assert (verdict.outcome, verdict.error_class) == ("error", "other")
+        assert verdict.message == "the worker process ended twice on this item"
+        assert evaluator.score("shop", "SELECT 2", "SELECT 2").correct
 
 
 identifiers = st.sampled_from(
