@@ -72,7 +72,10 @@ def test_render_check_and_stale(tmp_path):
     ledger.append(path, row())
     (tmp_path / "README.md").write_text(MARKED)
     (tmp_path / "README.zh-CN.md").write_text(MARKED)
-    names = ["README.md", "README.zh-CN.md", str(FIGURE)]
+    card = tmp_path / "models" / "tiny-base" / "README.md"
+    card.parent.mkdir(parents=True)
+    card.write_text("<!-- results:toy -->\n<!-- /results -->\n")
+    names = ["README.md", "README.zh-CN.md", "models/tiny-base/README.md", str(FIGURE)]
     assert render(tmp_path, path, check=True) == names
     assert not (tmp_path / FIGURE).exists()
     assert render(tmp_path, path) == names

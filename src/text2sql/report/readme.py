@@ -40,7 +40,7 @@ def render(root: Path, ledger_path: Path, check: bool = False) -> list[str]:
         if new != old:
             stale.append(name)
             if not check:
-                partial = path.with_name(f"{name}.{os.getpid()}.partial")
+                partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
                 partial.write_text(new, encoding="utf-8")
                 partial.replace(path)
     chart = toy_chart(rows)
