@@ -76,7 +76,7 @@ def _row(number: int, schema: list[tuple[str, list[tuple[str, str]]]], text: str
     value = rng.randrange(10**6)
     sql = rng.choice(
         (
-            f"SELECT T1.{a}, count(*) FROM {one} AS T1 JOIN {other} AS T2 ON T1.id = T2.id WHERE T2.{d} > {value} GROUP BY T1.{a}",
+            f"SELECT T1.{a}, count(*) FROM {one} AS T1 JOIN {other} AS T2 ON T1.id = T2.id WHERE T2.{d} > {value} GROUP BY 1",
             f"SELECT {a}, {b} FROM {one} WHERE {c} = 'v{value}' AND {b} IS NOT NULL ORDER BY {a} DESC LIMIT 10",
             f"SELECT avg({a}) FROM {one} WHERE {b} > (SELECT avg({b}) FROM {one} WHERE {c} < {value})",
             f"SELECT {a} FROM {one} WHERE {c} LIKE '%{value}%' UNION SELECT {d} FROM {other} WHERE {d} != {value}",

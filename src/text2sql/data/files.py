@@ -242,9 +242,6 @@ class FileSource:
             leak = self.leaks.find(raw.question, raw.sql, raw.db_id, ground.schema if ground else None)
             if leak is not None:
                 return Fault(f"leak ({leak.rule})", f"matches {leak.row.where}: {leak.row.question}"[:300])
-        tables = (
-            {table.name.lower() for table in tree.find_all(exp.Table)} if isinstance(tree, exp.Expression) else set()
-        )
         schema, linked = self._schema(ground, split, raw, tree)
         example = Example(
             question_id,

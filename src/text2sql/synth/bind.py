@@ -66,8 +66,8 @@ class Binder:
                 taken = {sql[s] for s, k in pattern.slots.items() if k == kind and s in sql}
                 sql[slot], word = self.rng.choice([c for c in _WORD_SLOTS[role] if c[0] not in taken])
                 words[slot] = self._word(word)
-            elif role == "count":
-                number = self.rng.randint(2, 5)
+            elif role in ("count", "small"):
+                number = self.rng.randint(2, 5 if role == "count" else 3)
                 sql[slot] = str(number)
                 spelled = self.language.code == "en" and self.register != "plain" and self.rng.random() < 0.5
                 words[slot] = _NUMERALS[number] if spelled else str(number)

@@ -54,8 +54,14 @@ def load_patterns() -> tuple[Pattern, ...]:
 
 
 @cache
-def load_language(code: str) -> Language:
-    """The phrasings of language ``code``.
+def load_more_patterns() -> tuple[Pattern, ...]:
+    """The patterns that users' databases get in addition."""
+    return tuple(Pattern(**entry) for entry in _read("more_patterns.yaml"))
+
+
+@cache
+def load_language(code: str, more: bool = False) -> Language:
+    """The phrasings of language ``code``; with ``more`` those for :func:`load_more_patterns` as well.
 
     Raises:
         UserError: there is no such language.
@@ -63,7 +69,11 @@ def load_language(code: str) -> Language:
     known = sorted(p.name[:-5] for p in files(__package__).iterdir() if p.name.endswith(".yaml") and len(p.name) == 7)
     if code not in known:
         raise UserError(f"language {code!r}: known languages are {', '.join(known)}")
-    return Language(code, **_read(f"{code}.yaml"))
+    found = _read(f"{code}.yaml")
+    if more:
+        for section, phrasings in _read(f"more_{code}.yaml").items():
+            found[section] = {**found[section], **phrasings}
+    return Language(code, **found)
 
 
 def _read(name: str) -> Any:

@@ -1,0 +1,105 @@
+"""``python -m text2sql.synth --db my.sqlite -n 5000``: questions with SQL that runs, about a database of your own."""
+
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from text2sql.errors import UserError, run_command
+from text2sql.prompts import gold_answer
+from text2sql.records import TracedExample, write_jsonl
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+class Form(StrEnum):
+    """What a line of the output is."""
+
+    examples = "examples"
+    coldstart = "coldstart"
+
+
+@app.command()
+def synth(
+    db: Annotated[Path, typer.Option(help="The SQLite file to ask about.")],
+    count: Annotated[int, typer.Option("--count", "-n", help="How many questions.")] = 1000,
+    out: Annotated[
+        Path | None, typer.Option(help="Where to write; by default data/synth/<name of the database>.jsonl")
+    ] = None,
+    language: Annotated[str, typer.Option(help="en, zh, or both: en,zh")] = "en",
+    register: Annotated[str, typer.Option(help="natural, or heldout: phrasings to test with")] = "natural",
+    reasoning: Annotated[
+        bool, typer.Option(help="Give each pair its reasoning in steps and its type of task.")
+    ] = False,
+    form: Annotated[
+        Form, typer.Option(help="examples, or coldstart (query, response, type) for process rewards")
+    ] = Form.examples,
+    paraphrase_url: Annotated[
+        str | None, typer.Option(help="An OpenAI-compatible server that rewords questions.")
+    ] = None,
+    model: Annotated[str, typer.Option(help="The served model's name, where there are several.")] = "",
+    back_check: Annotated[
+        bool, typer.Option(help="Believe a paraphrase only if its SQL gives the same result.")
+    ] = True,
+    seed: int = 42,
+) -> None:
+    """Write question-SQL pairs about a SQLite database: every SQL ran and gave a result, all four levels of hardness."""
+    from text2sql.synth.own import write_for_database
+
+    if count < 1:
+        raise UserError(f"--count is 1 or more, not {count}")
+    target = out or Path("data/synth") / f"{db.stem}.jsonl"
+    languages = tuple(language.split(","))
+    made = write_for_database(db, count, seed, languages, register, reasoning or form is Form.coldstart)
+    examples = made.examples
+    if paraphrase_url:
+        examples = examples + _reworded(examples, db, paraphrase_url, model, target, back_check)
+    write_jsonl(target, examples if form is Form.examples else (cold_start(example) for example in examples))
+    console = Console()
+    levels = ", ".join(f"{level} {number}" for level, number in made.levels.items())
+    console.print(f"{target}: {len(examples)} questions about {db} ({levels})", soft_wrap=True)
+    if made.note:
+        console.print(f"note: {made.note}", soft_wrap=True)
+
+
+def cold_start(example: TracedExample) -> dict[str, Any]:
+    """The process reward's row: ``query``, ``response`` with thinking and answer, ``type``; and what it is about."""
+    from text2sql.analysis import find_issues
+
+    issues = ", ".join(issue.name for issue in find_issues(example.sql, example.question, example.schema)) or "none"
+    response = gold_answer(example.sql, "process", example.reasoning, example.kind, issues)
+    about = {"db_id": example.db_id, "schema": example.schema}
+    return {"query": example.question, "response": response, "type": example.kind, **about}
+
+
+def _reworded(
+    examples: list[TracedExample], db: Path, url: str, model: str, target: Path, check: bool
+) -> list[TracedExample]:
+    from text2sql.generate import EngineSettings
+    from text2sql.synth.paraphrase import as_rows, paraphrase
+
+    settings = EngineSettings(model, engine="openai", base_urls=(url,))
+    judged = paraphrase(examples, db, settings, target.with_suffix(".paraphrases.jsonl"), check)
+    refused = target.with_suffix(".refused.jsonl")
+    write_jsonl(refused, as_rows(judged))
+    Console().print(
+        f"{refused}: {sum(bool(one.reason) for one in judged)} of {len(judged)} paraphrases refused", soft_wrap=True
+    )
+    seen = {example.question.casefold() for example in examples}
+    good = []
+    for one in judged:
+        if not one.reason and one.example.question.casefold() not in seen:
+            seen.add(one.example.question.casefold())
+            good.append(
+                replace(
+                    one.example, question_id=one.example.question_id + "-p", source=one.example.source + "/paraphrase"
+                )
+            )
+    return good
+
+
+if __name__ == "__main__":
+    run_command(app)
