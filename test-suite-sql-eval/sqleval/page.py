@@ -63,6 +63,8 @@ def html_report(scored: Sequence[Scored], settings: Settings, summary: dict[str,
     failures = [item for item in scored if not _right(item)]
     about = f"protocol {summary['protocol']} · {summary['n']} questions · {summary['files']['pred']['name']} against "
     about += f"{summary['files']['gold']['name']} · timeout {summary['timeout']:g} s · SQLite {summary['sqlite']}"
+    if settings.protocol.name == "spider-test-suite":
+        about += " · results shown are the original database's; a wrong one may differ on another instance only"
     kinds = sorted({_kind(item) for item in failures})
     levels = list(dict.fromkeys(item.level for item in failures))
     parts = [
@@ -182,7 +184,11 @@ def _result(connection: Connection, sql: str, settings: Settings) -> str:
         return f"<p class=error>{escape(outcome.message)}</p>"
     head = "".join(f"<th>{escape(name)}" for name in outcome.columns)
     rows = "".join("<tr>" + "".join(map(_cell, row)) for row in outcome.rows[:_HEAD_ROWS])
-    more = "more rows follow" if len(outcome.rows) > _HEAD_ROWS else f"{len(outcome.rows)} rows"
+    more = (
+        "more rows follow"
+        if len(outcome.rows) > _HEAD_ROWS
+        else f"{len(outcome.rows)} row{'s' * (len(outcome.rows) != 1)}"
+    )
     return f"<div class=rows><table><tr>{head}{rows}</table><small>{more}</small></div>"
 
 
