@@ -74,9 +74,8 @@ def test_hand_made_cases_and_their_quirks(shared: Path) -> None:
 
 
 def test_bird(shared: Path) -> None:
-    for path in sorted((shared / "verdicts/bird").glob("*.gz")):
-        rows = rows_of(path)[:250]
-        assert disagreements(shared / "bird/dev_databases", rows, "ex", Protocol("bird-ex")) == [], path.name
+    rows = [row for path in sorted((shared / "verdicts/bird").glob("*.gz")) for row in rows_of(path)[::7][:60]]
+    assert disagreements(shared / "bird/dev_databases", rows, "ex", Protocol("bird-ex")) == []
 
 
 @pytest.mark.parametrize("model", [*MODELS, "bertgat_syntaxsql", "gpt4_zero_shot", PLACEHOLDERS])
