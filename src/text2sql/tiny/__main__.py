@@ -1,9 +1,10 @@
-"""``python -m text2sql.tiny RECIPE [key=value ...]``: corpus, tokenizer and untrained model of the tiny base."""
+"""``python -m text2sql.tiny RECIPE [key=value ...]``: corpora, tokenizer and untrained model of the tiny base."""
 
 import json
 import logging
 import sys
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,19 +20,21 @@ logger = logging.getLogger("text2sql.tiny")
 
 
 @dataclass(frozen=True)
-class Options:
-    """What ``recipes/tiny/base/prepare.yaml`` may say."""
+class Corpus:
+    """A file of conversations, lesson after lesson."""
 
-    lessons: list[dict]  # type: ignore[type-arg]
-    corpus: Path
-    final_lessons: list[dict]  # type: ignore[type-arg]
-    final_corpus: Path
-    eval_corpus: Path
+    path: Path
+    lessons: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What ``recipes/tiny/base/prepare.yaml`` may say; the tokenizer is trained on the first corpus."""
+
+    corpora: list[dict[str, Any]]
     model: Path
-    shape: dict  # type: ignore[type-arg]
+    shape: dict[str, int]
     vocab_size: int = 2048
-    eval_conversations: int = 200
-    tokenizer_conversations: int = 20000
     exclude_world: Path | None = None
     seed: int = 1
 
@@ -42,32 +45,35 @@ def main() -> None:
         return
     recipe = Path(sys.argv[1])
     options = options_from(Options, load_recipe(recipe, sys.argv[2:]), str(recipe))
+    corpora = [options_from(Corpus, corpus, f"{recipe}: corpora") for corpus in options.corpora]
     words = load_words(_held_out_tables(options.exclude_world))
-    first = [options_from(Lesson, lesson, f"{recipe}: lessons") for lesson in options.lessons]
-    final = [options_from(Lesson, lesson, f"{recipe}: final_lessons") for lesson in options.final_lessons]
-    check = [replace(final[-1], conversations=options.eval_conversations)]
-    corpora = ((options.corpus, first, 0), (options.final_corpus, final, 1), (options.eval_corpus, check, 2))
-    for path, lessons, number in corpora:
-        if not path.is_file():
-            logger.info("writing %d conversations to %s", sum(lesson.conversations for lesson in lessons), path)
-            write_jsonl(path, write_corpus(lessons, words, f"{options.seed}/{number}"))
+    pieces: tuple[str, ...] = ()
+    for number, corpus in enumerate(corpora):
+        lessons = [options_from(Lesson, lesson, f"{recipe}: lessons") for lesson in corpus.lessons]
+        if not corpus.path.is_file():
+            logger.info("writing %d conversations to %s", sum(x.conversations for x in lessons), corpus.path)
+            write_jsonl(corpus.path, write_corpus(lessons, words, f"{options.seed}/{number}", pieces))
+        if number == 0:
+            pieces = _make_model(options, corpus.path)
+
+
+def _make_model(options: Options, corpus: Path) -> tuple[str, ...]:
+    """Make tokenizer and untrained model unless they are there; returns the tokenizer's lower-case pieces."""
+    from text2sql.tiny.model import read_pieces, train_tokenizer, write_untrained  # torch takes seconds to import
+
     if (options.model / "config.json").is_file():
         logger.info("%s: the untrained model is there already", options.model)
-        return
-    _make_model(options)
+    else:
+        tokenizer = train_tokenizer(_texts(corpus), options.vocab_size)
+        size = write_untrained(options.model, tokenizer, options.shape, options.seed)
+        logger.info("wrote an untrained model of %.2fM parameters to %s", size / 1e6, options.model)
+    return read_pieces(options.model)
 
 
-def _make_model(options: Options) -> None:
-    from text2sql.tiny.model import train_tokenizer, write_untrained  # torch takes seconds to import
-
-    with options.corpus.open(encoding="utf-8") as lines:
-        rows: list[Any] = [json.loads(line) for line in islice(lines, options.tokenizer_conversations)]
-    texts = ("\n".join(f"{m['role']}\n{m['content']}" for m in row["messages"]) for row in rows)
-    tokenizer = train_tokenizer(texts, options.vocab_size)
-    size = write_untrained(options.model, tokenizer, options.shape, options.seed)
-    logger.info(
-        "wrote an untrained model of %.2fM parameters, vocabulary %d, to %s", size / 1e6, len(tokenizer), options.model
-    )
+def _texts(corpus: Path) -> Iterator[str]:
+    with corpus.open(encoding="utf-8") as lines:
+        for line in islice(lines, 20000):
+            yield "\n".join(f"{m['role']}\n{m['content']}" for m in json.loads(line)["messages"])
 
 
 def _held_out_tables(world: Path | None) -> frozenset[str]:

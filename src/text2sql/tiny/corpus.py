@@ -24,7 +24,8 @@ class Lesson:
 
     ``turns``: questions a conversation (low, high). ``natural`` and ``chinese``: shares of conversations whose
     questions are natural rather than plain, and Chinese rather than English. ``short_keys``: share of tables with an
-    abbreviated key.
+    abbreviated key. ``pieced``: share of invented words put together from the tokenizer's pieces;
+    ``invented``: share of invented words, as in :class:`SchemaWriter`.
     """
 
     conversations: int
@@ -34,13 +35,17 @@ class Lesson:
     natural: float = 0.0
     chinese: float = 0.0
     short_keys: float = 0.0
+    pieced: float = 0.0
+    invented: float = 0.3
 
 
-def write_corpus(lessons: list[Lesson], words: Words, seed: str) -> Iterator[dict[str, Any]]:
-    """Yield ``{"messages": [...]}`` in the order of the lessons."""
+def write_corpus(
+    lessons: list[Lesson], words: Words, seed: str, pieces: tuple[str, ...] = ()
+) -> Iterator[dict[str, Any]]:
+    """Yield ``{"messages": [...]}`` in the order of the lessons; ``pieces`` as in :class:`SchemaWriter`."""
     for number, lesson in enumerate(lessons):
         rng = random.Random(f"{seed}/{number}")
-        writer = SchemaWriter(words, rng)
+        writer = SchemaWriter(words, rng, pieces, lesson.pieced, lesson.invented)
         written = 0
         while written < lesson.conversations:
             messages = _conversation(writer, lesson, rng)

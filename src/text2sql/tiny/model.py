@@ -67,6 +67,12 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
     return wrapped
 
 
+def read_pieces(folder: Path) -> tuple[str, ...]:
+    """The lower-case letters-only pieces of a saved tokenizer, at most five letters long, in a fixed order."""
+    vocabulary = Tokenizer.from_file(str(folder / "tokenizer.json")).get_vocab()
+    return tuple(sorted(p for p in vocabulary if p.isascii() and p.isalpha() and p.islower() and len(p) <= 5))
+
+
 def write_untrained(folder: Path, tokenizer: PreTrainedTokenizerFast, shape: dict[str, int], seed: int) -> int:
     """Write tokenizer, configuration and random weights to ``folder``; returns the number of parameters."""
     random.seed(seed)

@@ -11,6 +11,7 @@ from importlib.resources import files
 
 import yaml
 
+from text2sql.schema import quote
 from text2sql.world.spec import ColumnSpec, DatabaseSpec, Kind, TableSpec
 
 _ONSETS = (
@@ -18,7 +19,7 @@ _ONSETS = (
 )
 _VOWELS = "a e i o u a e i o u ai ea ee oa oo ou".split()
 _CODAS = ["", "", "", *"b ck d f g l ll m n nd nt p r rk rn rt sk st t x".split()]
-_INVENTED_TABLE, _INVENTED_COLUMN, _MODIFIED, _PREFIXED = 0.4, 0.3, 0.3, 0.1
+_MODIFIED, _PREFIXED = 0.3, 0.1
 
 
 @dataclass(frozen=True)
@@ -49,10 +50,22 @@ def invent_word(rng: random.Random) -> str:
 
 
 class SchemaWriter:
-    """Draws database descriptions from one random generator."""
+    """Draws database descriptions from one random generator.
 
-    def __init__(self, words: Words, rng: random.Random) -> None:
-        self.words, self.rng = words, rng
+    ``pieces``: a tokenizer's lower-case pieces. A share ``pieced`` of the invented words is put together from them, so
+    that no piece is first met in somebody's column name; a piece that only ever completes one word is never learned.
+    ``invented``: share of attribute words that are invented; of table nouns, a tenth more.
+    """
+
+    def __init__(
+        self,
+        words: Words,
+        rng: random.Random,
+        pieces: tuple[str, ...] = (),
+        pieced: float = 0.0,
+        invented: float = 0.3,
+    ) -> None:
+        self.words, self.rng, self.pieces, self.pieced, self.invented = words, rng, pieces, pieced, invented
 
     def database(self, db_id: str, tables: int, columns: tuple[int, int], short_keys: float = 0.0) -> DatabaseSpec:
         """``tables`` tables with ``columns`` (low, high) describable columns each; most have a parent.
@@ -65,7 +78,7 @@ class SchemaWriter:
         names: set[str] = set()
         keys: set[str] = set()
         for _ in range(tables):
-            noun = self._fresh(names, lambda: self._noun(self.words.tables, _INVENTED_TABLE))
+            noun = self._fresh(names, lambda: self._noun(self.words.tables, self.invented + 0.1))
             key = "id" if plain_id else f"{noun}_id"
             if short_keys and not plain_id and rng.random() < short_keys:
                 key = f"{noun[: rng.randint(2, 4)]}_{rng.choice(('id', 'id', 'no'))}"
@@ -99,33 +112,41 @@ class SchemaWriter:
         high = self.rng.choice((10, 60, 100, 500, 1000, 5000, 40000))
         return ColumnSpec(name, kind, low=0 if self.rng.random() < 0.7 else high // 5, high=high, nulls=nulls)
 
+    def _invent(self) -> str:
+        rng = self.rng
+        if not self.pieced or rng.random() >= self.pieced:
+            return invent_word(rng)
+        word = "".join(rng.choice(self.pieces) for _ in range(rng.randint(1, 3)))[:12]
+        ending = "y" if rng.random() < 0.12 and len(word) > 2 else ""  # plurals in "ies" respell the word
+        return (word.rstrip("aeiouy") or "st") + ending if ending else word
+
     def _noun(self, pool: tuple[str, ...], invented: float) -> str:
         if self.rng.random() < invented:
-            return invent_word(self.rng)
+            return self._invent()
         noun = self.rng.choice(pool)
         return f"{self.rng.choice(self.words.modifiers)}_{noun}" if self.rng.random() < 0.15 else noun
 
     def _attribute(self, noun: str, pool: tuple[str, ...]) -> str:
         rng = self.rng
-        word = invent_word(rng) if rng.random() < _INVENTED_COLUMN else rng.choice(pool)
+        word = self._invent() if rng.random() < self.invented else rng.choice(pool)
         if rng.random() < _PREFIXED:
             return f"{noun}_{word}"
         if rng.random() < _MODIFIED:
-            return f"{rng.choice(self.words.modifiers) if rng.random() < 0.7 else invent_word(rng)}_{word}"
+            return f"{rng.choice(self.words.modifiers) if rng.random() < 0.7 else self._invent()}_{word}"
         return word
 
     def _value(self) -> str:
         rng = self.rng
         words = []
         for _ in range(1 if rng.random() < 0.7 else 2):
-            word = rng.choice(self.words.values) if rng.random() < 0.5 else invent_word(rng)
+            word = rng.choice(self.words.values) if rng.random() < 0.5 else self._invent()
             words.append(word.capitalize() if rng.random() < 0.8 else word)
         return " ".join(words)
 
     def _fresh(self, taken: set[str], draw: object) -> str:
         while True:
             name: str = draw()  # type: ignore[operator]
-            if name not in taken and name not in ("order", "group", "case", "index"):
+            if name not in taken and quote(name) == name:
                 taken.add(name)
                 return name
 
