@@ -186,3 +186,10 @@ def test_agreement_of_two_files(options, tmp_path):
 def test_wilson_interval(correct, n, bounds):
     """Reference values from the closed form in Newcombe (1998), table I's method 3."""
     assert tuple(round(bound, 4) for bound in wilson(correct, n)) == bounds
+
+
+def test_wilson_interval_holds_its_share_in_spite_of_rounding() -> None:
+    for n in range(1, 120):
+        for correct in range(n + 1):
+            low, high = wilson(correct, n)
+            assert 0 <= low <= correct / n <= high <= 1
