@@ -14,7 +14,7 @@ from text2sql.train.launch import _for_the_screen, environment, only_one, run_ll
 from text2sql.train.merge import merge
 from text2sql.train.preflight import check_disk, check_output, fit_device
 from text2sql.train.runs import Run, begin, finish, is_done, is_whole, plan_run
-from text2sql.train.weights import check_adapter_fits, fingerprint, read_shapes
+from text2sql.weights import check_adapter_fits, fingerprint, read_shapes
 from tiny_model import make_adapter, make_model
 
 ROOT = Path(__file__).parents[1]

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from text2sql.errors import UserError
-from text2sql.train import weights
-from text2sql.train.weights import check_adapter_fits, check_index, folder_shapes
+from text2sql import weights
+from text2sql.weights import check_adapter_fits, check_index, folder_shapes
 
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 _TEXTS = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "added_tokens.json", "chat_template*")

@@ -40,6 +40,8 @@ def ship(checkpoint: Path, folder: Path) -> None:
         shutil.copy2(folder / KEPT, partial / KEPT)
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
+    for file in folder.iterdir():
+        file.chmod(0o644)  # safetensors writes files that only their owner may read
     size = sum(file.stat().st_size for file in folder.iterdir())
     logger.info("%s: %.1f MB", folder, size / 1e6)
 

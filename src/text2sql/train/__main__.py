@@ -22,7 +22,7 @@ from text2sql.train.preflight import (
     model_folder,
 )
 from text2sql.train.runs import Plan, Run, begin, finish, identify, is_done, plan_run
-from text2sql.train.weights import fingerprint
+from text2sql.weights import fingerprint
 
 logger = logging.getLogger("text2sql.train")
 

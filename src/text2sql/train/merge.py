@@ -18,7 +18,7 @@ from text2sql.recipe import load_recipe
 from text2sql.train.arguments import check_arguments, known_arguments
 from text2sql.train.launch import only_one, run_llamafactory
 from text2sql.train.preflight import Recipe, check_adapters, check_output, model_folder, names
-from text2sql.train.weights import fingerprint, folder_shapes
+from text2sql.weights import fingerprint, folder_shapes
 
 logger = logging.getLogger("text2sql.train.merge")
 

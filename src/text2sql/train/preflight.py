@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from text2sql.errors import UserError
-from text2sql.train.weights import check_adapter_fits, check_index, fingerprint, folder_shapes
+from text2sql.weights import check_adapter_fits, check_index, fingerprint, folder_shapes
 
 Recipe = dict[str, Any]
 

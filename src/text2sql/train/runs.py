@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from text2sql.errors import UserError
-from text2sql.train.weights import read_shapes
+from text2sql.weights import read_shapes
 
 # Keys that change what is printed or how fast it goes, not what is learnt.
 _FREE = frozenset(
