@@ -8,8 +8,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from text2sql.errors import UserError
 from text2sql import weights
+from text2sql.errors import UserError
 from text2sql.weights import check_adapter_fits, check_index, folder_shapes
 
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
