@@ -481,3 +481,24 @@ def test_killed_on_two_processes_it_ends_with_the_same_bytes(tmp_path):
             assert ours == (whole / name).read_bytes(), name
     one, other = (json.loads((folder / "data_preparation_report.json").read_text()) for folder in (whole, out))
     assert {**one, "stamp": 0, "recipe": 0} == {**other, "stamp": 0, "recipe": 0}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("answer", ["plain", "reasoning", "process"])
+@pytest.mark.parametrize("thinking", [True, False])
+def test_training_bytes_are_inference_bytes_in_every_format(tmp_path, answer, thinking):
+    from test_prompts import factory_encoding
+    from tiny_model import make_tokenizer
+
+    if answer == "process" and not thinking:
+        pytest.skip("the process format thinks, so its recipes say enable_thinking: true")
+    write(tmp_path / "a.jsonl", rows(2))
+    prepare(recipe(tmp_path, {"train": ["a.jsonl"]}, answer=answer), "r")
+    tokenizer = make_tokenizer()
+    for row in lines(tmp_path / "out" / "sft_train.jsonl"):
+        messages = row["messages"]
+        source, target = factory_encoding(tokenizer, messages, thinking)
+        asked = tokenizer.apply_chat_template(messages[:2], add_generation_prompt=True, enable_thinking=thinking)
+        assert source == asked
+        empty = "" if answer == "process" or not thinking else "<think>\n\n</think>\n\n"
+        assert tokenizer.decode(target) == empty + messages[2]["content"] + "<|im_end|>\n"
