@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
-
 from text2sql.data.normal import digest
 from text2sql.data.outputs import file_of, shuffled
 from text2sql.data.parts import Kept, read_part
@@ -106,7 +104,7 @@ class Assembler:
         final = examples.with_name(examples.name.removesuffix(".partial"))
         examples.replace(final)
         self.rows[final] = target.statistics.kept
-        self.keys[name] = (np.array(target.questions, dtype=np.uint64), np.array(target.queries, dtype=np.uint64))
+        self.keys[name] = (target.questions, target.queries)
         for file, places in zip(target.training, target.places, strict=True):
             path = Path(file.name)
             final = path.with_name(path.name.removesuffix(".ordered"))
@@ -115,11 +113,14 @@ class Assembler:
 
     def overlaps(self) -> dict[str, dict[str, int]]:
         """For each two splits: databases in both, and questions and queries about the same database in both."""
+        import numpy as np
+
         found = {}
         names = list(self.keys)
         for place, one in enumerate(names):
             for other in names[place + 1 :]:
-                shared = [len(np.intersect1d(a, b)) for a, b in zip(self.keys[one], self.keys[other], strict=True)]
+                pairs = zip(self.keys[one], self.keys[other], strict=True)
+                shared = [len(np.intersect1d(np.array(a), np.array(b))) for a, b in pairs]
                 databases = self.statistics[one].databases & self.statistics[other].databases
                 found[f"{one} and {other}"] = {
                     "databases": len(databases), "questions": shared[0], "queries": shared[1]

@@ -9,24 +9,21 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Literal
-
-import sqlglot
-from sqlglot import exp
-from sqlglot.dialects.sqlite import SQLite
-from sqlglot.errors import SqlglotError
+from typing import TYPE_CHECKING, Any, Literal
 
 from sqleval import hardness
 from text2sql.data.grounds import Ground, Grounds
-from text2sql.data.leakage import RULES, LeakIndex, read_evaluation
-from text2sql.data.normal import digest
+from text2sql.data.normal import LEAK_RULES, digest
 from text2sql.data.reading import Fault, read_rows
 from text2sql.data.sources.base import CommonOptions, Made, Rejected, Unit
 from text2sql.errors import UserError
-from text2sql.linking import LinkOptions, open_linker
+from text2sql.linking.options import LinkOptions
 from text2sql.recipe import options_from
 from text2sql.records import Example, TracedExample
 from text2sql.schema import Style
+
+if TYPE_CHECKING:
+    from text2sql.data.leakage import LeakIndex
 
 _PARTS = (
     "question",
@@ -68,7 +65,7 @@ class Decontaminate:
     """``against``: evaluation files; ``rules`` and ``near`` as in :mod:`text2sql.data.leakage`; ``splits``: whose rows."""
 
     against: list[Path]
-    rules: list[str] = field(default_factory=lambda: list(RULES))
+    rules: list[str] = field(default_factory=lambda: list(LEAK_RULES))
     near: float = 0.7
     splits: list[str] = field(default_factory=lambda: ["train"])
 
@@ -78,7 +75,8 @@ class FileOptions(CommonOptions):
     """``files``: paths (relative to ``folder``; ``*`` allowed) by split. ``columns``: a row's part -> its column.
 
     Schemas come from ``databases`` (``<db_id>/<db_id>.sqlite``), the row's own text, ``tables`` (Spider's tables.json)
-    or ``schema`` (one file for all rows); ``schema_style`` says how they look, ``linking`` cuts them to what a question
+    or ``schema`` (one file for all rows); text in words is looked up in ``described`` (see ``text2sql.data.describe``);
+    ``schema_style`` says how they look, ``linking`` cuts them to what a question
     needs. ``split`` (shares by name, ``{train: 0.8, val: 0.1, test: 0.1}``) divides the rows of split ``all`` by
     ``split_by``. ``duplicates: drop`` leaves out a question asked before about the same database.
     ``unit_rows`` is how many rows a killed run may have to repeat.
@@ -90,6 +88,7 @@ class FileOptions(CommonOptions):
     databases: Path | None = None
     tables: Path | None = None
     schema: Path | None = None
+    described: Path | None = None
     schema_style: Style = "ddl"
     linking: dict[str, object] | None = None
     decontaminate: dict[str, object] | None = None
@@ -122,7 +121,11 @@ class FileSource:
         size = sum(path.stat().st_size for paths in self.files.values() for path in paths if path.is_file())
         self.jobs = 1 if size < _SMALL else options.jobs or os.cpu_count() or 1
         self._grounds: Grounds | None = None
-        self.linker = open_linker(_section(LinkOptions, options.linking, "linking"))
+        self.linker = None
+        if options.linking is not None:
+            from text2sql.linking.linker import open_linker
+
+            self.linker = open_linker(_section(LinkOptions, options.linking, "linking"))
         self.clean = _section(Decontaminate, options.decontaminate, "decontaminate")
         self._leaks: LeakIndex | None = None
 
@@ -152,7 +155,7 @@ class FileSource:
     def inputs(self) -> list[Path]:
         """The files of rows, the schemas and the databases."""
         options = self.options
-        named = [path for path in (options.tables, options.schema) if path is not None]
+        named = [path for path in (options.tables, options.schema, options.described) if path is not None]
         against = self.clean.against if self.clean else []
         databases = sorted(options.databases.glob("*/*.sqlite")) if options.databases else []
         return [*(path for paths in self.files.values() for path in paths), *named, *against, *databases]
@@ -181,7 +184,7 @@ class FileSource:
         """Opened on first use, in the process that makes units."""
         if self._grounds is None:
             o = self.options
-            self._grounds = Grounds(o.databases, o.tables, o.schema, o.schema_style)
+            self._grounds = Grounds(o.databases, o.tables, o.schema, o.schema_style, o.described)
         return self._grounds
 
     def make(self, unit: Unit) -> Iterator[Made | Rejected]:
@@ -230,11 +233,11 @@ class FileSource:
         ground = self.grounds.find(raw.db_id, raw.schema)
         if isinstance(ground, Fault):
             return ground
-        tree = _parse(raw.sql)
-        if ground is None and not isinstance(tree, exp.Query):
-            return Fault(
-                "gold does not parse", tree if isinstance(tree, str) else f"{type(tree).__name__}, not a query"
-            )
+        tree = None
+        if ground is None or self.linker is not None:  # where SQLite runs the query, no other parser need see it
+            tree = _parse(raw.sql)
+            if isinstance(tree, str) and ground is None:
+                return Fault("gold does not parse", tree)
         failure = ground.failure(raw.sql, self.options.timeout) if ground is not None else None
         if failure is not None:
             return Fault(*failure)
@@ -256,7 +259,7 @@ class FileSource:
         )
         if raw.reasoning or raw.kind:
             example = TracedExample(**example.__dict__, reasoning=raw.reasoning, kind=raw.kind)
-        return Made(example, raw.rejected, _tables(tree), linked)
+        return Made(example, raw.rejected, linked)
 
     def _schema(self, ground: Ground | None, split: str, raw: RawRow, tree: Any) -> tuple[str, tuple[int, ...]]:
         """The schema as the prompt shows it, and what linking counted."""
@@ -267,9 +270,11 @@ class FileSource:
         return ground.render(cut.schema), cut.counts
 
     @property
-    def leaks(self) -> LeakIndex:
+    def leaks(self) -> "LeakIndex":
         """Opened on first use, in the process that makes units."""
         if self._leaks is None:
+            from text2sql.data.leakage import LeakIndex, read_evaluation
+
             assert self.clean is not None
             rows = [row for path in self.clean.against for row in read_evaluation(path)]
             grounds = [self.grounds.find(db_id, "") for db_id in sorted({row.db_id for row in rows} - {""})]
@@ -280,28 +285,15 @@ class FileSource:
 
 def _parse(sql: str) -> Any:
     """The query's tree, or why there is none."""
+    import sqlglot
+    from sqlglot import exp
+    from sqlglot.errors import SqlglotError
+
     try:
-        return sqlglot.parse_one(sql, read=SQLite)
+        tree = sqlglot.parse_one(sql, read="sqlite")
     except (SqlglotError, RecursionError, ValueError) as error:
         return " ".join(str(error).split())[:300]
-
-
-def _tables(tree: Any) -> int:
-    """How many different tables a query reads, by name; a walk of our own, as sqlglot's takes twice as long."""
-    if not isinstance(tree, exp.Expression):
-        return 0
-    found: set[str] = set()
-    waiting: list[Any] = [tree]
-    while waiting:
-        node = waiting.pop()
-        if type(node) is exp.Table:
-            found.add(node.name.lower())
-        for value in node.args.values():
-            if type(value) is list:
-                waiting += [item for item in value if hasattr(item, "args")]
-            elif hasattr(value, "args"):
-                waiting.append(value)
-    return len(found)
+    return tree if isinstance(tree, exp.Query) else f"{type(tree).__name__}, not a query"
 
 
 def _encodable(text: str) -> bool:

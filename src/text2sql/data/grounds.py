@@ -90,9 +90,11 @@ class Grounds:
         tables: Path | None = None,
         schema: Path | None = None,
         style: Style = "ddl",
+        described: Path | None = None,
     ) -> None:
         self.databases, self.style = databases, style
         self.tables = read_tables_json(tables) if tables is not None else {}
+        self.described = _read_described(described) if described is not None else {}
         self.default = self._from_file(schema) if schema is not None else None
         self.open_text = lru_cache(_OPEN)(self._open_text)
         self.open_file = lru_cache(_OPEN)(self._open_file)
@@ -107,7 +109,7 @@ class Grounds:
             if not text and db_id not in self.tables and self.default is None:
                 return Fault("missing database", f"{db_id}/{db_id}.sqlite")
         if text:
-            return self.open_text(text)
+            return self.open_text(self.described.get(text) or text)
         return self.open_entry(db_id) if db_id in self.tables else self.default
 
     def _open_file(self, path: Path) -> Ground | Fault:
@@ -151,3 +153,9 @@ class Grounds:
         if isinstance(ground, Fault):
             raise UserError(f"{path}: {ground.reason} ({ground.detail})")
         return ground
+
+
+def _read_described(path: Path) -> dict[str, str]:
+    from text2sql.data.describe import read_described  # which imports this module
+
+    return read_described(path)

@@ -15,12 +15,11 @@ from typing import Any
 
 from datasketch import MinHash, MinHashLSH
 
-from text2sql.data.normal import digest, normal_sql, question_words
+from text2sql.data.normal import LEAK_RULES, bare_sql, digest, question_words
 from text2sql.data.reading import Fault, read_rows
 from text2sql.errors import UserError
 from text2sql.schema import Schema
 
-RULES = ("question", "sql", "near", "database")
 _QUESTION = ("question", "SpiderSynQuestion", "prompt", "input", "query")
 _SQL = ("sql", "query", "SQL", "answer", "output")
 _PERMUTATIONS = 64
@@ -76,13 +75,17 @@ class LeakIndex:
     """Evaluation rows, ready to be asked; asking costs some 40 microseconds."""
 
     def __init__(
-        self, rows: Iterable[Evaluated], rules: Iterable[str] = RULES, near: float = 0.7, schemas: Iterable[Schema] = ()
+        self,
+        rows: Iterable[Evaluated],
+        rules: Iterable[str] = LEAK_RULES,
+        near: float = 0.7,
+        schemas: Iterable[Schema] = (),
     ) -> None:
         """``schemas`` are those of the evaluation databases, for rows whose db_id says nothing."""
         self.rules, self.near = frozenset(rules), near
-        unknown = self.rules - set(RULES)
+        unknown = self.rules - set(LEAK_RULES)
         if unknown:
-            raise UserError(f"leakage rules are {', '.join(RULES)}, not {', '.join(sorted(unknown))}")
+            raise UserError(f"leakage rules are {', '.join(LEAK_RULES)}, not {', '.join(sorted(unknown))}")
         if not 0.5 <= near <= 1:
             raise UserError(f"near is a similarity from 0.5 to 1, not {near}")
         self.questions: dict[int, Evaluated] = {}
@@ -104,7 +107,7 @@ class LeakIndex:
             self.index.insert(len(self.shingles), self._minhash(grams))
             self.shingles.append((grams, row))
         if row.sql:
-            self.queries.setdefault(digest(normal_sql(row.sql)[1]), row)
+            self.queries.setdefault(digest(bare_sql(row.sql)), row)
         if row.db_id:
             self.databases.setdefault(row.db_id, row)
 
@@ -126,10 +129,8 @@ class LeakIndex:
                 return Leak("database", row)
             if self.tables and schema is not None and schema_key(schema) in self.tables:
                 return Leak("database", Evaluated("", "", db_id, "a database of the evaluation set"))
-        if "sql" in self.rules:
-            bare = normal_sql(sql)[1]
-            if row := self.queries.get(digest(bare)):
-                return Leak("sql", row)
+        if "sql" in self.rules and (row := self.queries.get(digest(bare_sql(sql)))):
+            return Leak("sql", row)
         return self._nearest(shingles(words)) if "near" in self.rules and words else None
 
     def _nearest(self, grams: frozenset[int]) -> Leak | None:

@@ -4,12 +4,16 @@ import re
 import unicodedata
 from hashlib import blake2b
 
+LEAK_RULES = ("question", "sql", "near", "database")
 _WORD = re.compile(r"[^\W_]+")
 _HAN = re.compile(r"([\u3400-\u9fff\uf900-\ufaff])")
 _TOKEN = re.compile(
     r"""--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`|\[[^\]]*\]|\d+(?:\.\d+)?|\w+|<>|[!<>=]=|\|\||[^\s\w]""",
     re.DOTALL,
 )
+_HARD = re.compile(r"""["`\[;]|--|/\*|<>|==""")
+_STRING = re.compile(r"('(?:[^']|'')*')")
+_SIMPLE = re.compile(r"\d+(?:\.\d+)?|\w+|[!<>]=|\|\||[^\s\w]")
 _BEFORE_LITERAL = frozenset(("=", "==", "!=", "<>", "<", ">", "<=", ">=", "like", "between", "glob"))
 _SAME = {"<>": "!=", "==": "="}
 
@@ -26,31 +30,43 @@ def normal_question(question: str) -> str:
     return " ".join(question_words(question))
 
 
-def normal_sql(sql: str) -> tuple[str, str]:
-    """SQL in one case and spacing without comments; and the same with ``?`` for every literal.
+def normal_sql(sql: str) -> str:
+    """SQL in one case and spacing, without comments; literals stay as they are."""
+    if not _HARD.search(sql):
+        pieces = _STRING.split(sql)
+        pieces[::2] = [" ".join(_SIMPLE.findall(piece.lower())) for piece in pieces[::2]]
+        return " ".join(piece for piece in pieces if piece)
+    return " ".join(whole for whole, _ in _tokens(sql))
+
+
+def bare_sql(sql: str) -> str:
+    """:func:`normal_sql` with ``?`` for every literal.
 
     Text in double quotes counts as a literal where a value is compared, as SQLite reads it there, else as a name.
     """
-    whole: list[str] = []
+    return " ".join(bare for _, bare in _tokens(sql))
+
+
+def _tokens(sql: str) -> list[tuple[str, str]]:
+    """Each token in its normal form, and that without literals."""
+    found: list[tuple[str, str]] = []
     bare: list[str] = []
     before = ""
     for token in _TOKEN.findall(sql):
         first = token[0]
         if first == "'" or first.isdigit():
-            whole.append(token)
-            bare.append("?")
-        elif first == '"' and (before in _BEFORE_LITERAL or (before in "(," and bare and _in_values(bare))):
-            whole.append("'" + token[1:-1] + "'")
-            bare.append("?")
+            found.append((token, "?"))
+        elif first == '"' and (before in _BEFORE_LITERAL or (before in ("(", ",") and _in_values(bare))):
+            found.append(("'" + token[1:-1] + "'", "?"))
         elif token == ";" or token.startswith(("--", "/*")):
             continue
         else:
             word = token[1:-1] if first in '"`[' and len(token) > 1 else token
             word = _SAME.get(word, word.lower())
-            whole.append(word)
-            bare.append(word)
-        before = bare[-1]
-    return " ".join(whole), " ".join(bare)
+            found.append((word, word))
+        before = found[-1][1]
+        bare.append(before)
+    return found
 
 
 def _in_values(bare: list[str]) -> bool:
@@ -61,6 +77,25 @@ def _in_values(bare: list[str]) -> bool:
         if bare[place] not in ("?", ","):
             return False
     return False
+
+
+def tables_read(sql: str) -> int:
+    """How many different tables a query in normal form reads, by name; names that WITH defines do not count."""
+    words = sql.split()
+    found: set[str] = set()
+    for place, word in enumerate(words):
+        if word in ("from", "join"):
+            place += 1
+            while place < len(words) and words[place] not in ("(", "select"):
+                found.add(words[place])
+                place += 1
+                place += words[place : place + 1] == ["as"]
+                if words[place : place + 1] != [","]:
+                    place += 1  # an alias, or the word after the list
+                if words[place : place + 1] != [","]:
+                    break
+                place += 1
+    return sum(f" {name} as ( " not in f" {sql} " for name in found)
 
 
 def digest(*texts: str) -> int:

@@ -4,16 +4,13 @@ A line is either a rejected row, or a kept one: a short head of keys and counts,
 training format, tab-separated. The second pass decides by the heads and copies the rest as it is.
 """
 
-import gc
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from text2sql.analysis import classify, find_issues
-from text2sql.data.normal import digest, normal_question, normal_sql
+from text2sql.data.normal import digest, normal_question, normal_sql, tables_read
 from text2sql.data.sources import CommonOptions, Format, Made, Rejected, Source, Unit, open_source
 from text2sql.prompts import AnswerFormat, build_messages, gold_answer
 from text2sql.records import Example, TracedExample
@@ -22,9 +19,8 @@ KEYWORDS = (
     "where", "join", "group by", "having", "order by", "limit", "distinct", "like", "between", "in", "is null", "or",
     "union", "intersect", "except", "exists", "case", "with", "over",
 )  # fmt: skip
-_KEYWORD = re.compile(rf"(?i)\b({'|'.join(word.replace(' ', chr(92) + 's+') for word in KEYWORDS)})\b")
-_NUMBER = {word: number for number, word in enumerate(KEYWORDS)}
-_encode = json.JSONEncoder(ensure_ascii=False).encode
+_SPACED = tuple(f" {word} " for word in KEYWORDS)
+_encode = json.JSONEncoder(ensure_ascii=False, check_circular=False).encode
 
 
 class Head(NamedTuple):
@@ -63,15 +59,16 @@ def write_part(target: Path, source: Source, options: CommonOptions, unit: Unit)
 def _line(made: Made, how: AnswerFormat, formats: list[Format]) -> str:
     example = made.example
     messages = build_messages(example.question, example.schema, example.evidence, how)
-    found = {_NUMBER[" ".join(word.lower().split())] for word in _KEYWORD.findall(example.sql)}
+    sql = normal_sql(example.sql)
+    words = f" {sql} "
     head = Head(
         digest(normal_question(example.question)),
-        digest(normal_sql(example.sql)[0]),
+        digest(sql),
         example.db_id,
         sum(len(message["content"]) for message in messages),
         example.difficulty or "unknown",
-        made.tables,
-        sorted(found),
+        tables_read(sql),
+        [number for number, keyword in enumerate(_SPACED) if keyword in words],
         made.linked,
     )
     fields = [_encode(head), _encode(example.__dict__)]
@@ -84,6 +81,7 @@ def _line(made: Made, how: AnswerFormat, formats: list[Format]) -> str:
 def _gold(example: Example, answer: AnswerFormat) -> str:
     if answer == "plain":
         return gold_answer(example.sql)
+    from text2sql.analysis import classify, find_issues
     from text2sql.synth.trace import trace
 
     reasoning = getattr(example, "reasoning", "") or trace(example.question, example.sql, example.schema)
@@ -131,12 +129,7 @@ _worker: dict[str, Any] = {}
 
 
 def start_worker(values: dict[str, Any], where: str) -> None:
-    """Open the recipe's source in this process.
-
-    Parsed queries are cyclic garbage by the thousand, and the collector would look at everything again and again.
-    """
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
+    """Open the recipe's source in this process."""
     _worker["options"], _worker["source"] = open_source(values, where)
 
 

@@ -91,8 +91,9 @@ class _Utf8(io.RawIOBase):
     """A stream of UTF-8 whatever the file's own marks say; bytes that are none come out as U+FFFD, seen by the checks."""
 
     def __init__(self, stream: IO[bytes]) -> None:
-        self.stream = stream
         head = stream.read(4)
+        # A packed file that is cut off gives what it has by read1, and raises in a plain read.
+        self.read_some = getattr(stream, "read1", stream.read)
         encoding = "utf-8"
         for mark, name in (
             (codecs.BOM_UTF8, "utf-8"),
@@ -110,13 +111,22 @@ class _Utf8(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         while not self.ready:
-            chunk = self.stream.read(len(buffer))
+            chunk = self.read_some(len(buffer))
             self.ready = self.decoder.decode(chunk, not chunk).encode()
             if not chunk:
                 break
         count = min(len(buffer), len(self.ready))
         buffer[:count], self.ready = self.ready[:count], self.ready[count:]
         return count
+
+    def first(self) -> bytes:
+        """The first byte that is no space, which stays unread; nothing where there is none."""
+        while not self.ready.lstrip():
+            chunk = self.read_some(1 << 16)
+            self.ready = self.decoder.decode(chunk, not chunk).encode()
+            if not chunk:
+                return b""
+        return self.ready.lstrip()[:1]
 
 
 def _text(stream: IO[bytes]) -> io.BufferedReader:
@@ -125,14 +135,11 @@ def _text(stream: IO[bytes]) -> io.BufferedReader:
 
 def _json(stream: IO[bytes]) -> Iterator[Row]:
     """An array of objects; objects one after another are taken for lines."""
-    text = _text(stream)
-    head = text.peek(1)[:4096].lstrip()
-    if head.startswith(b"{"):
-        return _objects(text)
-    return _array(text)
+    text = _Utf8(stream)
+    return _objects(text) if text.first() == b"{" else _array(text)
 
 
-def _array(text: IO[bytes]) -> Iterator[Row]:
+def _array(text: io.RawIOBase) -> Iterator[Row]:
     nothing = True
     for row in ijson.items(text, "item", use_float=True, buf_size=1 << 18):
         nothing = False
@@ -141,7 +148,7 @@ def _array(text: IO[bytes]) -> Iterator[Row]:
         yield Fault("no rows", "expected a JSON array of objects")
 
 
-def _objects(text: IO[bytes]) -> Iterator[Row]:
+def _objects(text: io.RawIOBase) -> Iterator[Row]:
     for row in ijson.items(text, "", use_float=True, multiple_values=True, buf_size=1 << 18):
         yield row if isinstance(row, dict) else Fault("not an object", f"found {type(row).__name__}")
 

@@ -5,7 +5,7 @@ can lose a column that nobody asked for, but not its way from table to table.
 """
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,26 +15,10 @@ from sqlglot import exp
 from text2sql.errors import UserError
 from text2sql.linking.embed import Embedder, open_embedder
 from text2sql.linking.lexical import lexical_scores
+from text2sql.linking.options import LinkOptions
 from text2sql.schema import Schema
 
 Pair = tuple[str, str]
-
-
-@dataclass(frozen=True, kw_only=True)
-class LinkOptions:
-    """At most ``tables`` tables and ``columns`` columns of each, keys and joining tables not counted.
-
-    ``embedder``: a sentence-transformers folder, or with ``base_url`` a served model; without it, scores are lexical.
-    ``weight``: what similarity counts beside lexical scores. ``keep_gold``: splits whose rows keep the gold query's
-    columns in any case, because an answer over columns that the prompt hides teaches guessing.
-    """
-
-    tables: int = 5
-    columns: int = 8
-    embedder: str | None = None
-    base_url: str | None = None
-    weight: float = 1.0
-    keep_gold: list[str] = field(default_factory=lambda: ["train"])
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import sqlglot
-from sqlglot import exp
-from sqlglot.errors import SqlglotError
-
 from text2sql.errors import UserError
 from text2sql.schema.model import Column, ForeignKey, Schema, Table
 
@@ -55,6 +51,10 @@ def build_from_ddl(text: str) -> sqlite3.Connection:
         if "no tables" in str(error):
             raise
         first = error
+    import sqlglot
+    from sqlglot import exp
+    from sqlglot.errors import SqlglotError
+
     for dialect in _FOREIGN:
         try:
             trees = [tree for tree in sqlglot.parse(text, read=dialect) if isinstance(tree, exp.Create | exp.Insert)]
@@ -66,6 +66,8 @@ def build_from_ddl(text: str) -> sqlite3.Connection:
 
 def _portable(tree: Any) -> Any:
     """The statement without what SQLite cannot build and a prompt does not show (defaults, checks, indexes)."""
+    from sqlglot import exp
+
     shown = (exp.PrimaryKeyColumnConstraint, exp.Reference, exp.NotNullColumnConstraint)
     for constraint in list(tree.find_all(exp.ColumnConstraint)):
         if not isinstance(constraint.kind, shown):
@@ -73,6 +75,9 @@ def _portable(tree: Any) -> Any:
     for part in list(tree.find_all(exp.Constraint, exp.CheckColumnConstraint, exp.IndexColumnConstraint)):
         if part.find(exp.PrimaryKey, exp.ForeignKey) is None:
             part.pop()
+    for kind in list(tree.find_all(exp.DataType)):
+        if kind.this in (exp.DataType.Type.ENUM, exp.DataType.Type.SET):
+            kind.replace(exp.DataType.build("text"))
     if isinstance(tree, exp.Create):
         tree.set("properties", None)
     return tree

@@ -66,14 +66,10 @@ class Unit:
 
 @dataclass(frozen=True)
 class Made:
-    """An example and what comes with it: a worse answer for preference pairs, and numbers for the report.
-
-    ``tables``: how many the query reads; ``linked``: what schema linking counted (see :class:`text2sql.linking.Cut`).
-    """
+    """An example, a worse answer for preference pairs, and what linking counted (see :class:`text2sql.linking.Cut`)."""
 
     example: Example
     rejected_sql: str = ""
-    tables: int = 0
     linked: tuple[int, ...] = ()
 
 

@@ -1,0 +1,92 @@
+"""Two figures on Spider: leaks of its dev set that are found, and questions that ``text2sql.synth`` has for its databases.
+
+    python benchmarks/data_quality.py [count=1000] [ledger=results/ledger.jsonl]
+
+Leaks: each dev row is planted as a paraphrase (Spider-Syn), re-cased, with other literals, and with the question's
+words in other case; ``recall`` is the lowest share found of the four, with the database rule off; ``false_drop_rate``
+the share of Spider train that the same rules drop. Synth: ``count`` pairs for each of the 20 dev databases.
+Data are read from ``TEXT2SQL_SHARED`` (default ../shared).
+"""
+
+import json
+import logging
+import os
+import random
+import re
+import sys
+import time
+from pathlib import Path
+
+from sqleval import Failure, execute
+from text2sql import ledger
+from text2sql.data.leakage import LeakIndex, read_evaluation
+from text2sql.synth.own import LEVELS, write_for_database
+
+logger = logging.getLogger("data_quality")
+SHARED = Path(os.environ.get("TEXT2SQL_SHARED", Path(__file__).parents[2] / "shared"))
+
+
+def leakage() -> dict[str, float]:
+    """Recall by kind and in the worst case, and false drops."""
+    dev = json.loads((SHARED / "spider/dev.json").read_text(encoding="utf-8"))
+    synonyms = json.loads((SHARED / "spider_syn/dev.json").read_text(encoding="utf-8"))
+    train = json.loads((SHARED / "spider/train_spider.json").read_text(encoding="utf-8"))
+    leaks = LeakIndex(read_evaluation(SHARED / "spider/dev.json"), rules=("question", "sql", "near"))
+    rng = random.Random(3)
+    literals = [re.sub(r"\b\d+\b", "77", re.sub(r"'[^']*'|\"[^\"]*\"", "'else'", row["query"])) for row in dev]
+    cases = ["".join(rng.choice((c.upper(), c.lower())) for c in row["query"]) for row in dev]
+    planted = {
+        "paraphrase": [(row["SpiderSynQuestion"], row["query"]) for row in synonyms],
+        "recased_sql": [(f"Question number {n}?", sql) for n, sql in enumerate(cases)],
+        "literals_swapped": [(f"Question number {n}?", sql) for n, sql in enumerate(literals)],
+        "recased_question": [(row["question"].upper(), f"SELECT {n} AS other") for n, row in enumerate(dev)],
+    }
+    found = {
+        f"recall_{kind}": sum(leaks.find(*row, "elsewhere") is not None for row in rows) / len(rows)
+        for kind, rows in planted.items()
+    }
+    dropped = sum(leaks.find(row["question"], row["query"], row["db_id"]) is not None for row in train)
+    return {"recall": min(found.values()), "false_drop_rate": dropped / len(train), **found}
+
+
+def synth(count: int) -> dict[str, float]:
+    """Over the dev databases: fewest pairs, and shares of pairs that run, repeat, and of databases with all levels."""
+    names = sorted({row["db_id"] for row in json.loads((SHARED / "spider/dev.json").read_text(encoding="utf-8"))})
+    pairs = ran = repeated = whole = 0
+    fewest = count
+    for name in names:
+        path = SHARED / "spider/database" / name / f"{name}.sqlite"
+        made = write_for_database(path, count)
+        pairs += len(made.examples)
+        fewest = min(fewest, len(made.examples))
+        ran += sum(not isinstance(execute(path, one.sql, timeout=20), Failure) for one in made.examples)
+        repeated += len(made.examples) - len({(one.question.casefold(), one.sql) for one in made.examples})
+        whole += all(made.levels[level] for level in LEVELS)
+        logger.info("%s: %d pairs %s %s", name, len(made.examples), made.levels, made.note)
+    return {
+        "databases": len(names), "fewest_pairs": fewest, "pairs": pairs, "run": ran / pairs,
+        "duplicates": repeated, "all_levels": whole / len(names),
+    }  # fmt: skip
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    given = dict(argument.split("=", 1) for argument in sys.argv[1:])
+    count = int(given.get("count", 1000))
+    data = ledger.file_hash(SHARED / "spider/dev.json")
+    for name, split, n, measure in (
+        ("data.leakage", "spider_dev", 1034, leakage),
+        ("data.synth", "spider_dev_databases", 20, lambda: synth(count)),
+    ):
+        began = time.monotonic()
+        metrics = {key: round(value, 4) for key, value in measure().items()}
+        logger.info("%s: %s", name, metrics)
+        if "ledger" in given:
+            row = ledger.new_row(
+                name, profile="cpu", seed=42, split=split, n=n, metrics=metrics, data_hash=data, seconds=time.monotonic() - began
+            )  # fmt: skip
+            ledger.append(Path(given["ledger"]), row)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,20 @@
+"""What a recipe says about schema linking; apart from the linker, which takes longer to import."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinkOptions:
+    """At most ``tables`` tables and ``columns`` columns of each, keys and joining tables not counted.
+
+    ``embedder``: a sentence-transformers folder, or with ``base_url`` a served model; without it, scores are lexical.
+    ``weight``: what similarity counts beside lexical scores. ``keep_gold``: splits whose rows keep the gold query's
+    columns in any case, because an answer over columns that the prompt hides teaches guessing.
+    """
+
+    tables: int = 5
+    columns: int = 8
+    embedder: str | None = None
+    base_url: str | None = None
+    weight: float = 1.0
+    keep_gold: list[str] = field(default_factory=lambda: ["train"])
