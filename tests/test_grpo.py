@@ -21,8 +21,8 @@ pytest.importorskip("llamafactory")
 from text2sql.stages import argument_classes, find_stage, register  # noqa: E402
 from text2sql.stages.grpo.callbacks import StepClock  # noqa: E402
 from text2sql.stages.grpo.data import build_prompts, prompt_ids, to_example  # noqa: E402
-from text2sql.stages.grpo.hparams import OwnArguments, build_config, read_settings, trl_fields  # noqa: E402
 from text2sql.stages.grpo.heldout import spread, without_model_defaults  # noqa: E402
+from text2sql.stages.grpo.hparams import OwnArguments, build_config, read_settings, trl_fields  # noqa: E402
 from text2sql.stages.grpo.scoring import Scoring, means  # noqa: E402
 
 

@@ -43,6 +43,7 @@ def run(world: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, Any
     import torch
     from llamafactory.hparams import parser
     from llamafactory.train import tuner
+
     from text2sql.stages import register
     from text2sql.stages.grpo import workflow
 

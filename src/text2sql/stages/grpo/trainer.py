@@ -22,6 +22,9 @@ class CustomGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
     at; without it that is the model before this training.
     """
 
+    optimizer: Any
+    control: Any
+
     def __init__(
         self,
         scoring: Scoring,
