@@ -70,7 +70,8 @@ def run_llamafactory(
         UserError: it failed; the message has its last error, and where the log is.
         KeyboardInterrupt: it was asked to stop, and did.
     """
-    command = [*(program or [str(Path(sys.executable).with_name("llamafactory-cli"))]), *arguments]
+    here = Path(sys.executable).parent  # torchrun lies there too
+    command = [*(program or [str(here / "llamafactory-cli")]), *arguments]
     name = ["python", *program[1:]] if program else ["llamafactory-cli"]
     shown = [f"{key}={value}" for key, value in added.items()] + [*name, *map(shlex.quote, arguments)]
     Console(stderr=True, soft_wrap=True, highlight=False).print("+ " + " ".join(shown), markup=False)
@@ -81,7 +82,7 @@ def run_llamafactory(
             command,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **added},
+            env={**os.environ, **added, "PATH": os.pathsep.join((str(here), os.environ.get("PATH", os.defpath)))},
             pass_fds=() if lock is None else (lock,),
             start_new_session=True,  # so that all it starts can be ended together with it
         )
