@@ -8,11 +8,13 @@ usage() {
 Usage: bash scripts/prepare_data.sh [RECIPE] [key=value ...]
 
 Prepares data by a recipe of recipes/data. Without RECIPE: recipes/data/toy.yaml, which needs nothing; Spider has to be
-downloaded first (bash scripts/download_data.sh). A second run does nothing unless the recipe or its sources changed.
+downloaded first (bash scripts/download_data.sh). A second run does nothing unless the recipe or its sources changed; a
+killed run goes on. What was left out, and why, is in rejected.jsonl and on the report's page.
 
 Examples:
   bash scripts/prepare_data.sh
-  bash scripts/prepare_data.sh recipes/data/spider.yaml
+  bash scripts/prepare_data.sh recipes/data/spider.yaml        # also spider_syn, bird, text2sql_dataset, alpaca, process
+  bash scripts/prepare_data.sh recipes/data/rows.yaml files.train=[my.csv] schema=my.sqlite     # your own questions
 EOF
 }
 wants_help "$@" && { usage; exit 0; }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Train the tiny base from nothing: corpus and tokenizer, three parts of training, and the folder that is shipped.
+# Train the tiny base from nothing: corpus and tokenizer, four parts of training, and the folder that is shipped.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -7,8 +7,8 @@ usage() {
   cat <<'EOF'
 Usage: bash scripts/tiny_base_train.sh [FOLDER]
 
-Makes the corpus, tokenizer and untrained model (recipes/tiny/base/prepare.yaml), trains it in three parts
-(pretrain.yaml, middle.yaml, final.yaml) and writes the result to FOLDER (default: outputs/tiny/base; the shipped model is
+Makes the corpus, tokenizer and untrained model (recipes/tiny/base/prepare.yaml), trains it in four parts
+(pretrain.yaml, middle.yaml, final.yaml, terse.yaml) and writes the result to FOLDER (default: outputs/tiny/base; the shipped model is
 models/tiny-base). About an hour on one CPU core. Every part resumes where it was stopped and is skipped when done.
 EOF
 }
@@ -23,4 +23,5 @@ run python -m text2sql.tiny recipes/tiny/base/prepare.yaml
 run python -m text2sql.train recipes/tiny/base/pretrain.yaml
 run python -m text2sql.train recipes/tiny/base/middle.yaml
 run python -m text2sql.train recipes/tiny/base/final.yaml
-run python -m text2sql.tiny.ship outputs/tiny/base_final "$folder"
+run python -m text2sql.train recipes/tiny/base/terse.yaml
+run python -m text2sql.tiny.ship outputs/tiny/base_terse "$folder"

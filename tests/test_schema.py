@@ -5,7 +5,18 @@ import sqlite3
 import pytest
 
 from text2sql.errors import UserError
-from text2sql.schema import open_readonly, quote, read_schema, render_ddl
+from text2sql.schema import (
+    SchemaError,
+    build_from_ddl,
+    open_readonly,
+    quote,
+    read_samples,
+    read_schema,
+    read_tables_json,
+    render,
+    render_ddl,
+    schema_from_ddl,
+)
 
 
 def database(*statements):
@@ -73,3 +84,71 @@ def test_missing_file_and_no_database_are_one_line(tmp_path):
     (tmp_path / "text.sqlite").write_text("SELECT 1; -- a script and no database, long enough to have a header\n" * 9)
     with pytest.raises(UserError, match="not a SQLite database"):
         open_readonly(tmp_path / "text.sqlite")
+
+
+DDL = "CREATE TABLE a (id INT PRIMARY KEY, name TEXT); CREATE TABLE b (a_id INT REFERENCES a(id), note TEXT); INSERT INTO a VALUES (1, 'x''y'), (2, NULL);"
+
+
+def test_ddl_tables_json_and_sqlite_give_one_model(tmp_path):
+    import json
+
+    from text2sql.data.tables import spider_entry
+
+    schema = schema_from_ddl(DDL)
+    (tmp_path / "tables.json").write_text(json.dumps([spider_entry("d", schema)]))
+    (found,) = read_tables_json(tmp_path / "tables.json").values()
+    assert [(t.name, [c.name for c in t.columns], t.primary_key, t.foreign_keys) for t in found.tables] == [
+        (t.name, [c.name for c in t.columns], t.primary_key, t.foreign_keys) for t in schema.tables
+    ]
+
+
+@pytest.mark.parametrize(
+    ("style", "expected"),
+    [
+        ("compact", "a(id INT*, name TEXT)\nb(a_id INT, note TEXT)\njoins: b.a_id = a.id"),
+        ("names", "a(id*, name)\nb(a_id, note)\njoins: b.a_id = a.id"),
+        (
+            "ddl_rows",
+            "CREATE TABLE a (id INT PRIMARY KEY, name TEXT);\n-- (1, 'x''y')\n-- (2, NULL)\nCREATE TABLE b (a_id INT REFERENCES a(id), note TEXT);",
+        ),
+        (
+            "ddl_values",
+            "CREATE TABLE a (\n  id INT PRIMARY KEY,\n  name TEXT -- 'x''y'\n);\nCREATE TABLE b (\n  a_id INT REFERENCES a(id),\n  note TEXT\n);",
+        ),
+    ],
+)
+def test_styles_show_keys_joins_and_data(style, expected):
+    connection = build_from_ddl(DDL)
+    schema = read_schema(connection)
+    text = render(schema, style, read_samples(connection, schema))
+    assert text == expected
+    if style.startswith("ddl"):
+        assert schema_from_ddl(text) == schema
+
+
+def test_what_is_kept_of_a_schema_keeps_its_keys_whole():
+    part = schema_from_ddl(DDL).keep(lambda table, column: column != "id")
+    assert render_ddl(part) == "CREATE TABLE a (name TEXT);\nCREATE TABLE b (a_id INT, note TEXT);"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "no such file"),
+        ("{", "not valid JSON"),
+        ("[]", "found none"),
+        ('[{"db_id": "x"}]', "entry 1: not in the form"),
+    ],
+)
+def test_bad_tables_json_is_one_line(tmp_path, text, message):
+    path = tmp_path / "tables.json"
+    if text:
+        path.write_text(text)
+    with pytest.raises(UserError, match=message):
+        read_tables_json(path)
+
+
+@pytest.mark.parametrize("text", ["", "SELECT 1", "not SQL", "PRAGMA writable_schema = 1", "CREATE TABLE a (x"])
+def test_text_that_makes_no_tables_is_refused(text):
+    with pytest.raises(SchemaError):
+        build_from_ddl(text)

@@ -4,6 +4,7 @@ The hubs' own tools do the work; this turns their tracebacks into one line. KIND
 (the default) or modelscope.
 """
 
+import hashlib
 import sys
 from pathlib import Path
 
@@ -27,6 +28,7 @@ def fetch(kind: str, name: str, folder: Path, hub: str = "huggingface") -> None:
             from huggingface_hub import snapshot_download
 
             snapshot_download(name, local_dir=folder, repo_type=kind)
+            _check(kind, name, folder)
     except (requests.RequestException, OSError, ValueError, RuntimeError) as error:
         if isinstance(error, OSError) and error.errno == 28:
             raise
@@ -36,6 +38,25 @@ def fetch(kind: str, name: str, folder: Path, hub: str = "huggingface") -> None:
             f"{name} could not be fetched from {hub} ({type(error).__name__}); check network and name and start again: it "
             f"goes on where it stopped. Without network, copy the files to {folder}"
         ) from error
+
+
+def _check(kind: str, name: str, folder: Path) -> None:
+    """Compare large files with the checksums that the Hugging Face hub has of them; a wrong one is removed.
+
+    Raises:
+        UserError: a file is not what the hub has.
+    """
+    from huggingface_hub import HfApi
+
+    for file in HfApi().repo_info(name, repo_type=kind, files_metadata=True).siblings or []:
+        path = folder / file.rfilename
+        if file.lfs is None or not path.is_file():
+            continue
+        with path.open("rb") as stream:
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
+        if found != file.lfs.sha256:
+            path.unlink()
+            raise UserError(f"{path}: arrived damaged (checksum) and was removed; start again")
 
 
 def main() -> None:

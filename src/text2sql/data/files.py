@@ -5,98 +5,28 @@ all else is the same for a benchmark and for a user's own CSV. A row at fault is
 """
 
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from sqleval import hardness
 from text2sql.data.grounds import Ground, Grounds
-from text2sql.data.normal import LEAK_RULES, digest
+from text2sql.data.normal import digest
+from text2sql.data.options import Decontaminate, FileOptions
+from text2sql.data.rawrow import PARTS, Adapter, RawRow, raw_row
 from text2sql.data.reading import Fault, read_rows
-from text2sql.data.sources.base import CommonOptions, Made, Rejected, Unit
+from text2sql.data.sources.base import Made, Rejected, Unit
 from text2sql.errors import UserError
 from text2sql.linking.options import LinkOptions
 from text2sql.recipe import options_from
 from text2sql.records import Example, TracedExample
-from text2sql.schema import Style
 
 if TYPE_CHECKING:
     from text2sql.data.leakage import LeakIndex
 
-_PARTS = (
-    "question",
-    "sql",
-    "db_id",
-    "schema",
-    "evidence",
-    "difficulty",
-    "question_id",
-    "reasoning",
-    "kind",
-    "rejected",
-)
 _SMALL = 4 << 20
 _FAMOUS = {"question": "question", "sql": "sql", "db_id": "db_id"}
-
-
-@dataclass(frozen=True)
-class RawRow:
-    """A row in our terms, as texts; only ``question`` and ``sql`` are never empty."""
-
-    question: str
-    sql: str
-    db_id: str = ""
-    schema: str = ""
-    evidence: str = ""
-    difficulty: str = ""
-    question_id: str = ""
-    reasoning: str = ""
-    kind: str = ""
-    rejected: str = ""
-
-
-Adapter = Callable[[dict[str, Any]], dict[str, Any]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Decontaminate:
-    """``against``: evaluation files; ``rules`` and ``near`` as in :mod:`text2sql.data.leakage`; ``splits``: whose rows."""
-
-    against: list[Path]
-    rules: list[str] = field(default_factory=lambda: list(LEAK_RULES))
-    near: float = 0.7
-    splits: list[str] = field(default_factory=lambda: ["train"])
-
-
-@dataclass(frozen=True, kw_only=True)
-class FileOptions(CommonOptions):
-    """``files``: paths (relative to ``folder``; ``*`` allowed) by split. ``columns``: a row's part -> its column.
-
-    Schemas come from ``databases`` (``<db_id>/<db_id>.sqlite``), the row's own text, ``tables`` (Spider's tables.json)
-    or ``schema`` (one file for all rows); text in words is looked up in ``described`` (see ``text2sql.data.describe``);
-    ``schema_style`` says how they look, ``linking`` cuts them to what a question
-    needs. ``split`` (shares by name, ``{train: 0.8, val: 0.1, test: 0.1}``) divides the rows of split ``all`` by
-    ``split_by``. ``duplicates: drop`` leaves out a question asked before about the same database.
-    ``unit_rows`` is how many rows a killed run may have to repeat.
-    """
-
-    files: dict[str, object] = field(default_factory=dict)
-    folder: Path = Path()
-    columns: dict[str, object] = field(default_factory=dict)
-    databases: Path | None = None
-    tables: Path | None = None
-    schema: Path | None = None
-    described: Path | None = None
-    schema_style: Style = "ddl"
-    linking: dict[str, object] | None = None
-    decontaminate: dict[str, object] | None = None
-    split: dict[str, object] | None = None
-    split_by: Literal["database", "random"] = "database"
-    duplicates: Literal["drop", "keep"] = "drop"
-    timeout: float = 10.0
-    unit_rows: int = 1000
 
 
 class FileSource:
@@ -108,9 +38,9 @@ class FileSource:
         """``columns`` are the adapter's own; ``adapt`` makes of a row one that these columns fit."""
         self.options, self.adapt = options, adapt
         self.columns = {**(columns or _FAMOUS), **{k: str(v) for k, v in options.columns.items()}}
-        unknown = set(self.columns) - set(_PARTS)
+        unknown = set(self.columns) - set(PARTS)
         if unknown:
-            raise UserError(f"columns: {', '.join(sorted(unknown))}: a row's parts are {', '.join(_PARTS)}")
+            raise UserError(f"columns: {', '.join(sorted(unknown))}: a row's parts are {', '.join(PARTS)}")
         if options.unit_rows < 1 or options.timeout <= 0:
             raise UserError("unit_rows is 1 or more, and timeout more than 0 seconds")
         self.files = {split: self._paths(split, entry) for split, entry in options.files.items()}
@@ -209,25 +139,7 @@ class FileSource:
                 yield made
 
     def _raw(self, row: dict[str, Any]) -> RawRow | Fault:
-        row = self.adapt(row) if self.adapt is not None else row
-        found: dict[str, str] = {}
-        for part, column in self.columns.items():
-            value = row.get(column)
-            if isinstance(value, int) and part in ("db_id", "question_id"):
-                value = str(value)
-            if isinstance(value, str):
-                if not value.isascii() and ("\ufffd" in value or not _encodable(value)):
-                    return Fault("damaged text", f"{column!r} is not whole UTF-8 text")
-                found[part] = value.strip().replace("\0", "")
-            elif value is not None:
-                return Fault("wrong type", f"{column!r} should be str, found {type(value).__name__}")
-        for part in ("question", "sql"):
-            column = self.columns.get(part, part)
-            if not found.get(part):
-                if column in row:
-                    return Fault("empty value", f"{column!r} is empty")
-                return Fault("missing key", f"no key {column!r}; found {', '.join(map(repr, row)) or 'none'}"[:300])
-        return RawRow(**found)
+        return raw_row(row if self.adapt is None else self.adapt(row), self.columns)
 
     def _make(self, question_id: str, split: str, raw: RawRow) -> Made | Fault:
         ground = self.grounds.find(raw.db_id, raw.schema)
@@ -294,14 +206,6 @@ def _parse(sql: str) -> Any:
     except (SqlglotError, RecursionError, ValueError) as error:
         return " ".join(str(error).split())[:300]
     return tree if isinstance(tree, exp.Query) else f"{type(tree).__name__}, not a query"
-
-
-def _encodable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _section(kind: Any, values: dict[str, object] | None, where: str) -> Any:

@@ -25,7 +25,8 @@ class Lesson:
     ``turns``: questions a conversation (low, high). ``natural`` and ``chinese``: shares of conversations whose
     questions are natural rather than plain, and Chinese rather than English. ``short_keys``: share of tables with an
     abbreviated key. ``pieced``: share of invented words put together from the tokenizer's pieces;
-    ``invented``: share of invented words, as in :class:`SchemaWriter`.
+    ``invented``: share of invented words, and ``camel`` of CamelCase databases, as in
+    :class:`SchemaWriter`.
     """
 
     conversations: int
@@ -37,6 +38,7 @@ class Lesson:
     short_keys: float = 0.0
     pieced: float = 0.0
     invented: float = 0.3
+    camel: float = 0.15
 
 
 def write_corpus(
@@ -45,7 +47,7 @@ def write_corpus(
     """Yield ``{"messages": [...]}`` in the order of the lessons; ``pieces`` as in :class:`SchemaWriter`."""
     for number, lesson in enumerate(lessons):
         rng = random.Random(f"{seed}/{number}")
-        writer = SchemaWriter(words, rng, pieces, lesson.pieced, lesson.invented)
+        writer = SchemaWriter(words, rng, pieces, lesson.pieced, lesson.invented, lesson.camel)
         written = 0
         while written < lesson.conversations:
             messages = _conversation(writer, lesson, rng)

@@ -54,7 +54,8 @@ class SchemaWriter:
 
     ``pieces``: a tokenizer's lower-case pieces. A share ``pieced`` of the invented words is put together from them, so
     that no piece is first met in somebody's column name; a piece that only ever completes one word is never learned.
-    ``invented``: share of attribute words that are invented; of table nouns, a tenth more.
+    ``invented``: share of attribute words that are invented; of table nouns, a tenth more. ``camel``:
+    share of databases with CamelCase names.
     """
 
     def __init__(
@@ -64,8 +65,10 @@ class SchemaWriter:
         pieces: tuple[str, ...] = (),
         pieced: float = 0.0,
         invented: float = 0.3,
+        camel: float = 0.15,
     ) -> None:
         self.words, self.rng, self.pieces, self.pieced, self.invented = words, rng, pieces, pieced, invented
+        self.camel = camel
 
     def database(self, db_id: str, tables: int, columns: tuple[int, int], short_keys: float = 0.0) -> DatabaseSpec:
         """``tables`` tables with ``columns`` (low, high) describable columns each; most have a parent.
@@ -73,7 +76,7 @@ class SchemaWriter:
         ``short_keys``: share of tables whose key abbreviates the table's name (``dept_id``, ``dep_no``).
         """
         rng = self.rng
-        camel, plain_id, plural = rng.random() < 0.15, rng.random() < 0.25, rng.random() < 0.2
+        camel, plain_id, plural = rng.random() < self.camel, rng.random() < 0.25, rng.random() < 0.2
         made: list[TableSpec] = []
         names: set[str] = set()
         keys: set[str] = set()

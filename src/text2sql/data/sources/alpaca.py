@@ -6,7 +6,8 @@ Where ``input`` is empty, the instruction is a whole prompt, and its [SCHEMA] an
 import re
 from typing import Any
 
-from text2sql.data.files import FileOptions, FileSource
+from text2sql.data.files import FileSource
+from text2sql.data.options import FileOptions
 from text2sql.prompts import parse_completion
 
 Options = FileOptions

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from text2sql.data.files import FileOptions, FileSource
+from text2sql.data.files import FileSource
+from text2sql.data.options import FileOptions
 from text2sql.errors import UserError
 
 

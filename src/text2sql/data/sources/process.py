@@ -5,7 +5,8 @@ Its rows name no database: give the one they ask about as ``schema``.
 
 from typing import Any
 
-from text2sql.data.files import FileOptions, FileSource
+from text2sql.data.files import FileSource
+from text2sql.data.options import FileOptions
 from text2sql.prompts import read_answer
 
 Options = FileOptions

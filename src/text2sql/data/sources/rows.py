@@ -1,6 +1,7 @@
 """A user's own table: CSV, JSON, JSON lines or Parquet with a column for the question and one for the SQL."""
 
-from text2sql.data.files import FileOptions, FileSource
+from text2sql.data.files import FileSource
+from text2sql.data.options import FileOptions
 
 Options = FileOptions
 

@@ -1,6 +1,7 @@
 """fahmiaziz/text2sql-dataset: a question, ``CREATE TABLE`` text (often with rows to insert) and SQL, as Parquet or JSON."""
 
-from text2sql.data.files import FileOptions, FileSource
+from text2sql.data.files import FileSource
+from text2sql.data.options import FileOptions
 
 Options = FileOptions
 
