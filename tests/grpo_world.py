@@ -47,15 +47,20 @@ def example(i: int) -> Example:
 def make_world(folder: Path, rows: int = 24) -> dict[str, Any]:
     """Write everything to ``folder``; returns a recipe for a run of two steps."""
     make_model(folder / "model", layers=1, hidden=64)
-    database = folder / "db/shop/shop.sqlite"
-    database.parent.mkdir(parents=True)
-    with sqlite3.connect(database) as connection:
-        connection.executescript(SCHEMA)
-        connection.executescript("INSERT INTO shop VALUES (1, 'Bon', 'Lyon'), (2, 'Ada', 'Rome');")
+    make_database(folder / "db")
     write_rows(folder / "rows.jsonl", [example(i).__dict__ for i in range(rows)])
     (folder / "dataset_info.json").write_text(json.dumps({"rows": {"file_name": "rows.jsonl"}}), encoding="utf-8")
     (folder / "their_rewards.py").write_text(REWARD, encoding="utf-8")
     return recipe(folder)
+
+
+def make_database(root: Path) -> None:
+    """The database shop in a folder of databases."""
+    database = root / "shop/shop.sqlite"
+    database.parent.mkdir(parents=True)
+    with sqlite3.connect(database) as connection:
+        connection.executescript(SCHEMA)
+        connection.executescript("INSERT INTO shop VALUES (1, 'Bon', 'Lyon'), (2, 'Ada', 'Rome');")
 
 
 def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
