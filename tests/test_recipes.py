@@ -17,12 +17,17 @@ EXPORT = sorted(
     p for p in ROOT.glob("recipes/*/**/*.yaml") if "export_dir" in yaml.safe_load(p.read_text(encoding="utf-8"))
 )
 OWN = [p for p in TRAIN + EXPORT if p.parent.name in ("tiny", "qwen3_1p7b")]
+SFT = ("lora_qv_sft", "lora_all_sft", "full_sft")
+GRPO = (
+    "reward_funcs reward_weights answer_format num_generations temperature loss_type scale_rewards beta epsilon_high"
+).split()
 
 # One process parses all recipes, because LLaMA-Factory takes seconds to import and DeepSpeed settings stay in force
 # once read. use_cpu lets recipes for GPUs be parsed where there are none.
 PARSE = """
 import enum, json, sys
 from llamafactory.hparams import parser
+from text2sql.stages import argument_classes, find_stage
 from transformers import HfArgumentParser
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
@@ -34,6 +39,8 @@ def plain(value):
 found = {}
 for path, (kind, recipe) in json.load(sys.stdin).items():
     classes = parser._TRAIN_ARGS if kind == "train" else parser._INFER_ARGS
+    if find_stage(recipe):
+        classes = argument_classes(classes)
     given = recipe | ({"use_cpu": True} if kind == "train" else {})
     parsed = HfArgumentParser(classes).parse_dict(given, allow_extra_keys=False)
     unset_hf_deepspeed_config()
@@ -105,13 +112,17 @@ def test_header_states_the_five_things(path: Path) -> None:
 def test_batch_arithmetic_is_that_of_the_keys(path: Path) -> None:
     recipe, text = load(path), header(path)["Batch"]
     factors = re.match(
-        r"(\d+) (?:sequences|examples)(?: x (\d+) accumulated)? x (\d+) (?:GPUs?|process(?:es)?) = (\d+)", text
+        r"(\d+) (?:sequences|examples|completions)(?: x (\d+) accumulated)? x (\d+) (?:GPUs?|process(?:es)?) = (\d+)",
+        text,
     )
     assert factors, text
     batch, accumulated, devices, total = (int(factor or 1) for factor in factors.groups())
     assert batch == recipe["per_device_train_batch_size"]
     assert accumulated == recipe.get("gradient_accumulation_steps", 1)
     assert total == batch * accumulated * devices
+    if recipe["stage"] == "grpo":
+        prompts, generations = (int(n) for n in re.findall(r"(\d+) prompts x (\d+) generations", text)[0])
+        assert (generations, prompts * generations) == (recipe["num_generations"], total)
 
 
 @pytest.mark.parametrize("path", [p for p in OWN if p in TRAIN], ids=lambda p: str(p.relative_to(ROOT / "recipes")))
@@ -121,13 +132,22 @@ def test_the_best_checkpoint_can_be_kept(path: Path) -> None:
     assert recipe["save_steps"] % recipe["eval_steps"] == 0
     assert recipe.get("eval_dataset") or recipe.get("val_size")
     assert recipe.get("eval_dataset") != "spider_dev", "the split that is scored must not choose the checkpoint"
-    assert recipe["enable_thinking"] is False
+    assert recipe["enable_thinking"] is (recipe.get("answer_format") == "process"), "only that format thinks in <think>"
 
 
-@pytest.mark.parametrize("name", ["lora_qv_sft", "lora_all_sft", "full_sft", "merge_lora"])
+@pytest.mark.parametrize("name", [*SFT, "grpo_execution", "grpo_reasoning", "grpo_process", "merge_lora"])
 def test_twins_agree_on_the_method(name: str) -> None:
     large, tiny = load(ROOT / f"recipes/qwen3_1p7b/{name}.yaml"), load(ROOT / f"recipes/tiny/{name}.yaml")
-    for key in ("stage", "finetuning_type", "lora_target", "lora_rank", "lora_alpha", "template", "enable_thinking"):
+    for key in (
+        "stage",
+        "finetuning_type",
+        "lora_target",
+        "lora_rank",
+        "lora_alpha",
+        "template",
+        "enable_thinking",
+        *GRPO,
+    ):
         assert large.get(key) == tiny.get(key), key
     assert (
         Path(large.get("output_dir", large.get("export_dir"))).name

@@ -1,6 +1,7 @@
 """Score predictions by executing them, or compare two predictions files.
 
 python -m text2sql.evaluate RECIPE [key=value ...]
+python -m text2sql.evaluate process RECIPE [key=value ...]    how answers in the process format come about
 python -m text2sql.evaluate agree FIRST.jsonl SECOND.jsonl [at_least=0.98]
 """
 
@@ -14,6 +15,7 @@ from rich.table import Table
 from text2sql.errors import UserError, run_command
 from text2sql.evaluate import EvaluateOptions, Report, Score, evaluate
 from text2sql.evaluate.agree import agree
+from text2sql.evaluate.process import ProcessReport, evaluate_process
 from text2sql.recipe import load_recipe, options_from
 
 
@@ -63,6 +65,19 @@ def compare_files(arguments: list[str], console: Console) -> None:
         sys.exit(1)
 
 
+def show_process(report: ProcessReport, console: Console) -> None:
+    """Print the metrics that are single numbers."""
+    table = Table("metric", "value", title=f"process evaluation, n = {report.summary['completions']}")
+    for name, value in report.metrics.items():
+        if isinstance(value, float):
+            table.add_row(name, f"{value:.3f}")
+    for name, value in report.metrics["self_assessment"].items():
+        table.add_row(f"self_assessment {name}", f"{value:.3f}")
+    for name, value in report.metrics["issue_rate"].items():
+        table.add_row(f"issue {name}", f"{value:.3f}")
+    console.print(table)
+
+
 def main() -> None:
     """Entry of ``python -m text2sql.evaluate``."""
     if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
@@ -70,6 +85,13 @@ def main() -> None:
         return
     if sys.argv[1] == "agree":
         compare_files(sys.argv[2:], Console())
+        return
+    if sys.argv[1] == "process":
+        if len(sys.argv) < 3:
+            raise UserError("usage: python -m text2sql.evaluate process RECIPE [key=value ...]")
+        recipe = Path(sys.argv[2])
+        options = options_from(EvaluateOptions, load_recipe(recipe, sys.argv[3:]), str(recipe))
+        show_process(evaluate_process(options), Console())
         return
     recipe = Path(sys.argv[1])
     show(evaluate(options_from(EvaluateOptions, load_recipe(recipe, sys.argv[2:]), str(recipe))), Console())

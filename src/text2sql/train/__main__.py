@@ -1,4 +1,7 @@
-"""``python -m text2sql.train RECIPE [key=value ...]``: check, then train with llamafactory-cli; resumes by itself."""
+"""``python -m text2sql.train RECIPE [key=value ...]``: check, then train with llamafactory-cli; resumes by itself.
+
+A recipe of a stage of ours (:mod:`text2sql.stages`) is run by llamafactory-cli with that stage put into it.
+"""
 
 import logging
 import os
@@ -9,8 +12,9 @@ import yaml
 
 from text2sql.errors import UserError, run_command
 from text2sql.recipe import load_recipe
+from text2sql.stages import COMMAND, find_stage
 from text2sql.train.arguments import check_arguments, known_arguments
-from text2sql.train.launch import environment, only_one, run_llamafactory
+from text2sql.train.launch import environment, only_one, process_count, run_llamafactory
 from text2sql.train.preflight import (
     Recipe,
     check_adapters,
@@ -49,19 +53,25 @@ def train(where: Path, overrides: list[str]) -> None:
         logger.info("already trained: %s (overwrite_output_dir=true trains it again)", output_dir)
         return
     check_adapters(recipe, base)
-    recipe = check_arguments(recipe, known_arguments("train"), where)
+    stage = find_stage(recipe)
+    recipe = check_arguments(recipe, known_arguments("train", ours=stage is not None), where)
     check_disk(recipe, output_dir, base)
     gpus = gpu_count()
     recipe, note = fit_device(recipe, where, gpus)
     if note:
         logger.info("%s", note)
     added = environment(recipe, gpus, os.environ)
+    if stage is not None:
+        stage.check(recipe, where, process_count(gpus, {**os.environ, **added}))
     if os.environ.get("NODE_RANK", "0") == "0":
         with only_one(output_dir) as lock:
             _lead(recipe, run, output_dir, added, lock)
     else:  # the first node writes the folder that all nodes read
         run_llamafactory(
-            ["train", str(output_dir / "recipe.yaml")], added, output_dir / f"train.{os.environ['NODE_RANK']}.log"
+            ["train", str(output_dir / "recipe.yaml")],
+            added,
+            output_dir / f"train.{os.environ['NODE_RANK']}.log",
+            program=COMMAND if stage else None,
         )
 
 
@@ -75,7 +85,8 @@ def _lead(recipe: Recipe, run: Run, output_dir: Path, added: dict[str, str], loc
     path = output_dir / "recipe.yaml"
     path.write_text(yaml.safe_dump(_effective(recipe, plan), sort_keys=False, allow_unicode=True), encoding="utf-8")
     try:
-        run_llamafactory(["train", str(path)], added, output_dir / "train.log", lock)
+        program = COMMAND if find_stage(recipe) else None
+        run_llamafactory(["train", str(path)], added, output_dir / "train.log", lock, program)
     except KeyboardInterrupt:
         logger.info("stopped; the same command goes on from the last checkpoint in %s", output_dir)
         raise

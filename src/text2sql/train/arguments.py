@@ -12,15 +12,21 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from text2sql.errors import UserError
+from text2sql.stages import argument_classes
 
 Command = Literal["train", "export"]
 
 
-def known_arguments(command: Command) -> dict[str, Any]:
-    """Type hints of every key that ``llamafactory-cli COMMAND`` reads; takes seconds, for it imports LLaMA-Factory."""
+def known_arguments(command: Command, *, ours: bool = False) -> dict[str, Any]:
+    """Type hints of every key that ``llamafactory-cli COMMAND`` reads, and with ``ours`` those of our stages.
+
+    Takes seconds, for it imports LLaMA-Factory.
+    """
     from llamafactory.hparams import parser
 
     kinds = parser._TRAIN_ARGS if command == "train" else parser._INFER_ARGS
+    if ours:
+        kinds = argument_classes(kinds)
     known = {}
     for kind in kinds:
         hints = get_type_hints(kind)

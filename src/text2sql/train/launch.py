@@ -43,6 +43,11 @@ def environment(recipe: Mapping[str, Any], gpus: int, given: Mapping[str, str]) 
     return {key: value for key, value in wanted.items() if key not in given}
 
 
+def process_count(gpus: int, given: Mapping[str, str]) -> int:
+    """Training processes of all machines, for an environment as :func:`environment` completes it."""
+    return _whole_number(given, "NPROC_PER_NODE", max(gpus, 1)) * _whole_number(given, "NNODES", 1)
+
+
 def _whole_number(given: Mapping[str, str], key: str, default: int) -> int:
     text = given.get(key, str(default))
     if not text.isdecimal() or int(text) < 1:
@@ -50,15 +55,25 @@ def _whole_number(given: Mapping[str, str], key: str, default: int) -> int:
     return int(text)
 
 
-def run_llamafactory(arguments: list[str], added: dict[str, str], log: Path, lock: int | None = None) -> None:
+def run_llamafactory(
+    arguments: list[str],
+    added: dict[str, str],
+    log: Path,
+    lock: int | None = None,
+    program: list[str] | None = None,
+) -> None:
     """Run ``llamafactory-cli`` with ``arguments``, its output also appended to ``log``; it inherits the ``lock``.
+
+    ``program`` takes its place for stages that it does not have.
 
     Raises:
         UserError: it failed; the message has its last error, and where the log is.
         KeyboardInterrupt: it was asked to stop, and did.
     """
-    command = [str(Path(sys.executable).with_name("llamafactory-cli")), *arguments]
-    shown = [f"{key}={value}" for key, value in added.items()] + ["llamafactory-cli", *map(shlex.quote, arguments)]
+    here = Path(sys.executable).parent  # torchrun lies there too
+    command = [*(program or [str(here / "llamafactory-cli")]), *arguments]
+    name = ["python", *program[1:]] if program else ["llamafactory-cli"]
+    shown = [f"{key}={value}" for key, value in added.items()] + [*name, *map(shlex.quote, arguments)]
     Console(stderr=True, soft_wrap=True, highlight=False).print("+ " + " ".join(shown), markup=False)
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as record:
@@ -67,7 +82,7 @@ def run_llamafactory(arguments: list[str], added: dict[str, str], log: Path, loc
             command,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **added},
+            env={**os.environ, **added, "PATH": os.pathsep.join((str(here), os.environ.get("PATH", os.defpath)))},
             pass_fds=() if lock is None else (lock,),
             start_new_session=True,  # so that all it starts can be ended together with it
         )
@@ -84,7 +99,7 @@ def run_llamafactory(arguments: list[str], added: dict[str, str], log: Path, loc
     if received:
         raise KeyboardInterrupt
     if code != 0:
-        raise UserError(f"llamafactory-cli {arguments[0]} failed: {_reason(log, start, code)} (log: {log})")
+        raise UserError(f"{' '.join(name)} {arguments[0]} failed: {_reason(log, start, code)} (log: {log})")
 
 
 def _for_the_screen(text: bytes) -> tuple[bytes, bytes]:
@@ -138,5 +153,5 @@ def _reason(log: Path, start: int, code: int) -> str:
             return hint
     errors = [found for line in lines if (found := _ERROR.match(line.strip())) and found[1] not in _WRAPPERS]
     if errors:
-        return f"{errors[-1][1]}: {errors[-1][2]}"
+        return errors[-1][2] if errors[-1][1] == UserError.__name__ else f"{errors[-1][1]}: {errors[-1][2]}"
     return f"killed by signal {-code} (out of memory?)" if code < 0 else f"exit code {code}"

@@ -1,0 +1,124 @@
+"""Execution accuracy on held-out questions, answered greedily: what checkpoints are chosen by.
+
+TRL's own evaluation samples groups and reports their loss, which says little about the answers a user would get.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from accelerate.utils import broadcast_object_list, gather_object
+from transformers import GenerationConfig
+from trl.models import unwrap_model_for_generation
+
+from sqleval import Evaluator
+from text2sql.prompts import parse_completion
+from text2sql.records import Example, RewardSample
+from text2sql.rewards import RewardSuite
+
+Answer = tuple[int, str, int, bool]  # place of the question, completion, tokens, whether it was cut off
+
+
+@contextmanager
+def without_model_defaults(model: Any) -> Iterator[None]:
+    """Set the model's generation_config.json aside, which fills in whatever equals the library's defaults.
+
+    Qwen3's has temperature 0.6 and top_k 20: answers would come from another distribution than the loss assumes.
+    """
+    owner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    kept = owner.generation_config
+    owner.generation_config = GenerationConfig()
+    try:
+        yield
+    finally:
+        owner.generation_config = kept
+
+
+def spread(n: int, limit: int | None) -> list[int]:
+    """``limit`` places of ``n``, evenly spread, so that a slice has questions of every database."""
+    count = n if limit is None else min(limit, n)
+    return [i * n // count for i in range(count)]
+
+
+class HeldOut:
+    """Questions with their prompts, and what scores the answers.
+
+    The metrics of :meth:`measure` are ``execution_accuracy``, ``executable``, ``reward`` (of greedy answers),
+    ``completion_length`` in tokens and ``clipped_ratio``.
+    """
+
+    def __init__(
+        self, examples: Sequence[Example], prompts: Sequence[str], evaluator: Evaluator, suite: RewardSuite
+    ) -> None:
+        self.examples = list(examples)
+        self.prompts = list(prompts)
+        self._evaluator = evaluator
+        self._suite = suite
+
+    def measure(self, trainer: Any) -> dict[str, float]:
+        """Answer all questions, shared among processes, and score them in the first one."""
+        accelerator = trainer.accelerator
+        answers = {answer[0]: answer for answer in gather_object(self._answers(trainer))}
+        found = [self._score([answers[i] for i in sorted(answers)]) if accelerator.is_main_process else None]
+        broadcast_object_list(found, from_process=0)
+        assert found[0] is not None
+        return found[0]
+
+    def _answers(self, trainer: Any) -> list[Answer]:
+        rank, world = trainer.accelerator.process_index, trainer.accelerator.num_processes
+        order = sorted(range(len(self.prompts)), key=lambda i: len(self.prompts[i]))
+        order += order[-1:] * (-len(order) % world)  # every process must take part in every generation
+        mine, size = order[rank::world], trainer.args.per_device_eval_batch_size
+        answers: list[Answer] = []
+        trainer.model.eval()
+        with (
+            torch.no_grad(),
+            unwrap_model_for_generation(
+                trainer.model_wrapped,
+                trainer.accelerator,
+                gather_deepspeed3_params=trainer.args.ds3_gather_for_generation,
+            ) as model,
+            without_model_defaults(model),
+        ):
+            for start in range(0, len(mine), size):
+                answers += self._batch(trainer, model, mine[start : start + size])
+        return answers
+
+    def _batch(self, trainer: Any, model: Any, places: list[int]) -> list[Answer]:
+        tokenizer = trainer.processing_class
+        texts = [self.prompts[i] for i in places]
+        inputs = tokenizer(texts, return_tensors="pt", padding=True, padding_side="left", add_special_tokens=False)
+        inputs = inputs.to(trainer.accelerator.device)
+        greedy = GenerationConfig(
+            max_new_tokens=trainer.max_completion_length,
+            do_sample=False,
+            eos_token_id=trainer.eos_token_id,
+            pad_token_id=trainer.pad_token_id,
+        )
+        made = model.generate(
+            input_ids=inputs["input_ids"],
+            attention_mask=inputs["attention_mask"],
+            generation_config=greedy,
+            disable_compile=True,
+        )[:, inputs["input_ids"].shape[1] :]
+        ended = [trainer.eos_token_id in row for row in made.tolist()]
+        lengths = [
+            row.index(trainer.eos_token_id) + 1 if done else len(row)
+            for row, done in zip(made.tolist(), ended, strict=True)
+        ]
+        decoded = tokenizer.batch_decode(made, skip_special_tokens=True)
+        return [(i, text, n, not done) for i, text, n, done in zip(places, decoded, lengths, ended, strict=True)]
+
+    def _score(self, answers: list[Answer]) -> dict[str, float]:
+        pairs = [(self.examples[i], text) for i, text, _, _ in answers]
+        verdicts = self._evaluator.score_batch([(e.db_id, e.sql, parse_completion(text)) for e, text in pairs])
+        samples = [RewardSample(self.prompts[i], text, self.examples[i], n) for i, text, n, _ in answers]
+        n = len(answers)
+        return {
+            "execution_accuracy": sum(v.correct for v in verdicts) / n,
+            "executable": sum(v.outcome in ("match", "mismatch") for v in verdicts) / n,
+            "reward": sum(self._suite.score_batch(samples).total) / n,
+            "completion_length": sum(length for _, _, length, _ in answers) / n,
+            "clipped_ratio": sum(cut for _, _, _, cut in answers) / n,
+        }

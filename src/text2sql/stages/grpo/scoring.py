@@ -1,0 +1,93 @@
+"""Rewards as TRL calls them, one function each, and what is counted while they score.
+
+TRL averages each metric over the batches of a logging interval; what only some batches have (error classes) would come
+out too high that way. Here sums and counts are kept, and divided when they are logged.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+from typing import Any
+
+from text2sql.records import Example, RewardSample
+from text2sql.rewards import RewardResult, RewardSuite
+
+Sums = dict[str, tuple[float, int]]
+RewardFunction = Callable[..., list[float]]
+
+
+@lru_cache(maxsize=65_536)
+def _example(text: str) -> Example:
+    return Example(**json.loads(text))
+
+
+def samples_of(
+    prompts: Sequence[str], completions: Sequence[str], completion_ids: Sequence[Sequence[int]], example: Sequence[str]
+) -> list[RewardSample]:
+    """Typed samples from TRL's columns; ``example`` holds JSON."""
+    return [
+        RewardSample(prompt, completion, _example(text), len(ids))
+        for prompt, completion, ids, text in zip(prompts, completions, completion_ids, example, strict=True)
+    ]
+
+
+class Scoring:
+    """The functions to hand to TRL, in the order of ``suite.specs``, and the sums that they leave."""
+
+    def __init__(self, suite: RewardSuite) -> None:
+        self.suite = suite
+        self.weights = [suite.weights[name] for name in suite.specs]
+        self.functions = [self._function(name) for name in suite.specs]
+        self._sums: Sums = {}
+
+    def _function(self, name: str) -> RewardFunction:
+        def score(
+            prompts: list[str], completions: list[str], completion_ids: list[list[int]], example: list[str], **_: Any
+        ) -> list[float]:
+            samples = samples_of(prompts, completions, completion_ids, example)
+            failed = self.suite.failures.get(name, 0)
+            result = self.suite.score(name, samples)
+            self._count(name, result, self.suite.failures.get(name, 0) - failed)
+            return list(result.scores)
+
+        score.__name__ = name
+        return score
+
+    def _count(self, name: str, result: RewardResult, failures: int) -> None:
+        n = len(result.scores)
+        self._add(f"rewards/{name}/failed", failures, n)
+        for part, values in result.components.items():
+            if not part.startswith("error/"):  # counted for all rewards together by count_errors
+                self._add(f"rewards/{name}/{part}", sum(values), n)
+
+    def count_errors(self, samples: Sequence[RewardSample]) -> None:
+        """Count why queries gave no result, as shares of all completions; verdicts are those the rewards have asked for."""
+        if self.suite.context.database_root is None:
+            return
+        judged = self.suite.context.judge(samples)
+        self._add("sql/matched", sum(j.matched for j in judged), len(judged))
+        self._add("sql/ran", sum(j.ran for j in judged), len(judged))
+        for name in {j.verdict.error_class for j in judged if j.verdict.error_class}:
+            self._add(f"sql/error/{name}", sum(j.verdict.error_class == name for j in judged), 0)
+
+    def _add(self, key: str, value: float, n: int) -> None:
+        total, count = self._sums.get(key, (0.0, 0))
+        self._sums[key] = (total + value, count + n)
+
+    def take(self) -> Sums:
+        """The sums since the last call."""
+        taken, self._sums = self._sums, {}
+        return taken
+
+
+def means(parts: Iterable[Sums]) -> dict[str, float]:
+    """Means over all processes' and batches' sums; ``sql/error/*`` are shares of all judged completions."""
+    totals: dict[str, float] = defaultdict(float)
+    counts: dict[str, int] = defaultdict(int)
+    for part in parts:
+        for key, (value, n) in part.items():
+            totals[key] += value
+            counts[key] += n
+    judged = counts["sql/ran"]
+    return {key: totals[key] / ((judged if key.startswith("sql/error/") else counts[key]) or 1) for key in totals}

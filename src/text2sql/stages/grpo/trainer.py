@@ -1,0 +1,103 @@
+"""TRL's GRPO trainer with LLaMA-Factory's optimizers, our rewards' figures, and held-out accuracy for evaluation."""
+
+import time
+from typing import Any
+
+import torch
+from accelerate.utils import gather_object
+from llamafactory.train.trainer_utils import create_custom_optimizer, create_custom_scheduler
+from trl import GRPOTrainer
+from trl.models import prepare_deepspeed
+
+from text2sql.stages.grpo.callbacks import StepClock
+from text2sql.stages.grpo.heldout import HeldOut, without_model_defaults
+from text2sql.stages.grpo.scoring import Scoring, Sums, means, samples_of
+
+
+class CustomGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
+    """GRPO on examples whose rewards come from ``scoring``.
+
+    Each log has, beside TRL's figures, each reward's components and failures, why queries failed, the share of groups
+    whose rewards are all equal, and where the step's time went. ``ref_model`` replaces the model that the KL term looks
+    at; without it that is the model before this training.
+    """
+
+    optimizer: Any
+    control: Any
+
+    def __init__(
+        self,
+        scoring: Scoring,
+        finetuning_args: Any,
+        held_out: HeldOut | None = None,
+        ref_model: Any = None,
+        callbacks: list[Any] | None = None,
+        **arguments: Any,
+    ) -> None:
+        self.finetuning_args = finetuning_args
+        self._scoring, self._held_out = scoring, held_out
+        self._clock = StepClock()
+        self._sums: list[Sums] = []
+        arguments["args"].reward_weights = scoring.weights
+        super().__init__(reward_funcs=list(scoring.functions), callbacks=[self._clock, *(callbacks or [])], **arguments)
+        if ref_model is not None and self.beta != 0.0:
+            self.ref_model = (
+                prepare_deepspeed(ref_model, self.accelerator)
+                if self.is_deepspeed_enabled
+                else self.accelerator.prepare_model(ref_model, evaluation_mode=True)
+            )
+
+    def create_optimizer(self, *arguments: Any, **named: Any) -> Any:
+        """LLaMA-Factory's optimizer where the recipe names one, else the usual one."""
+        if self.optimizer is None:
+            self.optimizer = create_custom_optimizer(self.model, self.args, self.finetuning_args)
+        return super().create_optimizer(*arguments, **named)
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """LLaMA-Factory's scheduler where the recipe's optimizer has its own, else the usual one."""
+        create_custom_scheduler(self.args, num_training_steps, optimizer)
+        return super().create_scheduler(num_training_steps, optimizer)
+
+    def _generate_single_turn(self, *arguments: Any, **named: Any) -> Any:
+        with self._clock.measure("generation"), without_model_defaults(self.accelerator.unwrap_model(self.model)):
+            return super()._generate_single_turn(*arguments, **named)
+
+    def _calculate_rewards(
+        self,
+        inputs: list[dict[str, Any]],
+        prompts: list[str],
+        completions: list[str],
+        completion_ids_list: list[list[int]],
+    ) -> torch.Tensor:
+        """Rewards of shape (completions of all processes, rewards)."""
+        with self._clock.measure("reward"):
+            rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+            examples = [row["example"] for row in inputs]
+            self._scoring.count_errors(samples_of(prompts, completions, completion_ids_list, examples))
+        self._sums += gather_object([self._scoring.take()])
+        totals = (rewards * self.reward_weights.to(rewards.device)).sum(dim=1).view(-1, self.num_generations)
+        equal = torch.isclose(totals.std(dim=1), torch.zeros_like(totals[:, 0]))
+        self._metrics["train" if self.model.training else "eval"]["zero_variance_groups"].append(
+            equal.float().mean().item()
+        )
+        return rewards
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log with our figures of the interval."""
+        if self.model.training:
+            taken, self._sums = self._sums, []
+            self._metrics["train"].update({k: [v] for k, v in {**means(taken), **self._clock.take()}.items()})
+        super().log(logs, start_time)
+
+    def evaluate(
+        self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
+    ) -> dict[str, float]:
+        """Held-out execution accuracy of greedy answers, by :class:`HeldOut`."""
+        assert self._held_out is not None
+        began = time.perf_counter()
+        metrics = {f"{metric_key_prefix}_{k}": v for k, v in self._held_out.measure(self).items()}
+        metrics[f"{metric_key_prefix}_runtime"] = round(time.perf_counter() - began, 2)
+        self.model.eval()  # so that the figures of training stay for training's next log
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
