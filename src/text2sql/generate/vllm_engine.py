@@ -49,7 +49,7 @@ class VllmEngine:
         logger.info("vLLM is loading %s", settings.model)
         try:
             self._read()
-        except BaseException:
+        except BaseException:  # Ctrl-C included: a worker that nobody waits for would keep its memory
             self.close()
             raise
 
