@@ -73,7 +73,7 @@ def test_a_dotted_path_needs_no_registration(context, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("names", "weights", "params", "message"),
     [
-        (["executoin"], None, None, "did you mean 'execution'.*known: execution, execution_partial"),
+        (["executoin"], None, None, "did you mean 'execution'.*known: complexity_type, execution, execution_cells"),
         (["no_such_pkg:thing"], None, None, "cannot import no_such_pkg"),
         (["math:nothing"], None, None, "no function or class 'nothing'"),
         ([], None, None, "at least one"),

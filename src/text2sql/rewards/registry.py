@@ -95,7 +95,7 @@ def find_reward(name: str) -> RewardSpec:
     near = difflib.get_close_matches(name, REWARDS, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     raise UserError(
-        f"unknown reward {name!r}; {hint}known: {', '.join(REWARDS)}; or package.module:reward for your own"
+        f"unknown reward {name!r}; {hint}known: {', '.join(sorted(REWARDS))}; or package.module:reward for your own"
     )
 
 
