@@ -117,7 +117,7 @@ def _watch(process: "subprocess.Popen[bytes]", peaks: dict[str, float]) -> None:
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     given = dict(argument.split("=", 1) for argument in sys.argv[1:])
-    rows, folder = int(given.get("rows", 1_000_000)), Path(given.get("folder", "outputs/bench/data_stream"))
+    rows, folder = int(given.get("rows", 1_000_000)), Path(given.get("folder", "outputs/bench/data_stream")).absolute()
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"rows_{rows}.json"
     if not path.is_file():
