@@ -1,0 +1,10 @@
+"""Whether a recipe fits before an hour is spent on finding out: parameters, memory of a process, and batch arithmetic.
+
+``python -m text2sql.plan RECIPE [--gpus N] [--memory GB] [key=value ...]`` prints it; :func:`estimate` is the same for code.
+"""
+
+from text2sql.plan.estimate import Estimate, estimate
+from text2sql.plan.layout import Layout
+from text2sql.plan.shape import Shape, shape_of
+
+__all__ = ["Estimate", "Layout", "Shape", "estimate", "shape_of"]

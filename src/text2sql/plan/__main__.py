@@ -1,0 +1,138 @@
+"""Print what a recipe will need, and whether it fits: parameters, memory of a GPU, batch arithmetic."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from text2sql.errors import run_command
+from text2sql.plan.advice import advise
+from text2sql.plan.estimate import Estimate, estimate
+from text2sql.recipe import load_recipe
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+_GB = 1e9
+
+
+@app.command(help=__doc__)
+def plan(
+    recipe: Annotated[Path, typer.Argument(help="A recipe, for example recipes/qwen3_1p7b/full_sft.yaml.")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="key=value, as for training.")] = None,
+    gpus: Annotated[int | None, typer.Option(min=1, help="GPUs (processes on a CPU). Default: this machine's.")] = None,
+    memory: Annotated[
+        float | None, typer.Option(min=0.1, help="GB (10^9 bytes) of each. Default: this machine's.")
+    ] = None,
+) -> None:
+    """Exit code 0: it fits; 1: it does not; 2: something is wrong with the recipe."""
+    values = load_recipe(recipe, overrides or [])
+    found, size = _machine(bool(values.get("use_cpu"))) if not (gpus and memory) else (gpus, memory)
+    processes, memory = gpus or found, memory or size
+    result = estimate(values, recipe, processes)
+    console = Console()
+    console.print(_model_table(result))
+    console.print(_memory_table(result, processes))
+    console.print(_batch_table(result))
+    if memory is None:
+        console.print("No GPU here: give --memory GB for a verdict.")
+        return
+    unit = "a process" if values.get("use_cpu") else "a GPU"
+    if result.fits(memory):
+        console.print(f"[green]Fits[/]: {result.peak / _GB:.1f} of {memory:.1f} GB {unit}.")
+        return
+    console.print(f"[red]Does not fit[/]: {result.peak / _GB:.1f} GB needed, {memory:.1f} GB {unit} given.")
+    for change, need in advise(values, recipe, processes, memory):
+        verdict = "fits" if need <= memory * _GB else "still too much"
+        console.print(f"  {change}: {need / _GB:.1f} GB, {verdict}", highlight=False)
+    raise typer.Exit(1)
+
+
+def _machine(cpu: bool) -> tuple[int, float | None]:
+    """Processes and GB of each that this machine offers."""
+    if cpu:
+        processes = int(os.environ.get("NPROC_PER_NODE", "1"))
+        return processes, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / processes / _GB
+    import torch
+
+    if not torch.cuda.is_available():
+        return 1, None
+    return torch.cuda.device_count(), torch.cuda.get_device_properties(0).total_memory / _GB
+
+
+def _table(title: str, rows: list[tuple[Any, ...]], heads: list[str]) -> Table:
+    table = Table(title=title, title_justify="left")
+    for number, head in enumerate(heads):
+        table.add_column(head, justify="right" if number == 1 else "left")
+    for row in rows:
+        table.add_row(*map(str, row))
+    return table
+
+
+def _model_table(result: Estimate) -> Table:
+    shape = result.shape
+    rows = [
+        ("weights", f"{result.parameters:,}", result.source),
+        ("trained", f"{result.trainable:,}", f"{100 * result.trainable / result.parameters:.2f} %"),
+        ("layout", result.layout.processes, result.layout.describe()),
+        (
+            "shape",
+            shape.layers,
+            f"layers of {shape.hidden}, {shape.heads} heads on {shape.kv_heads} of {shape.head_dim}, vocabulary "
+            f"{shape.vocab:,}{', tied' if shape.tied else ''}",
+        ),
+    ]
+    return _table("Model", rows, ["", "Count", ""])
+
+
+def _memory_table(result: Estimate, processes: int) -> Table:
+    states, work = result.states, result.work
+    how = [
+        "recomputed" if work.checkpointing else "all kept",
+        {"sdpa_mask": "sdpa with a mask"}.get(work.attention, work.attention),
+    ]
+    loss = "fused with the output head" if work.fused_loss else f"logits over {result.shape.vocab:,} entries"
+    parts = [
+        ("weights", states.weights, ""),
+        ("optimizer", states.optimizer, "moments and master copy"),
+        ("buffers", states.buffers, "reduction, gathered weights"),
+        ("reference model", result.reference, ""),
+        ("framework", result.reserve, ""),
+        ("gradients", states.gradients, ""),
+        ("optimizer's step", states.step, "copies while it steps"),
+        ("activations", result.activations, f"{work.sequences} x {work.length} tokens, {', '.join(how)}"),
+        ("attention mask", result.mask, ""),
+        ("loss", result.loss, loss),
+        ("generation", result.generation, "keys and values"),
+    ]
+    rows: list[tuple[Any, ...]] = [(name, f"{size / _GB:.2f}", note) for name, size, note in parts if size >= 5e6]
+    worst = max(result.moments, key=lambda moment: result.moments[moment])
+    rows.append(("[bold]peak[/]", f"[bold]{result.peak / _GB:.2f}[/]", f"at the {worst}"))
+    return _table("Memory of one process" if processes > 1 else "Memory", rows, ["", "GB", ""])
+
+
+def _batch_table(result: Estimate) -> Table:
+    batch, lengths = result.batch, result.batch.lengths
+    split = f"{batch.device_sequences} x {batch.accumulation} accumulated x {batch.data} data parallel"
+    rows: list[tuple[Any, ...]] = [
+        ("sequences a step", f"{batch.global_sequences:,}", split),
+        ("tokens a step", f"{batch.tokens:,}", "at most, padding included"),
+    ]
+    if batch.real_tokens is not None and lengths is not None:
+        rows.append(
+            ("of these text", f"{batch.real_tokens:,}", f"examples: mean {lengths.mean:.0f}, longest {lengths.longest}")
+        )
+    if batch.steps_per_epoch is not None and lengths is not None:
+        rows.append(("steps an epoch", f"{batch.steps_per_epoch:,}", f"{lengths.examples:,} examples"))
+    elif lengths is None:
+        rows.append(("steps an epoch", "?", "the data are not prepared"))
+    else:
+        rows.append(("steps an epoch", "?", f"{lengths.examples:,} examples; their lengths need the model's tokenizer"))
+    if batch.steps is not None:
+        rows.append(("steps", f"{batch.steps:,}", ""))
+    return _table("Batch", rows, ["", "Count", ""])
+
+
+if __name__ == "__main__":
+    run_command(app)

@@ -1,0 +1,66 @@
+"""What to change in a recipe that does not fit, cheapest first, each estimated together with those before it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from text2sql.plan.estimate import estimate
+
+_CHANGES: tuple[dict[str, Any], ...] = (
+    {"enable_liger_kernel": True},
+    {"disable_gradient_checkpointing": False},
+    {"per_device_train_batch_size": 1},
+    {"deepspeed": "recipes/deepspeed/zero2.json"},
+    {"deepspeed": "recipes/deepspeed/zero3.json"},
+    {"cutoff_len": 1024},
+    {"finetuning_type": "lora", "lora_target": "all", "lora_rank": 32},
+    {"deepspeed": None, "quantization_bit": 4},
+)
+
+
+def advise(recipe: Mapping[str, Any], where: Path, processes: int, memory_gb: float) -> list[tuple[str, float]]:
+    """Overrides that lower the peak, each with the peak (bytes) of it and all before it, up to the first that fits."""
+    current = dict(recipe)
+    peak = estimate(current, where, processes).peak
+    advice = []
+    for change in _CHANGES:
+        if not _applies(change, current, processes):
+            continue
+        changed = current | _keep_batch(current, change)
+        lower = estimate(changed, where, processes).peak
+        if lower > 0.97 * peak:
+            continue
+        shown = {key: value for key, value in changed.items() if current.get(key) != value}
+        advice.append((" ".join(f"{key}={_yaml(value)}" for key, value in shown.items()), lower))
+        current, peak = changed, lower
+        if peak <= memory_gb * 1e9:
+            break
+    return advice
+
+
+def _applies(change: Mapping[str, Any], recipe: Mapping[str, Any], processes: int) -> bool:
+    if change.get("deepspeed"):
+        return processes > 1
+    if "enable_liger_kernel" in change:
+        return not recipe.get("use_cpu")
+    if "quantization_bit" in change:
+        return recipe.get("finetuning_type", "lora") == "lora" and not recipe.get("use_cpu")
+    return "lora_rank" not in change or recipe.get("finetuning_type", "lora") != "lora"
+
+
+def _keep_batch(recipe: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """The change, with as much more accumulation as a smaller batch of the device takes to leave the global one alone."""
+    device = int(recipe.get("per_device_train_batch_size") or 8)
+    smaller = change.get("per_device_train_batch_size")
+    if smaller is None or smaller >= device:
+        return dict(change)
+    accumulation = int(recipe.get("gradient_accumulation_steps") or 1) * device // smaller
+    return {**change, "gradient_accumulation_steps": accumulation}
+
+
+def _yaml(value: Any) -> str:
+    return (
+        {True: "true", False: "false", None: "null"}.get(value, str(value))
+        if not isinstance(value, int) or isinstance(value, bool)
+        else str(value)
+    )

@@ -1,0 +1,179 @@
+"""A recipe's memory and batch, put together from shape, layout and precision."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from text2sql.plan import memory
+from text2sql.plan.batch import Batch, Lengths, read_batch, read_lengths
+from text2sql.plan.layout import Layout, read_layout
+from text2sql.plan.memory import Precision, States, Work
+from text2sql.plan.shape import Shape, shape_of
+from text2sql.train.preflight import names
+
+# Bytes before a model is loaded, measured: Python, PyTorch, transformers and LLaMA-Factory in a process on a CPU; on a GPU
+# the CUDA context, cuBLAS workspaces and (from two processes on) NCCL's buffers, allowed for and not measured.
+CPU_RESERVE = 0.55e9
+GPU_RESERVE = 1.0e9
+NCCL_RESERVE = 0.5e9
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Bytes of the fullest process, and what they are made of.
+
+    ``activations`` (with ``loss``, ``mask`` and ``generation``) and ``states.gradients`` are not all alive at once: see
+    :attr:`peak`.
+    """
+
+    shape: Shape
+    source: str
+    trainable: int
+    layout: Layout
+    precision: Precision
+    work: Work
+    states: States
+    reference: float
+    activations: float
+    mask: float
+    loss: float
+    generation: float
+    reserve: float
+    batch: Batch
+
+    @property
+    def parameters(self) -> int:
+        """All weights of the model, LoRA's matrices included."""
+        return self.shape.parameters + (self.trainable if self.work.targets else 0)
+
+    @property
+    def resident(self) -> float:
+        """Bytes that are there at all times: weights, optimizer, buffers, a reference model, the framework."""
+        return self.states.weights + self.states.optimizer + self.states.buffers + self.reference + self.reserve
+
+    @property
+    def moments(self) -> dict[str, float]:
+        """Bytes at the moments that may be the peak.
+
+        Gradients grow in the backward pass while activations shrink, so the first step of an accumulation has its peak
+        at either end of the pass; later ones keep the gradients of those before.
+        """
+        kept = self.states.gradients if self.work.accumulation > 1 else 0.0
+        moments = {
+            "end of the forward pass": self.resident + kept + self.activations + self.mask + self.loss,
+            "optimizer step": self.resident + self.states.gradients + self.states.step,
+        }
+        if self.generation:
+            moments["generation"] = self.resident + self.generation
+        return moments
+
+    @property
+    def peak(self) -> float:
+        """Bytes at the worst moment."""
+        return max(self.moments.values())
+
+    def fits(self, memory_gb: float) -> bool:
+        """Whether the peak stays below ``memory_gb`` (10^9 bytes) of one process."""
+        return self.peak <= memory_gb * 1e9
+
+
+def estimate(recipe: Mapping[str, Any], where: Path, processes: int = 1) -> Estimate:
+    """Estimate a recipe, as :func:`text2sql.recipe.load_recipe` reads it, on ``processes`` processes (GPUs).
+
+    Needs neither the model's weights nor the data; ``where`` is the recipe's path, for messages. Layout, ZeRO stage and
+    tensor parallelism come from the recipe's DeepSpeed settings or Megatron keys.
+
+    Raises:
+        UserError: the model is unknown, or sizes do not divide.
+    """
+    shape, source = shape_of(str(recipe.get("model_name_or_path", "")))
+    layout = read_layout(recipe, where, shape, processes)
+    precision = memory.precision_of(recipe, layout)
+    lora = str(recipe.get("finetuning_type", "lora")) == "lora"
+    targets = shape.lora_targets(names(recipe.get("lora_target") or "all")) if lora else ()
+    trainable = shape.lora_parameters(targets, int(recipe.get("lora_rank") or 8)) if lora else shape.parameters
+    lengths = read_lengths(recipe, where)
+    work = _work(recipe, targets, layout, lengths)
+    grpo, pairs = recipe.get("stage") == "grpo", recipe.get("stage") in ("dpo", "rm", "kto")
+    loss = memory.loss_bytes(shape, layout, work, precision)
+    if grpo:
+        loss *= (_completion(recipe) + 1) / work.length
+    if pairs:
+        loss += work.tokens * shape.vocab * (4.0 if recipe["stage"] == "dpo" else 0.0)
+    return Estimate(
+        shape=shape,
+        source=source,
+        trainable=trainable,
+        layout=layout,
+        precision=precision,
+        work=work,
+        states=memory.states(shape, layout, precision, trainable, str(recipe.get("optim") or "adamw_torch")),
+        reference=_reference(recipe, shape, layout, precision, lora),
+        activations=memory.activations(shape, layout, work, precision),
+        mask=memory.mask_bytes(work, precision.compute),
+        loss=loss,
+        generation=_generation(recipe, shape, work, precision) if grpo else 0.0,
+        reserve=_reserve(recipe, layout),
+        batch=read_batch(recipe, layout, work.length, lengths),
+    )
+
+
+def _completion(recipe: Mapping[str, Any]) -> int:
+    return int(recipe.get("max_completion_length") or 256)
+
+
+def _work(recipe: Mapping[str, Any], targets: tuple[str, ...], layout: Layout, lengths: Lengths | None) -> Work:
+    stage = recipe.get("stage", "sft")
+    packing, neat = bool(recipe.get("packing")), bool(recipe.get("neat_packing"))
+    length = int(recipe.get("cutoff_len") or 2048) + (1 if packing or neat else 0)
+    if lengths and lengths.exact and not (packing or neat):
+        length = min(length, lengths.longest)
+    length += _completion(recipe) if stage == "grpo" else 0
+    liger = bool(recipe.get("enable_liger_kernel"))
+    pairs = 2 if stage in ("dpo", "rm", "kto") else 1
+    flash = str(recipe.get("flash_attn") or "auto")
+    attention: Literal["flash", "sdpa_mask", "eager"] = "flash"
+    if flash == "disabled":
+        attention = "eager"
+    elif layout.engine != "megatron" and flash != "fa2" and (neat or not packing):
+        attention = "sdpa_mask"
+    return Work(
+        sequences=pairs * int(recipe.get("per_device_train_batch_size") or 8),
+        length=-(-length // 8) * 8,
+        attention=attention,
+        checkpointing=_checkpointing(recipe, layout),
+        liger=liger,
+        fused_loss=liger and stage in ("sft", "pt"),
+        accumulation=int(recipe.get("gradient_accumulation_steps") or 1),
+        targets=targets,
+        dropout=float(recipe.get("lora_dropout") or 0) > 0,
+    )
+
+
+def _checkpointing(recipe: Mapping[str, Any], layout: Layout) -> bool:
+    """LLaMA-Factory recomputes activations unless told not to; Megatron only where told to."""
+    if layout.engine == "megatron":
+        return recipe.get("recompute_granularity") == "full"
+    return not recipe.get("disable_gradient_checkpointing")
+
+
+def _reference(recipe: Mapping[str, Any], shape: Shape, layout: Layout, precision: Precision, lora: bool) -> float:
+    """The frozen copy that DPO and GRPO compare with; LoRA switches its adapter off instead."""
+    stage, sigmoid = recipe.get("stage"), recipe.get("pref_loss", "sigmoid") not in ("orpo", "simpo")
+    needed = (stage == "dpo" and sigmoid) or (stage == "grpo" and float(recipe.get("beta") or 0) > 0)
+    if lora or not needed:
+        return 0.0
+    return memory.local_parameters(shape, layout) * precision.compute / (layout.data if layout.zero == 3 else 1)
+
+
+def _generation(recipe: Mapping[str, Any], shape: Shape, work: Work, precision: Precision) -> float:
+    """Keys and values of all completions of a step, which are written together before they are learned from."""
+    completions = work.sequences * int(recipe.get("steps_per_generation") or work.accumulation)
+    return completions * work.length * 2 * shape.layers * shape.key * precision.compute
+
+
+def _reserve(recipe: Mapping[str, Any], layout: Layout) -> float:
+    if recipe.get("use_cpu"):
+        return CPU_RESERVE
+    return GPU_RESERVE + (NCCL_RESERVE if layout.processes > 1 else 0.0)
