@@ -2,14 +2,15 @@
 
 Queries inside Spider's own grammar are counted on its trees, which gives the official level exactly, oddities
 included (a negated condition counts as an aggregate). Everything else (CTE, CASE, window functions) is counted by
-the same rules on sqlglot's trees, loaded only then because importing it takes longer than most evaluations.
+the same rules in :mod:`sqleval.outline`.
 """
 
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Literal
 
 from sqleval.grammar import parse
 from sqleval.names import GrammarError
+from sqleval.outline import outline
 from sqleval.tree import Condition, Conditions, Query
 
 Hardness = Literal["easy", "medium", "hard", "extra"]
@@ -21,7 +22,7 @@ def hardness(sql: str) -> Hardness:
     try:
         return query_hardness(parse(sql))
     except GrammarError:
-        return level(*_count_anything(sql))
+        return level(*outline(sql))
 
 
 def query_hardness(query: Query) -> Hardness:
@@ -71,33 +72,3 @@ def _others(query: Query) -> int:
     terms = query.order_by[1] if query.order_by else ()
     aggregates += sum(c is not None and c.aggregate != "none" for t in terms for c in (t.left, t.right))
     return (aggregates > 1) + (len(query.select) > 1) + (len(query.where) > 1) + (len(query.group_by) > 1)
-
-
-def _count_anything(sql: str) -> tuple[int, int, int]:
-    """Clauses, nested queries and others of a query outside Spider's grammar."""
-    import sqlglot
-    from sqlglot import exp
-    from sqlglot.errors import SqlglotError
-
-    try:
-        tree: Any = sqlglot.parse_one(sql, read="sqlite")
-    except (SqlglotError, RecursionError):
-        return 99, 99, 99
-    outer: Any = tree
-    nested = 0
-    while isinstance(outer, exp.SetOperation):
-        nested += 1
-        outer = outer.this.unnest()
-    if not isinstance(outer, exp.Select):
-        return 99, 99, 99
-    own = [node for node in outer.walk(prune=lambda n: n is not outer and isinstance(n, exp.Query)) if node]
-    nested += sum(isinstance(node, exp.Query) for node in own if node is not outer)
-    where, group = outer.args.get("where"), outer.args.get("group")
-    order = outer.args.get("order") or tree.args.get("order")
-    limit = outer.args.get("limit") or tree.args.get("limit")
-    clauses = sum(part is not None for part in (where, group, order, limit)) + len(outer.args.get("joins") or [])
-    clauses += sum(isinstance(node, exp.Or | exp.Like | exp.Case | exp.Window) for node in own)
-    aggregates = sum(isinstance(node, exp.AggFunc) for node in own)
-    conditions = sum(isinstance(node, exp.And | exp.Or) for node in where.walk()) if where else 0
-    groups = len(group.expressions) if group else 0
-    return clauses, nested, (aggregates > 1) + (len(outer.expressions) > 1) + (conditions > 0) + (groups > 1)

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from sqleval import hardness
 from sqleval.compare import bird_equal, bird_soft_f1, spider_equal, strict_equal
-from sqleval.levels import _count_anything, level
+from sqleval.levels import level
+from sqleval.outline import UNREADABLE, outline
 from sqleval.rewrite import canonical, ends_ordered, fill_placeholder, fix_year, plugged, tidy
 from sqleval.score import efficiency_reward
 from sqleval.stats import compare_paired, mcnemar
@@ -133,7 +134,24 @@ def test_hardness_outside_spiders_grammar() -> None:
     assert hardness("SELECT CASE WHEN a > 1 THEN 'x' ELSE 'y' END FROM t") in ("easy", "medium")
     assert hardness("WITH c AS (SELECT a FROM t) SELECT a FROM c WHERE a IN (1, 2)") in ("hard", "extra")
     for sql in ("SELECT a FROM t WHERE b = 1", "SELECT count(*), max(a) FROM t GROUP BY b ORDER BY c LIMIT 1"):
-        assert level(*_count_anything(sql)) == hardness(sql)
+        assert level(*outline(sql)) == hardness(sql)
+
+
+@pytest.mark.parametrize(
+    ("sql", "counts"),
+    [
+        ("SELECT a, b FROM t, u LEFT JOIN v ON 1 WHERE a BETWEEN 1 AND 2", (3, 0, 1)),
+        ("SELECT a FROM t WHERE a BETWEEN 1 AND 2 AND b LIKE 'and (or'", (2, 0, 1)),
+        ("SELECT sum(a) OVER (ORDER BY b), max(c) FROM t GROUP BY 1, 2", (2, 0, 3)),
+        ("SELECT a FROM t WHERE b IN (SELECT c FROM u WHERE d = (SELECT 1) OR e) LIMIT 1", (2, 1, 0)),
+        ("WITH c AS (SELECT a FROM t) SELECT a FROM c UNION SELECT b, d FROM t WHERE b ORDER BY 1", (1, 2, 0)),
+        ("DELETE FROM t", UNREADABLE),
+        ("SELECT 'a", UNREADABLE),
+        ("", UNREADABLE),
+    ],
+)
+def test_outline_counts_what_is_outside_nested_queries(sql: str, counts: tuple[int, int, int]) -> None:
+    assert outline(sql) == counts
 
 
 def test_paired_statistics() -> None:
