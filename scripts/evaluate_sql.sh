@@ -6,15 +6,20 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 usage() {
   cat <<'EOF'
 Usage: bash scripts/evaluate_sql.sh [RECIPE] [key=value ...]
+       bash scripts/evaluate_sql.sh process|judge [RECIPE] [key=value ...]
        bash scripts/evaluate_sql.sh --gold FILE --pred FILE --db FOLDER [--table FILE] [--etype exec]
 
 With a recipe: scores a predictions file, prints accuracy by hardness, and adds a row to the ledger.
 Without RECIPE: recipes/qwen3_1p7b/evaluate.yaml.
+process: how answers come about (declared types, thinking, self-assessment, issues), into evaluation_report.json.
+judge: what a language model behind an OpenAI-compatible server thinks of them, 1 to 5 on four axes, into the same
+report; without RECIPE: recipes/qwen3_1p7b/judge.yaml. Started again after a kill, it goes on.
 With flags: the command line of the official Spider evaluator, run by test-suite-sql-eval/evaluation.py
 (--help behind a flag shows its own help: `bash scripts/evaluate_sql.sh --gold --help`).
 
 Examples:
   bash scripts/evaluate_sql.sh recipes/tiny/evaluate.yaml
+  bash scripts/evaluate_sql.sh judge recipes/tiny/judge.yaml base_urls=[http://localhost:8000/v1] language=zh
   bash scripts/evaluate_sql.sh --gold dev_gold.sql --pred predictions.sql --db database --etype exec
 EOF
 }
@@ -37,6 +42,14 @@ case "${1:-}" in
     ;;
 esac
 wants_help "$@" && { usage; exit 0; }
-recipe_and_overrides recipes/qwen3_1p7b/evaluate.yaml "$@"
+mode=() default=evaluate
+case "${1:-}" in
+  process | judge)
+    mode=("$1")
+    if [ "$1" = judge ]; then default=judge; fi
+    shift
+    ;;
+esac
+recipe_and_overrides "recipes/qwen3_1p7b/$default.yaml" "$@"
 use_env train
-run python -m text2sql.evaluate "$RECIPE" ${OVERRIDES[@]+"${OVERRIDES[@]}"}
+run python -m text2sql.evaluate ${mode[@]+"${mode[@]}"} "$RECIPE" ${OVERRIDES[@]+"${OVERRIDES[@]}"}

@@ -1,13 +1,15 @@
-"""Score predictions by executing them, or compare two predictions files.
+"""Score predictions by executing them, look at how they come about, have them judged, or compare two files of them.
 
 python -m text2sql.evaluate RECIPE [key=value ...]
 python -m text2sql.evaluate process RECIPE [key=value ...]    how answers in the process format come about
+python -m text2sql.evaluate judge RECIPE [key=value ...]      what a language model thinks of them, 1 to 5
 python -m text2sql.evaluate agree FIRST.jsonl SECOND.jsonl [at_least=0.98]
 """
 
 import sys
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -15,6 +17,7 @@ from rich.table import Table
 from text2sql.errors import UserError, run_command
 from text2sql.evaluate import EvaluateOptions, Report, Score, evaluate
 from text2sql.evaluate.agree import agree
+from text2sql.evaluate.judge import JudgeOptions, judge
 from text2sql.evaluate.process import ProcessReport, evaluate_process
 from text2sql.recipe import load_recipe, options_from
 
@@ -78,20 +81,40 @@ def show_process(report: ProcessReport, console: Console) -> None:
     console.print(table)
 
 
+def show_judge(section: dict[str, Any], console: Console) -> None:
+    """Print mean and spread of each axis, and what failed."""
+    table = Table(
+        "axis", "mean", "std", "1", "2", "3", "4", "5", title=f"judge {section['model']}, n = {section['judged']}"
+    )
+    for axis, found in section["scores"].items():
+        counts = (str(found["distribution"].get(str(score), 0)) for score in range(1, 6))
+        table.add_row(axis, f"{found['mean']:.2f}", f"{found['std']:.2f}", *counts)
+    console.print(table)
+    failed = ", ".join(f"{name} {count}" for name, count in section["failed"].items())
+    console.print(f"asked again for {section['asked_again']}; not judged: {failed or 'none'}")
+
+
+def _keys(kind: type[Any]) -> str:
+    return ", ".join(field.name for field in fields(kind))
+
+
 def main() -> None:
     """Entry of ``python -m text2sql.evaluate``."""
     if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
-        sys.stdout.write(f"{__doc__}\nkeys: {', '.join(field.name for field in fields(EvaluateOptions))}\n")
+        sys.stdout.write(f"{__doc__}\nkeys: {_keys(EvaluateOptions)}\nkeys of judge: {_keys(JudgeOptions)}\n")
         return
     if sys.argv[1] == "agree":
         compare_files(sys.argv[2:], Console())
         return
-    if sys.argv[1] == "process":
+    if sys.argv[1] in ("process", "judge"):
         if len(sys.argv) < 3:
-            raise UserError("usage: python -m text2sql.evaluate process RECIPE [key=value ...]")
+            raise UserError(f"usage: python -m text2sql.evaluate {sys.argv[1]} RECIPE [key=value ...]")
         recipe = Path(sys.argv[2])
-        options = options_from(EvaluateOptions, load_recipe(recipe, sys.argv[3:]), str(recipe))
-        show_process(evaluate_process(options), Console())
+        given = load_recipe(recipe, sys.argv[3:])
+        if sys.argv[1] == "judge":
+            show_judge(judge(options_from(JudgeOptions, given, str(recipe))), Console())
+        else:
+            show_process(evaluate_process(options_from(EvaluateOptions, given, str(recipe))), Console())
         return
     recipe = Path(sys.argv[1])
     show(evaluate(options_from(EvaluateOptions, load_recipe(recipe, sys.argv[2:]), str(recipe))), Console())

@@ -4,13 +4,10 @@ For completions in the process format (:data:`text2sql.prompts.SYSTEMS`). What i
 look at, without their guards: here nobody has a reason to cheat, and each figure should stand for itself.
 """
 
-import json
-import os
 import statistics
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from sqleval import Verdict
@@ -18,7 +15,9 @@ from text2sql.analysis import classify, complexity, find_issues
 from text2sql.analysis.complexity import normal_label
 from text2sql.errors import UserError
 from text2sql.evaluate.options import EvaluateOptions
+from text2sql.evaluate.report import write_sections
 from text2sql.evaluate.score import _check_databases, _judge, _protocol, pair
+from text2sql.ledger import file_hash
 from text2sql.prompts import build_messages, read_answer
 from text2sql.records import Example, Prediction, RewardSample, read_jsonl
 from text2sql.rewards import RewardContext, RewardSuite
@@ -83,7 +82,7 @@ def evaluate_process(options: EvaluateOptions) -> ProcessReport:
         "self_assessment_f1": metrics["self_assessment"]["f1"],
     }
     report = ProcessReport(summary, metrics, [asdict(row) for row in rows[:_SAMPLES]], analyse(rows))
-    _write(options.output_dir, report)
+    write_sections(options.output_dir, file_hash(options.examples, options.predictions), asdict(report))
     return report
 
 
@@ -198,14 +197,3 @@ def analyse(rows: Sequence[Row]) -> dict[str, Any]:
             for row in wrong[:_SAMPLES]
         ],
     }
-
-
-def _write(folder: Path, report: ProcessReport) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be written ({error.strerror}); correct output_dir") from error
-    path = folder / "evaluation_report.json"
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_text(json.dumps(asdict(report), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.replace(path)

@@ -2,8 +2,11 @@
 
 import json
 import math
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from text2sql.errors import UserError
 
@@ -67,3 +70,25 @@ def read_report(path: Path) -> Report:
         raise UserError(f"{path}: no such report; evaluate first (bash scripts/evaluate_sql.sh RECIPE)") from error
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(f"{path}: not a report of text2sql.evaluate ({error})") from error
+
+
+def write_sections(folder: Path, data_hash: str, sections: Mapping[str, Any]) -> Path:
+    """Put sections into ``evaluation_report.json``; others stay if they are about the same data, else they go.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    path = folder / "evaluation_report.json"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        kept = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        kept = {}
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written ({error.strerror}); correct output_dir") from error
+    same = isinstance(kept, dict) and kept.get("data_hash") == data_hash
+    report = {"data_hash": data_hash, **(kept if same else {}), **sections}
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    partial.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    partial.replace(path)
+    return path

@@ -11,7 +11,15 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any, Self
 
-from openai import APIConnectionError, APIStatusError, BadRequestError, OpenAI, OpenAIError
+from openai import (
+    APIConnectionError,
+    APIStatusError,
+    APITimeoutError,
+    BadRequestError,
+    NotFoundError,
+    OpenAI,
+    OpenAIError,
+)
 
 from text2sql.errors import UserError
 from text2sql.generate.types import Completion, Decoding, EngineSettings, FinishReason, Request
@@ -23,11 +31,21 @@ _RETRIES = 4
 _TIMEOUT_SECONDS = 600.0
 
 
+class NoAnswerError(UserError):
+    """No server answered a request. ``reason``: ``timeout``, ``connection``, ``status_500`` and the like, or ``no_chat``
+    for an answer that is none."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
 class EndpointEngine:
     """A client of the servers at ``base_urls``. Satisfies :class:`text2sql.generate.types.Engine`.
 
     ``batch_size`` requests are in flight at each server. The key is read from ``OPENAI_API_KEY``; local servers need
     none. ``enable_thinking`` and ``top_k`` reach servers that name themselves vllm or sglang; others do not know them.
+    A request may take ``timeout`` seconds and is sent ``retries`` times more where a server is busy or fails.
 
     Raises:
         UserError: a server does not answer, or does not have the model.
@@ -35,14 +53,13 @@ class EndpointEngine:
 
     name = "openai"
 
-    def __init__(self, settings: EngineSettings) -> None:
+    def __init__(self, settings: EngineSettings, timeout: float = _TIMEOUT_SECONDS, retries: int = _RETRIES) -> None:
         key = os.environ.get("OPENAI_API_KEY", "none")
         self.settings = settings
         self.clients = [
-            OpenAI(base_url=url, api_key=key, max_retries=_RETRIES, timeout=_TIMEOUT_SECONDS)
-            for url in settings.base_urls
+            OpenAI(base_url=url, api_key=key, max_retries=retries, timeout=timeout) for url in settings.base_urls
         ]
-        served = [_served_models(client) for client in self.clients]
+        served = [_served_models(client, settings.model) for client in self.clients]
         self.model = settings.model or next(iter(served[0]), "")
         for client, models in zip(self.clients, served, strict=True):
             if self.model not in models:
@@ -57,7 +74,7 @@ class EndpointEngine:
         pool = ThreadPoolExecutor(self.settings.batch_size * len(self.clients))
         try:
             waiting = [
-                pool.submit(self._answer, request, decoding, turn)
+                pool.submit(self.answer, request, decoding, turn)
                 for request, turn in zip(requests, turns, strict=False)
             ]
             for future in as_completed(waiting):
@@ -65,21 +82,31 @@ class EndpointEngine:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _answer(self, request: Request, decoding: Decoding, turn: int) -> list[Completion]:
-        last: OpenAIError | None = None
-        for client in (self.clients[turn:] + self.clients[:turn])[: len(self.clients)]:
+    def answer(self, request: Request, decoding: Decoding, turn: int = 0) -> list[Completion]:
+        """The samples of one request, from the server whose turn it is, or the next one that answers.
+
+        Raises:
+            NoAnswerError: no server does.
+            UserError: a server refuses the request, or gives too few samples.
+        """
+        failure = NoAnswerError("no server", "connection")
+        first = turn % len(self.clients)
+        for client in self.clients[first:] + self.clients[:first]:
             try:
                 reply = client.chat.completions.create(**self._payload(request, decoding))
+                if _is_chat(reply):
+                    return _completions(request, reply, decoding)
+                failure = NoAnswerError(f"{client.base_url}: its answer to {request.key} is no chat", "no_chat")
             except BadRequestError as error:
                 if "context length" in str(error) or "too long" in str(error):
                     return [Completion(request.key, i, "", "prompt_too_long", 0, 0) for i in range(decoding.n)]
                 raise UserError(f"{client.base_url}: refused {request.key}: {_line(error)}") from error
-            except OpenAIError as error:
-                logger.warning("%s: %s", client.base_url, _line(error))
-                last = error
-                continue
-            return _completions(request, reply, decoding)
-        raise UserError(f"no server answered {request.key}; the last said: {_line(last)}") from last
+            except (OpenAIError, ValueError) as error:  # ValueError: what is said to be JSON is none
+                failure = NoAnswerError(
+                    f"no server answered {request.key}; the last said: {_line(error)}", _reason(error)
+                )
+            logger.warning("%s: %s", client.base_url, failure)
+        raise failure
 
     def _payload(self, request: Request, decoding: Decoding) -> dict[str, Any]:
         payload: dict[str, Any] = {
@@ -108,16 +135,37 @@ class EndpointEngine:
             client.close()
 
 
-def _served_models(client: OpenAI) -> dict[str, str]:
-    """Names of the models at a server, with who it says owns them."""
+def _reason(error: Exception) -> str:
+    """A failure's name."""
+    if isinstance(error, APIStatusError):
+        return f"status_{error.status_code}"
+    if isinstance(error, APIConnectionError):
+        return "timeout" if isinstance(error, APITimeoutError) else "connection"
+    return "no_chat"
+
+
+def _is_chat(reply: Any) -> bool:
+    """Whether a reply has what an answer consists of; proxies answer with pages of their own."""
+    choices = getattr(reply, "choices", None)
+    return isinstance(choices, list) and bool(choices) and all(getattr(c, "message", None) for c in choices)
+
+
+def _served_models(client: OpenAI, wanted: str) -> dict[str, str]:
+    """Names of the models at a server, with who it says owns them; a server without a list is taken at ``wanted``."""
     try:
         return {model.id: model.owned_by for model in client.models.list()}
+    except NotFoundError as error:
+        if not wanted:
+            raise UserError(f"{client.base_url}: does not list its models; name one") from error
+        return {wanted: ""}
     except APIConnectionError as error:
         raise UserError(
             f"{client.base_url}: no server answers; start one (vllm serve MODEL) or correct base_urls"
         ) from error
     except APIStatusError as error:
         raise UserError(f"{client.base_url}: {_line(error)}") from error
+    except (AttributeError, TypeError, ValueError) as error:
+        raise UserError(f"{client.base_url}: gives no list of models; base_urls usually end in /v1") from error
 
 
 def _completions(request: Request, reply: Any, decoding: Decoding) -> list[Completion]:
