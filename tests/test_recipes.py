@@ -17,7 +17,7 @@ EXPORT = sorted(
     p for p in ROOT.glob("recipes/*/**/*.yaml") if "export_dir" in yaml.safe_load(p.read_text(encoding="utf-8"))
 )
 OWN = [p for p in TRAIN + EXPORT if p.parent.name in ("tiny", "qwen3_1p7b")]
-SFT = ("lora_qv_sft", "lora_all_sft", "full_sft")
+SFT = ("lora_qv_sft", "lora_all_sft", "full_sft", "full_sft_zero2_tp")
 GRPO = (
     "reward_funcs reward_weights answer_format num_generations temperature loss_type scale_rewards beta epsilon_high"
 ).split()
@@ -112,7 +112,8 @@ def test_header_states_the_five_things(path: Path) -> None:
 def test_batch_arithmetic_is_that_of_the_keys(path: Path) -> None:
     recipe, text = load(path), header(path)["Batch"]
     factors = re.match(
-        r"(\d+) (?:sequences|examples|completions)(?: x (\d+) accumulated)? x (\d+) (?:GPUs?|process(?:es)?) = (\d+)",
+        r"(\d+) (?:sequences?|examples|completions)(?: x (\d+) accumulated)? x (\d+) "
+        r"(?:pairs? of )?(?:GPUs?|process(?:es)?) = (\d+)",
         text,
     )
     assert factors, text

@@ -4,6 +4,9 @@ torchrun starts this very file once a process, with the recipe alone: LLaMA-Fact
 here, so that every worker of every machine comes through the registration.
 """
 
+import logging
+import os
+import signal
 import sys
 from pathlib import Path
 
@@ -18,18 +21,40 @@ from text2sql.stages import register  # noqa: E402
 def main() -> None:
     """Run LLaMA-Factory's command line, or its training where torchrun calls."""
     from llamafactory import launcher
-    from llamafactory.train.tuner import run_exp
+    from llamafactory.extras.misc import is_env_enabled
 
-    register()
+    logging.basicConfig(format="%(levelname)s %(message)s")
+    logging.getLogger("text2sql").setLevel(logging.INFO)
     launcher.__file__ = str(_HERE)
     try:
         if sys.argv[1:2] and sys.argv[1].endswith((".yaml", ".yml")):
-            run_exp()
-        else:
-            launcher.launch()
+            _work()
+            return
+        if not is_env_enabled("FORCE_TORCHRUN"):  # else only its processes need what takes seconds to import
+            register()
+        launcher.launch()
     except UserError as error:  # the last line of the log is what text2sql.train reports
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
         sys.exit(2)
+
+
+def _work() -> None:
+    """Train as one process of torchrun's.
+
+    It ends with torchrun, whose processes lead sessions of their own and would train on after it was killed. DeepSpeed on
+    CPUs would compile a communication kernel for minutes where a compiler is; gloo serves.
+    """
+    from torch import multiprocessing
+
+    multiprocessing._prctl_pr_set_pdeathsig(signal.SIGKILL)
+    if os.environ.get("DS_ACCELERATOR") == "cpu":
+        from deepspeed import ops
+
+        ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    from llamafactory.train.tuner import run_exp
+
+    register()
+    run_exp()
 
 
 if __name__ == "__main__":

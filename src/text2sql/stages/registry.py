@@ -76,7 +76,10 @@ def register() -> None:
 
 def _dispatching(theirs: Callable[[dict[str, Any]], None]) -> Callable[[dict[str, Any]], None]:
     def train(config: dict[str, Any]) -> None:
+        from text2sql.stages.layout import LayoutCallback
+
         given = config["args"]
+        config["callbacks"].append(LayoutCallback())
         stage = find_stage(given) if isinstance(given, dict) else None
         if stage is None:
             theirs(config)

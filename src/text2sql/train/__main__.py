@@ -1,11 +1,12 @@
 """``python -m text2sql.train RECIPE [key=value ...]``: check, then train with llamafactory-cli; resumes by itself.
 
-A recipe of a stage of ours (:mod:`text2sql.stages`) is run by llamafactory-cli with that stage put into it.
+llamafactory-cli runs with :mod:`text2sql.stages` put into it: stages of ours, and a line that states the real layout.
 """
 
 import logging
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
@@ -14,17 +15,20 @@ from text2sql.errors import UserError, run_command
 from text2sql.recipe import load_recipe
 from text2sql.stages import COMMAND, find_stage
 from text2sql.train.arguments import check_arguments, known_arguments
-from text2sql.train.launch import environment, only_one, process_count, run_llamafactory
+from text2sql.train.launch import environment, only_one, run_llamafactory
 from text2sql.train.preflight import (
     Recipe,
     check_adapters,
     check_disk,
     check_output,
+    check_resume,
     data_hashes,
+    deepspeed_settings,
     fit_device,
     gpu_count,
     model_folder,
 )
+from text2sql.train.processes import check_port, check_processes, read_processes, wait_for_first
 from text2sql.train.runs import Plan, Run, begin, finish, identify, is_done, plan_run
 from text2sql.weights import fingerprint
 
@@ -53,6 +57,7 @@ def train(where: Path, overrides: list[str]) -> None:
         logger.info("already trained: %s (overwrite_output_dir=true trains it again)", output_dir)
         return
     check_adapters(recipe, base)
+    check_resume(recipe)
     stage = find_stage(recipe)
     recipe = check_arguments(recipe, known_arguments("train", ours=stage is not None), where)
     check_disk(recipe, output_dir, base)
@@ -60,19 +65,27 @@ def train(where: Path, overrides: list[str]) -> None:
     recipe, note = fit_device(recipe, where, gpus)
     if note:
         logger.info("%s", note)
-    added = environment(recipe, gpus, os.environ)
+    settings = deepspeed_settings(recipe, where)
+    added = environment(recipe, gpus, os.environ, settings)
+    processes = read_processes(gpus, {**os.environ, **added})
+    check_processes(recipe, settings, where, base, processes, gpus)
     if stage is not None:
-        stage.check(recipe, where, process_count(gpus, {**os.environ, **added}))
-    if os.environ.get("NODE_RANK", "0") == "0":
-        with only_one(output_dir) as lock:
-            _lead(recipe, run, output_dir, added, lock)
-    else:  # the first node writes the folder that all nodes read
-        run_llamafactory(
-            ["train", str(output_dir / "recipe.yaml")],
-            added,
-            output_dir / f"train.{os.environ['NODE_RANK']}.log",
-            program=COMMAND if stage else None,
-        )
+        stage.check(recipe, where, processes.total)
+    if processes.node:
+        wait_for_first(processes)
+        _follow(output_dir, added, output_dir / f"train.{processes.node}.log")
+        return
+    check_port(processes)
+    with only_one(output_dir) as lock:
+        _lead(recipe, replace(run, processes=processes.total), output_dir, added, lock)
+
+
+def _follow(output_dir: Path, added: dict[str, str], log: Path) -> None:
+    """Train as another machine than the first, which has written the recipe."""
+    path = output_dir / "recipe.yaml"
+    if not path.is_file():
+        raise UserError(f"{path} is missing here; output_dir must be a folder that all machines share")
+    run_llamafactory(["train", str(path)], added, log, program=COMMAND)
 
 
 def _lead(recipe: Recipe, run: Run, output_dir: Path, added: dict[str, str], lock: int) -> None:
@@ -85,8 +98,7 @@ def _lead(recipe: Recipe, run: Run, output_dir: Path, added: dict[str, str], loc
     path = output_dir / "recipe.yaml"
     path.write_text(yaml.safe_dump(_effective(recipe, plan), sort_keys=False, allow_unicode=True), encoding="utf-8")
     try:
-        program = COMMAND if find_stage(recipe) else None
-        run_llamafactory(["train", str(path)], added, output_dir / "train.log", lock, program)
+        run_llamafactory(["train", str(path)], added, output_dir / "train.log", lock, COMMAND)
     except KeyboardInterrupt:
         logger.info("stopped; the same command goes on from the last checkpoint in %s", output_dir)
         raise

@@ -15,44 +15,43 @@ from typing import Any
 from rich.console import Console
 
 from text2sql.errors import UserError
+from text2sql.train.processes import TORCHRUN_PORT, tensor_parallel, whole_number
 
-_ERROR = re.compile(r"^(?:\[rank\d+\]:\s*)?(?:[\w.]+\.)?(\w+(?:Error|Exception)): (.+)$")
+_ERROR = re.compile(r"^(?:\[rank(\d+)\]:\s*)?(?:[\w.]+\.)?(\w+(?:Error|Exception)): (.+)$")
+_KILLED = re.compile(r"rank\s*: (\d+) \(local_rank: \d+\)\s+exitcode\s*: -(\d+)")  # in torchrun's summary
+_PEER_LOST = re.compile(
+    r"onnection (?:closed|reset)|by peer|remote process|Broken pipe|DistBackendError|DistNetworkError"
+)
 _TOKENS = re.compile(rb"^(?:(?:input|label)_ids:\n)?\[[-\d, ]+\]\n", re.MULTILINE)
 _TOKENS_BEGIN = re.compile(rb"^(?:(?:input|label)_ids:\n?|\[[-\d])[-\d, \[\]]*\Z", re.MULTILINE)
 _WRAPPERS = ("CalledProcessError", "ChildFailedError")
 _HINTS = {
     "No space left on device": "the disk is full; free some space, then start again",
     "out of memory": "the GPU's memory is full; lower per_device_train_batch_size or cutoff_len",
+    "EADDRINUSE": "the port that the processes meet at is in use; set MASTER_PORT to a free one",
 }
 
 
-def environment(recipe: Mapping[str, Any], gpus: int, given: Mapping[str, str]) -> dict[str, str]:
-    """What the trainer needs in its environment beyond what is ``given``, which wins.
+def environment(
+    recipe: Mapping[str, Any], gpus: int, given: Mapping[str, str], deepspeed: Mapping[str, Any] | None = None
+) -> dict[str, str]:
+    """What the trainer needs in its environment beyond what is ``given``, which wins; ``deepspeed`` are its settings.
 
     One thread a process on CPUs: processes that spin for each other's cores are several times slower.
     """
     wanted = {"LLAMAFACTORY_VERBOSITY": "WARNING", "TOKENIZERS_PARALLELISM": "false"}
     on_cpu = bool(recipe.get("use_cpu")) or not gpus
-    processes = _whole_number(given, "NPROC_PER_NODE", 1 if on_cpu else gpus)
+    processes = whole_number(given, "NPROC_PER_NODE", tensor_parallel(deepspeed or {}) if on_cpu else gpus)
+    nodes = whole_number(given, "NNODES", 1)
     if on_cpu:
         wanted |= {"OMP_NUM_THREADS": "1", "NPROC_PER_NODE": str(processes)}
-    if recipe.get("deepspeed") or processes > 1 or _whole_number(given, "NNODES", 1) > 1:
+    if nodes > 1:  # where LLaMA-Factory would take another free port on each machine
+        wanted["MASTER_PORT"] = str(TORCHRUN_PORT)
+    if recipe.get("deepspeed") or processes > 1 or nodes > 1:
         wanted["FORCE_TORCHRUN"] = "1"
         if on_cpu:
             wanted["DS_ACCELERATOR"] = "cpu"
     return {key: value for key, value in wanted.items() if key not in given}
-
-
-def process_count(gpus: int, given: Mapping[str, str]) -> int:
-    """Training processes of all machines, for an environment as :func:`environment` completes it."""
-    return _whole_number(given, "NPROC_PER_NODE", max(gpus, 1)) * _whole_number(given, "NNODES", 1)
-
-
-def _whole_number(given: Mapping[str, str], key: str, default: int) -> int:
-    text = given.get(key, str(default))
-    if not text.isdecimal() or int(text) < 1:
-        raise UserError(f"{key}={text}: a whole number from 1 on is needed")
-    return int(text)
 
 
 def run_llamafactory(
@@ -147,11 +146,37 @@ def _forwarded_signals(child: "subprocess.Popen[bytes]") -> Iterator[list[int]]:
 def _reason(log: Path, start: int, code: int) -> str:
     with log.open("rb") as record:
         record.seek(start)
-        lines = record.read().decode("utf-8", "replace").replace("\r", "\n").splitlines()
-    for text, hint in _HINTS.items():
-        if any(text in line for line in lines):
+        text = record.read().decode("utf-8", "replace").replace("\r", "\n")
+    lines = text.splitlines()
+    for words, hint in _HINTS.items():
+        if any(words in line for line in lines):
             return hint
-    errors = [found for line in lines if (found := _ERROR.match(line.strip())) and found[1] not in _WRAPPERS]
-    if errors:
-        return errors[-1][2] if errors[-1][1] == UserError.__name__ else f"{errors[-1][1]}: {errors[-1][2]}"
-    return f"killed by signal {-code} (out of memory?)" if code < 0 else f"exit code {code}"
+    errors = [
+        (found[1], found[2], found[3])
+        for line in lines
+        if (found := _ERROR.match(line.strip())) and found[2] not in _WRAPPERS
+    ]
+    told = [message for _, name, message in errors if name == UserError.__name__]
+    if told:
+        return told[-1]
+    last = f"{errors[-1][1]}: {errors[-1][2]}" if errors else _ended(code)
+    return _first_process(text, errors) or last
+
+
+def _first_process(text: str, errors: list[tuple[str | None, str, str]]) -> str | None:
+    """Why the process that failed first did; the others only lost their connection to it."""
+    for rank, number in _KILLED.findall(text):
+        if int(number) != signal.SIGTERM:  # with which torchrun ends the others
+            return f"process {rank} was {_ended(-int(number))}"
+    of_processes = [(rank, f"{name}: {message}") for rank, name, message in errors if rank is not None]
+    own = [(rank, message) for rank, message in of_processes if not _PEER_LOST.search(message)]
+    if own:
+        first = own[0][0]
+        return f"process {first}: {[message for rank, message in own if rank == first][-1]}"
+    if of_processes:
+        return f"the connection to another process was lost; its own machine shows why ({of_processes[0][1]})"
+    return None
+
+
+def _ended(code: int) -> str:
+    return f"killed by signal {-code}{' (out of memory?)' if code == -9 else ''}" if code < 0 else f"exit code {code}"

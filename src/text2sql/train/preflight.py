@@ -46,6 +46,10 @@ def model_folder(recipe: Recipe, where: Path) -> Path | None:
             f"{folder}: no such model folder; fetch it with `bash scripts/download_model.sh` (without network: copy the "
             f"model's files there), or give another with model_name_or_path="
         )
+    if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
+        raise UserError(
+            f"{folder} holds an adapter, not a model; name its base as model_name_or_path and it as adapter_name_or_path"
+        )
     for file in ("config.json", "tokenizer_config.json"):
         if not (folder / file).is_file():
             raise UserError(f"{folder}: no {file} in it, so it is not a whole model; download or copy it again")
@@ -56,13 +60,31 @@ def model_folder(recipe: Recipe, where: Path) -> Path | None:
 
 
 def check_adapters(recipe: Recipe, base: Path | None) -> None:
-    """Every adapter that the recipe names exists and fits the base."""
+    """Every adapter that the recipe names exists and fits the base, and the recipe trains adapters."""
+    kind = recipe.get("finetuning_type", "lora")
     for name in names(recipe.get("adapter_name_or_path")):
         adapter = Path(name)
+        if kind == "full":
+            raise UserError(
+                f"{adapter}: finetuning_type: full trains no adapter; merge it first (bash scripts/merge_hf_lora.sh) and "
+                "train the merged model"
+            )
         if not (adapter / "adapter_config.json").is_file():
             raise UserError(f"{adapter}: no adapter there; train one first (bash scripts/qwen3_1p7B_train.sh --help)")
         if base is not None:
             check_adapter_fits(adapter, base)
+
+
+def check_resume(recipe: Recipe) -> None:
+    """A checkpoint that the recipe itself resumes from is whole and of the same kind of fine-tuning."""
+    name = recipe.get("resume_from_checkpoint")
+    if not isinstance(name, str):
+        return
+    checkpoint, kind = Path(name), recipe.get("finetuning_type", "lora")
+    if not (checkpoint / "trainer_state.json").is_file():
+        raise UserError(f"resume_from_checkpoint: {checkpoint} is no whole checkpoint; runs resume without this key")
+    if (checkpoint / "adapter_config.json").is_file() != (kind in ("lora", "oft")):
+        raise UserError(f"resume_from_checkpoint: {checkpoint} is not of a {kind} run, which this recipe is")
 
 
 def data_files(recipe: Recipe, where: Path) -> Iterator[tuple[str, Path]]:
@@ -122,7 +144,10 @@ def fit_device(recipe: Recipe, where: Path, gpus: int) -> tuple[Recipe, str]:
         UserError: the recipe is for GPUs and there are none, or its DeepSpeed settings are missing or cannot work.
     """
     deepspeed = deepspeed_settings(recipe, where)
-    if recipe.get("use_cpu") and deepspeed and not gpus and "tensor_parallel" not in deepspeed:
+    if recipe.get("use_cpu") and not gpus and "tensor_parallel" in deepspeed:
+        if recipe.get("ddp_backend") != "gloo":
+            return {**recipe, "ddp_backend": "gloo"}, "tensor parallelism on CPUs goes over gloo: ddp_backend=gloo"
+    elif recipe.get("use_cpu") and deepspeed and not gpus:
         changed = {key: False for key in ("use_cpu", "bf16", "fp16") if recipe.get(key)}
         changes = " ".join(f"{key}=false" for key in changed)
         return {**recipe, **changed}, f"DeepSpeed on a CPU runs in fp32 and chooses the device itself: {changes}"

@@ -7,7 +7,8 @@ effective recipe and by the contents of its data and base, so that a changed one
 import json
 import os
 import shutil
-from dataclasses import asdict, dataclass, field
+import zipfile
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,13 +30,17 @@ _PRODUCTS = (
 
 @dataclass(frozen=True)
 class Run:
-    """What is trained: the effective recipe without :data:`_FREE` keys, hashes of the data files, hash of the base."""
+    """What is trained: the effective recipe without :data:`_FREE` keys, hashes of the data files, hash of the base.
+
+    ``processes`` share a step's batch and the state in checkpoints, so only as many can go on.
+    """
 
     recipe: dict[str, Any]
     data: dict[str, str]
     base: str
     status: Literal["running", "done"] = "running"
     steps: int = 0
+    processes: int = 1
 
 
 @dataclass(frozen=True)
@@ -73,8 +78,13 @@ def plan_run(output_dir: Path, run: Run, overwrite: bool) -> Plan:
         return Plan("start")
     _refuse_another(output_dir, before, run)
     checkpoints = sorted(output_dir.glob("checkpoint-*"), key=_step)
-    broken = [path for path in checkpoints if not is_whole(path)]
+    broken = [path for path in checkpoints if not is_whole(path, before.processes)]
     whole = [path for path in checkpoints if path not in broken]
+    if whole and before.processes != run.processes:
+        raise UserError(
+            f"{output_dir}: {whole[-1].name} is of a run of {before.processes} processes, this start has {run.processes}; "
+            f"start as many (NPROC_PER_NODE x NNODES), {_WAY_OUT}"
+        )
     return Plan("resume", whole[-1], broken) if whole else Plan("start", broken=broken)
 
 
@@ -94,8 +104,11 @@ def _refuse_another(output_dir: Path, before: Run, run: Run) -> None:
             raise UserError(f"{output_dir}: the {what} changed since that run began; {_WAY_OUT}")
 
 
-def is_whole(checkpoint: Path) -> bool:
-    """True when training can go on from it: the state, which is written last, is there and the weights are not cut."""
+def is_whole(checkpoint: Path, processes: int = 1) -> bool:
+    """True when training by as many ``processes`` can go on from it.
+
+    The state is there, which the first process writes last; each process has left its own part; and nothing is cut.
+    """
     try:
         state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
         weights = list(checkpoint.glob("*.safetensors"))
@@ -104,7 +117,21 @@ def is_whole(checkpoint: Path) -> bool:
     except (OSError, ValueError, UserError):
         return False
     found = weights or list(checkpoint.glob("*.bin")) or list(checkpoint.glob("global_step*"))
-    return bool(found) and state.get("global_step") == _step(checkpoint)
+    return bool(found) and state.get("global_step") == _step(checkpoint) and _has_all_parts(checkpoint, processes)
+
+
+def _has_all_parts(checkpoint: Path, processes: int) -> bool:
+    """True when every process's random state and DeepSpeed partition are there; without either only weights were saved."""
+    files = [path for kind in ("*.pth", "optimizer.pt", "global_step*/*.pt") for path in checkpoint.glob(kind)]
+    states = [path for path in files if path.name.startswith("rng_state")]
+    if states and len(states) < processes:
+        return False
+    if list(checkpoint.glob("global_step*")):
+        latest = checkpoint / "latest"
+        named = checkpoint / latest.read_text(encoding="utf-8").strip() if latest.is_file() else None
+        if named is None or len(list(named.glob("*_optim_states.pt"))) != processes:
+            return False
+    return all(zipfile.is_zipfile(path) for path in files)  # torch's format, whose directory is at the end
 
 
 def begin(output_dir: Path, run: Run, plan: Plan) -> None:
@@ -125,7 +152,7 @@ def finish(output_dir: Path, run: Run) -> int:
     """Mark the run as done; returns the number of steps it took."""
     state = json.loads((output_dir / "trainer_state.json").read_text(encoding="utf-8"))
     steps = int(state["global_step"])
-    _write(output_dir, Run(run.recipe, run.data, run.base, "done", steps))
+    _write(output_dir, replace(run, status="done", steps=steps))
     return steps
 
 

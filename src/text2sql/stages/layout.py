@@ -1,0 +1,105 @@
+"""How a run is really spread over processes, in one line when training begins.
+
+Read from the live engine, because settings can promise what nobody reads: a tensor-parallel size without a sharded layer,
+an optimizer that another one replaced.
+"""
+
+import logging
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import torch.distributed as dist
+from torch import nn
+from transformers import TrainerCallback
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Sizes of the three kinds of parallelism, ZeRO stage (0: none), and sequences of one optimizer step.
+
+    ``sharded`` counts the layers whose weights are split over the tensor-parallel processes.
+    """
+
+    data: int
+    tensor: int
+    pipeline: int
+    zero: int
+    optimizer: str
+    sharded: int
+    batch: int
+
+    def __str__(self) -> str:
+        processes = self.data * self.tensor * self.pipeline
+        zero = f"ZeRO stage {self.zero}" if self.zero else "no ZeRO"
+        sharded = f" ({self.sharded} layers sharded)" if self.tensor > 1 else ""
+        return (
+            f"layout: data {self.data} x tensor {self.tensor}{sharded} x pipeline {self.pipeline} = {processes} "
+            f"process{'es' if processes > 1 else ''}, {zero}, optimizer {self.optimizer}, global batch {self.batch} sequences"
+        )
+
+
+def read_layout(model: nn.Module, optimizer: Any, sequences: int) -> Layout:
+    """The layout of this process's training; ``sequences`` are those of one data-parallel process in one step."""
+    data, tensor, pipeline = _sizes()
+    inner = _unwrapped(optimizer)
+    name = f"{type(inner).__module__.partition('.')[0]} {type(inner).__name__}"
+    return Layout(data, tensor, pipeline, _zero_stage(optimizer), name, _sharded(model), sequences * data)
+
+
+def _sizes() -> tuple[int, int, int]:
+    """Data, tensor and pipeline, as the engine's process groups have them."""
+    if not dist.is_initialized():
+        return 1, 1, 1
+    megatron = sys.modules.get("megatron.core.parallel_state")
+    if megatron is not None and megatron.model_parallel_is_initialized():
+        return (
+            megatron.get_data_parallel_world_size(),
+            megatron.get_tensor_model_parallel_world_size(),
+            megatron.get_pipeline_model_parallel_world_size(),
+        )
+    groups = sys.modules.get("deepspeed.utils.groups")
+    if groups is not None and groups._TENSOR_MODEL_PARALLEL_GROUP is not None:
+        return groups.get_data_parallel_world_size(), groups.get_tensor_model_parallel_world_size(), 1
+    return dist.get_world_size(), 1, 1
+
+
+def _chain(optimizer: Any) -> list[Any]:
+    """An optimizer and those it wraps, outermost first."""
+    found = []
+    while optimizer is not None and optimizer not in found:
+        found.append(optimizer)
+        optimizer = getattr(optimizer, "optimizer", None)
+    return found
+
+
+def _unwrapped(optimizer: Any) -> Any:
+    return _chain(optimizer)[-1]
+
+
+def _zero_stage(optimizer: Any) -> int:
+    for part in _chain(optimizer):
+        if type(part).__name__ == "DeepSpeedZeroOptimizer_Stage3":
+            return 3
+        if type(part).__name__ == "DeepSpeedZeroOptimizer":
+            return 2 if part.partition_gradients else 1
+    return 0
+
+
+def _sharded(model: nn.Module) -> int:
+    layers = sys.modules.get("deepspeed.module_inject.layers")
+    if layers is None:
+        return 0
+    return sum(isinstance(module, layers.TensorParallel_Layer) for module in model.modules())
+
+
+class LayoutCallback(TrainerCallback):  # type: ignore[misc]
+    """Logs the layout once, on the first process."""
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Training is about to take its first step: engine and process groups exist."""
+        if state.is_world_process_zero:
+            sequences = args.train_batch_size * args.gradient_accumulation_steps
+            logger.info("%s", read_layout(kwargs["model"], kwargs["optimizer"], sequences))
