@@ -82,16 +82,16 @@ def _render_table(table: Table) -> str:
 
 
 def _parts(table: Table) -> list[str]:
-    references = {key.column.lower(): key for key in table.foreign_keys}
+    references: dict[str, dict[str, None]] = {}
+    for key in table.foreign_keys:
+        reference = f" REFERENCES {quote(key.ref_table)}({quote(key.ref_column)})"
+        references.setdefault(key.column.lower(), {})[reference] = None
     parts = []
     for column in table.columns:
         text = f"{quote(column.name)} {column.type}".rstrip()
         if table.primary_key == (column.name,):
             text += " PRIMARY KEY"
-        key = references.get(column.name.lower())
-        if key is not None:
-            text += f" REFERENCES {quote(key.ref_table)}({quote(key.ref_column)})"
-        parts.append(text)
+        parts.append(text + "".join(references.get(column.name.lower(), ())))
     if len(table.primary_key) > 1:
         parts.append(f"PRIMARY KEY ({', '.join(quote(name) for name in table.primary_key)})")
     return parts

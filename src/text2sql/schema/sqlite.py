@@ -1,5 +1,6 @@
 """Schemas read from SQLite itself: from a database file, or from ``CREATE TABLE`` text that SQLite is made to build."""
 
+import logging
 import sqlite3
 import time
 from pathlib import Path
@@ -8,11 +9,19 @@ from typing import Any
 from text2sql.errors import UserError
 from text2sql.schema.model import Column, ForeignKey, Schema, Table
 
+logger = logging.getLogger(__name__)
 _BUILD_SECONDS = 5.0
 _FORBIDDEN = frozenset(
     (sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH, sqlite3.SQLITE_PRAGMA, sqlite3.SQLITE_CREATE_VTABLE)
 )
 _FOREIGN = ("mysql", "postgres", "tsql")
+
+
+_TABLES = (
+    "SELECT m.name FROM sqlite_master AS m JOIN pragma_table_list AS l ON l.name = m.name AND l.schema = 'main' "
+    "WHERE l.type != 'shadow' AND m.type IN ('table', 'view') AND m.name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY m.rowid"
+)
+_COLUMNS = "SELECT name, type, pk FROM pragma_table_xinfo(?) WHERE hidden != 1"
 
 
 class SchemaError(ValueError):
@@ -102,14 +111,17 @@ def _build(statements: list[str]) -> sqlite3.Connection:
 
 
 def read_schema(connection: sqlite3.Connection) -> Schema:
-    """Introspect an open database; a foreign key to an undeclared column points to that table's primary key."""
-    names = [
-        name
-        for (name,) in connection.execute(
-            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY rowid"
-        )
-    ]
-    info = {n: connection.execute("SELECT name, type, pk FROM pragma_table_info(?)", (n,)).fetchall() for n in names}
+    """Introspect an open database; a foreign key to an undeclared column points to that table's primary key.
+
+    Generated columns and views can be asked for, so they count; what a virtual table stores its rows in does not.
+    """
+    info = {}
+    for (name,) in connection.execute(_TABLES).fetchall():
+        try:
+            info[name] = connection.execute(_COLUMNS, (name,)).fetchall()
+        except sqlite3.OperationalError as error:  # a virtual table of a missing module, a view of a lost table
+            logger.warning("%s cannot be read and is left out of the schema (%s)", name, error)
+    names = list(info)
     keys = {
         n: tuple(c for c, _, _ in sorted(((c, t, k) for c, t, k in info[n] if k), key=lambda r: r[2])) for n in names
     }

@@ -13,6 +13,7 @@ _WORD_SLOTS: dict[str, tuple[tuple[str, str], ...]] = {  # role -> (SQL, word) c
     "extreme": (("DESC", "top"), ("ASC", "bottom")),
     "peak": (("max", "max"), ("min", "min")),
     "most": (("DESC", "most"), ("ASC", "fewest")),
+    "many": (("DESC", "most"),),
     "than": ((">", "above"), ("<", "below")),
 }
 _NUMERALS = {2: "two", 3: "three", 4: "four", 5: "five"}

@@ -54,14 +54,15 @@ def load_patterns() -> tuple[Pattern, ...]:
 
 
 @cache
-def load_more_patterns() -> tuple[Pattern, ...]:
-    """The patterns that users' databases get in addition."""
-    return tuple(Pattern(**entry) for entry in _read("more_patterns.yaml"))
+def load_all_patterns() -> tuple[Pattern, ...]:
+    """The patterns for users' databases: those of :func:`load_patterns`, replaced by name where need be, and more."""
+    own = [Pattern(**entry) for entry in _read("more_patterns.yaml")]
+    return tuple({pattern.name: pattern for pattern in (*load_patterns(), *own)}.values())
 
 
 @cache
 def load_language(code: str, more: bool = False) -> Language:
-    """The phrasings of language ``code``; with ``more`` those for :func:`load_more_patterns` as well.
+    """The phrasings of language ``code``; with ``more`` those for :func:`load_all_patterns` as well.
 
     Raises:
         UserError: there is no such language.

@@ -5,9 +5,11 @@ one by one (balance first, then one phrasing a query), and in the end it is said
 """
 
 import random
+import re
+import sqlite3
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from sqleval import hardness
@@ -15,15 +17,15 @@ from sqleval.outcome import Failure
 from sqleval.sandbox import Connection
 from text2sql.errors import UserError
 from text2sql.records import TracedExample
-from text2sql.schema import open_readonly, quote, render_ddl
-from text2sql.synth.bind import Binder, Bound, NoBindingError, Noun, literal
-from text2sql.synth.grammar import Language, Pattern, load_language, load_more_patterns, load_patterns
-from text2sql.synth.profile import ColumnProfile, DatabaseProfile, TableProfile, profile_database, split_words
+from text2sql.schema import open_readonly, render_ddl
+from text2sql.synth.bind import Bound, NoBindingError
+from text2sql.synth.grammar import Language, Pattern, load_all_patterns, load_language
+from text2sql.synth.own_bind import OwnBinder, own_profile
+from text2sql.synth.profile import DatabaseProfile, profile_database
 
 LEVELS = ("easy", "medium", "hard", "extra")
-_EXTRA_CONDITIONS = 0.2
-_LONGEST_VALUE = 60
 _PHRASINGS = 4
+_LIMITED = re.compile(r"(.*) LIMIT (\d+)\Z")
 
 
 @dataclass(frozen=True)
@@ -33,53 +35,6 @@ class Made:
     examples: list[TracedExample]
     levels: dict[str, int]
     note: str = ""
-
-
-@dataclass(frozen=True)
-class LinkedNoun(Noun):
-    """A child table's name with the key meant, where two keys lead to the same parent (winner and loser of a match)."""
-
-    by: str
-
-    def __format__(self, spec: str) -> str:
-        words = super().__format__(spec)
-        return f"{words} (by {self.by})" if self.code == "en" else f"{words}（按 {self.by}）"
-
-
-class OwnBinder(Binder):
-    """A binder with conditions that only users' databases get: years of dates, and negations."""
-
-    def _bind_tables(self, pattern: Pattern) -> tuple[dict[str, TableProfile], dict[str, str], dict[str, str | Noun]]:
-        tables, sql, words = super()._bind_tables(pattern)
-        if "child" in tables:
-            child, parent = tables["child"].name, tables["mid" if "mid" in tables else "parent"].name
-            keys = [join.key for join in self.database.joins if (join.child, join.parent) == (child, parent)]
-            if len(keys) > 1:
-                key = next(key for key in keys if quote(key) == sql["fk"])
-                words["child"] = LinkedNoun(child, self.language.code, split_words(key))
-        return tables, sql, words
-
-    def _condition(self, column: ColumnProfile, prefix: str) -> tuple[str, str]:
-        rng = self.rng
-        if rng.random() > _EXTRA_CONDITIONS:
-            return super()._condition(column, prefix)
-        name, values = prefix + column.sql, column.values
-        value, other = rng.choice(values), rng.choice(values)
-        if "date" in column.roles:
-            kind, value = "year", str(value)[:4]
-            sql = f"strftime('%Y', {name}) = '{value}'"
-        elif "number" in column.roles:
-            value, other = sorted((value, other))
-            kind, sql = "not_between", f"{name} NOT BETWEEN {literal(value)} AND {literal(other)}"
-        elif rng.random() < 0.5:
-            kind, sql = "not_in", f"{name} NOT IN ({literal(value)}, {literal(other)})"
-        else:
-            value = self._part(str(value), "contains")
-            kind, sql = "not_contains", f"{name} NOT LIKE '%{value}%'"
-        if kind in ("not_in", "not_between") and value == other:
-            raise NoBindingError
-        phrase = self.language.choose(self.language.conditions[kind], self.register, rng)
-        return sql, phrase.format(c=column.words, v=self._mention(value), v2=self._mention(other))
 
 
 def write_for_database(
@@ -93,7 +48,9 @@ def write_for_database(
     """
     connection = open_readonly(database)
     try:
-        profile = _plain_values(profile_database(connection))
+        profile = own_profile(connection, profile_database(connection))
+    except sqlite3.DatabaseError as error:
+        raise UserError(f"{database}: cannot be read ({error}); is it damaged?") from error
     finally:
         connection.close()
     if not profile.tables:
@@ -140,7 +97,7 @@ class _Drawer:
     ) -> None:  # fmt: skip
         self.rng, self.sandbox, self.timeout = rng, sandbox, timeout
         self.binders = [OwnBinder(profile, language, register, rng) for language in languages]
-        self.patterns: tuple[Pattern, ...] = (*load_patterns(), *load_more_patterns())
+        self.patterns: tuple[Pattern, ...] = load_all_patterns()
         self.questions: set[str] = set()
         self.queries: Counter[str] = Counter()
         self.levels: Counter[str] = Counter()
@@ -165,7 +122,7 @@ class _Drawer:
             misses, made = 0, made + 1
             yield binder.language.code, pattern.name, bound
 
-    def _try(self, binder: Binder, pattern: Pattern, count: int) -> Bound | None:
+    def _try(self, binder: OwnBinder, pattern: Pattern, count: int) -> Bound | None:
         try:
             bound = binder.bind(pattern)
         except NoBindingError:
@@ -183,12 +140,31 @@ class _Drawer:
         return bound
 
     def _answers(self, sql: str) -> bool:
-        """Whether the query runs in time and its answer is more than nothing, a NULL or a zero."""
+        """Whether the query runs in time, says more than NULLs or a zero, and leaves nothing to chance."""
         if sql not in self.verdicts:
-            outcome = self.sandbox.run(sql, self.timeout)
-            rows = [] if isinstance(outcome, Failure) else outcome.rows
-            self.verdicts[sql] = bool(rows) and rows[0] not in ((None,), (0,))
+            rows = self._rows(sql)
+            told = any(cell is not None for row in rows for cell in row) and rows != [(0,)]
+            self.verdicts[sql] = told and self._is_settled(sql, rows)
         return self.verdicts[sql]
+
+    def _is_settled(self, sql: str, rows: list[tuple[object, ...]]) -> bool:
+        """Whether a query for the first few chooses among more, has as many, and has no tie at its end."""
+        limited = _LIMITED.match(sql)
+        if limited is None:
+            return True
+        whole, count = limited[1], int(limited[2])
+        if len(rows) < count or self._rows(f"SELECT count(*) > {count} FROM ({whole})") != [(1,)]:
+            return False
+        places = range(1, len(rows[0]) + 1)
+        ends = [
+            self._rows(f"{whole}, {', '.join(f'{place} {way}' for place in places)} LIMIT {count}")
+            for way in ("ASC", "DESC")
+        ]
+        return bool(ends[0]) and sorted(map(repr, ends[0])) == sorted(map(repr, ends[1]))
+
+    def _rows(self, sql: str) -> list[tuple[object, ...]]:
+        outcome = self.sandbox.run(sql, self.timeout)
+        return [] if isinstance(outcome, Failure) else list(outcome.rows)
 
     def note(self, asked: int, made: int, levels: Counter[str]) -> str:
         """What a user should know of the outcome, in a sentence or none."""
@@ -202,22 +178,3 @@ class _Drawer:
         if missing:
             parts.append(f"no question of hardness {', '.join(missing)} can be asked")
         return "; ".join(parts)
-
-
-def _plain_values(profile: DatabaseProfile) -> DatabaseProfile:
-    """The profile with only values that a question can quote as they are: one line, no outer spaces, not too long."""
-
-    def plain(value: str | int | float) -> bool:
-        if not isinstance(value, str):
-            return value == value and abs(value) < 1e15
-        return 0 < len(value) <= _LONGEST_VALUE and value == " ".join(value.split()) and "\ufffd" not in value
-
-    tables = {}
-    for name, table in profile.tables.items():
-        columns = []
-        for column in table.columns:
-            values = tuple(value for value in column.values if plain(value))
-            roles = column.roles if values else column.roles & {"label"}
-            columns.append(replace(column, values=values, roles=roles))
-        tables[name] = TableProfile(table.name, tuple(columns))
-    return replace(profile, tables=tables)

@@ -13,6 +13,8 @@ from sqlglot.errors import SqlglotError
 
 from text2sql.analysis import classify
 from text2sql.analysis.ddl import parse_ddl
+from text2sql.schema import Schema
+from text2sql.synth.checks import find_checks
 
 _TEXTS: dict[str, dict[str, str]] = {
     "en": {
@@ -30,10 +32,15 @@ _TEXTS: dict[str, dict[str, str]] = {
         "nested": "A nested query is needed: {x}.",
         "check": "Check: {x}.",
         "type": "The task is of type {x}.",
-        "check_join": "each join follows a key",
-        "check_group": "every plain column of the result is grouped",
-        "check_filter": "each value stands in the question or follows from it",
-        "check_plain": "one table is enough, so no join is needed",
+        "join_key": "each join follows a foreign key",
+        "grouped": "every plain column of the result is grouped",
+        "one_each": "a group is one row of {x}, so its columns have one value",
+        "values": "the question names {x}",
+        "one_table": "one table is enough, so no join is needed",
+        "one_value": "the nested query gives one value",
+        "a_list": "the nested query gives the values to compare with",
+        "same_width": "both queries return as many columns",
+        "between": "; ",
     },
     "zh": {
         "asks": "问题是：{x}",
@@ -50,10 +57,15 @@ _TEXTS: dict[str, dict[str, str]] = {
         "nested": "需要嵌套查询：{x}。",
         "check": "检查：{x}。",
         "type": "任务类型：{x}。",
-        "check_join": "每个连接都对应一个键",
-        "check_group": "结果中的普通列都已分组",
-        "check_filter": "每个取值都来自问题",
-        "check_plain": "一张表就够，不需要连接",
+        "join_key": "每个连接都对应一个外键",
+        "grouped": "结果中的普通列都已分组",
+        "one_each": "每组对应 {x} 的一行，其列只有一个值",
+        "values": "问题中提到了 {x}",
+        "one_table": "一张表就够，不需要连接",
+        "one_value": "嵌套查询只返回一个值",
+        "a_list": "嵌套查询返回用来比较的值",
+        "same_width": "两个查询返回的列数相同",
+        "between": "；",
     },
 }
 
@@ -67,16 +79,18 @@ def trace(question: str, sql: str, schema: str = "") -> str:
     except (SqlglotError, RecursionError, ValueError):
         tree = None
     if isinstance(tree, exp.Query):
-        _quoted_texts(tree, schema)
+        tables = parse_ddl(schema)
+        _quoted_texts(tree, tables)
         steps += _steps(tree)
         steps.append(("type", classify(sql).label))
-        steps.append(("check", ", ".join(text[name] for name in _checks(tree))))
+        checks = [text[name].format(x=x) for name, x in find_checks(tree, tables, question)]
+        steps.append(("check", text["between"].join(checks)))
     return "\n".join(text[name].format(x=x) for name, x in steps if x)
 
 
-def _quoted_texts(tree: Any, schema: str) -> None:
+def _quoted_texts(tree: Any, schema: Schema) -> None:
     """Make literals of names in double quotes that the schema does not have: SQLite reads them so."""
-    names = {column.name.lower() for table in parse_ddl(schema).tables for column in table.columns}
+    names = {column.name.lower() for table in schema.tables for column in table.columns}
     for node in list(tree.find_all(exp.Column)):
         if node.this.args.get("quoted") and not node.table and node.name.lower() not in names:
             node.replace(exp.Literal.string(node.name))
@@ -140,12 +154,3 @@ def _words(node: Any, alias: dict[str, str]) -> str:
         if column.table in alias:
             column.set("table", exp.to_identifier(alias[column.table]))
     return str(part.sql(dialect=SQLite)).replace(" AS ", " as ")
-
-
-def _checks(tree: Any) -> list[str]:
-    found = [
-        ("check_join", tree.find(exp.Join) is not None),
-        ("check_group", tree.find(exp.Group) is not None),
-        ("check_filter", tree.find(exp.Where) is not None),
-    ]
-    return [name for name, holds in found if holds] or ["check_plain"]

@@ -1,0 +1,189 @@
+"""What binding needs beyond the toy world's tidy databases: odd names, several keys to one parent, values as they come."""
+
+import random
+import re
+import sqlite3
+from dataclasses import dataclass, replace
+
+from text2sql.schema import quote
+from text2sql.synth.bind import Binder, Bound, NoBindingError, Noun, literal
+from text2sql.synth.grammar import Language, Pattern
+from text2sql.synth.profile import ColumnProfile, DatabaseProfile, Join, TableProfile, plural, singular, split_words
+
+_EXTRA_CONDITIONS = 0.2
+_LONGEST_VALUE = 60
+_ASK_INSIDE = re.compile(r", (?:List|Show|Find|Give|Return|What|Can|Please|Tell) ")
+_HAN = "\u3400-\u9fff\u3000-\u303f\uff00-\uffef"
+_BETWEEN_HAN = re.compile(f"(?<=[{_HAN}]) (?=[{_HAN}])")
+_JOINT = re.compile(r" (?:in|of|on|at|for|by|to|with|from) ")
+_UNCOUNTED = frozenset("data information staff equipment news series species software history inventory".split())
+_VERBS = frozenset("is was are has have had can does did in on of from to by and or not with at for".split())
+_READ_OTHERWISE = frozenset("highest lowest average total maximum minimum most least count number".split())
+_IDENTIFIERS = tuple(
+    "id ids code key no zip zipcode postcode phone fax mobile isbn ssn uuid pin 编号 学号 代码 电话 邮编".split()
+)
+_POINTS = tuple(
+    "year month day hour rank ranking position latitude longitude lat lng lon 年 年份 月份 年级 名次".split()
+)
+_SHARES = tuple("age percentage percent rate rating ratio score grade temperature 年龄 比例 百分比 评分 温度".split())
+_AGGREGATED = re.compile(r"\b(sum|avg)\((?:T\d\.)?([^()]+)\)")
+_LOWEST = re.compile(r" ORDER BY (?:T\d\.)?(\S+|\".*?\") ASC LIMIT ")
+
+
+@dataclass(frozen=True)
+class OwnColumn(ColumnProfile):
+    """A column whose name, where the question could read it as its own words, stands in quotes."""
+
+    @property
+    def words(self) -> str:
+        words = split_words(self.name) or self.name
+        first = words.partition(" ")[0]
+        return f'"{words}"' if first in _VERBS or words in _READ_OTHERWISE else words
+
+
+@dataclass(frozen=True)
+class OwnNoun(Noun):
+    """A table's name in words; ``by`` is the key meant where several lead to the same parent (winner, loser of a match)."""
+
+    by: str = ""
+
+    def __format__(self, spec: str) -> str:
+        if self.name.isascii() and split_words(self.name).partition(" ")[0] in _VERBS:
+            kept = f'"{split_words(self.name)}"'
+            words = kept if self.code != "en" else f"{kept} record" + "s" * (spec != "one")
+        else:
+            words = self._counted(spec) if self.code == "en" and self.name.isascii() else split_words(self.name)
+        if not self.by:
+            return words
+        return f"{words} (by {self.by})" if self.code == "en" else f"{words}（按 {self.by}）"
+
+    def _counted(self, spec: str) -> str:
+        """One or many, by rule; of words joined by a preposition the first are counted ("singers in concert")."""
+        words = split_words(self.name)
+        joint = _JOINT.search(words)
+        head, rest = (words[: joint.start()], words[joint.start() :]) if joint else (words, "")
+        if head.rpartition(" ")[2] in _UNCOUNTED:
+            return words
+        return (singular(head) if spec == "one" else plural(head)) + rest
+
+
+class OwnBinder(Binder):
+    """A binder with conditions that only users' databases get (years, negations), and without what makes no sense there."""
+
+    def __init__(self, database: DatabaseProfile, language: Language, register: str, rng: random.Random) -> None:
+        super().__init__(database, language, register, rng)
+        columns = [column for table in database.tables.values() for column in table.columns]
+        self.names = {c.sql: c.name for c in columns}
+        self.nullable = {c.sql for c in columns if c.has_nulls}
+
+    def bind(self, pattern: Pattern) -> Bound:
+        """As :meth:`Binder.bind`; no sums of years, and no lowest value where a missing one would come first."""
+        bound = super().bind(pattern)
+        for function, name in _AGGREGATED.findall(bound.sql):
+            column = self.names.get(name, "")
+            if _ends(column, _POINTS) or (function == "sum" and _ends(column, _SHARES)):
+                raise NoBindingError
+        lowest = _LOWEST.search(bound.sql)
+        if lowest and lowest[1] in self.nullable:
+            raise NoBindingError
+        return bound
+
+    def _bind_tables(self, pattern: Pattern) -> tuple[dict[str, TableProfile], dict[str, str], dict[str, str | Noun]]:
+        tables, sql, words = super()._bind_tables(pattern)
+        for place, table in tables.items():
+            words[place] = OwnNoun(table.name, self.language.code)
+        ways = [("child", "mid", "fk"), ("mid", "parent", "fk2")] if "mid" in tables else [("child", "parent", "fk")]
+        for child, parent, slot in ways if "child" in tables else ():
+            ends = (tables[child].name, tables[parent].name)
+            keys = {quote(join.key): join.key for join in self.database.joins if (join.child, join.parent) == ends}
+            if len(keys) > 1:
+                words[child] = OwnNoun(ends[0], self.language.code, split_words(keys[sql[slot]]))
+        return tables, sql, words
+
+    def _condition(self, column: ColumnProfile, prefix: str) -> tuple[str, str]:
+        rng = self.rng
+        if rng.random() > _EXTRA_CONDITIONS:
+            return super()._condition(column, prefix)
+        name, values = prefix + column.sql, column.values
+        value, other = rng.choice(values), rng.choice(values)
+        if "date" in column.roles:
+            kind, value = "year", str(value)[:4]
+            sql = f"strftime('%Y', {name}) = '{value}'"
+        elif "number" in column.roles:
+            value, other = sorted((value, other))
+            kind, sql = "not_between", f"{name} NOT BETWEEN {literal(value)} AND {literal(other)}"
+        elif rng.random() < 0.5:
+            kind, sql = "not_in", f"{name} NOT IN ({literal(value)}, {literal(other)})"
+        else:
+            value = self._part(str(value), "contains")
+            kind, sql = "not_contains", f"{name} NOT LIKE '%{value}%'"
+        if kind in ("not_in", "not_between") and value == other:
+            raise NoBindingError
+        phrase = self.language.choose(self.language.conditions[kind], self.register, rng)
+        shown = str(value) if kind == "year" else self._mention(value)
+        return sql, phrase.format(c=column.words, v=shown, v2=self._mention(other))
+
+    def _part(self, value: str, kind: str) -> str:
+        """A whole word of a longer value, which people search by, else a piece of the word."""
+        words = [word for word in value.split() if len(word) >= 3 and word.isalpha()]
+        if kind == "contains" and len(value.split()) > 1 and words:
+            return self.rng.choice(words)
+        return super()._part(value, kind)
+
+    def _mention(self, value: str | int | float) -> str:
+        """In quotes where it is hard to tell where it ends, without where it has a quote itself."""
+        if not isinstance(value, str) or "'" in value:
+            return str(value)
+        return (
+            f"'{value}'" if len(value.split()) > 2 or not value.replace(" ", "").isalnum() else super()._mention(value)
+        )
+
+    def _sentence(self, text: str) -> str:
+        text = _ASK_INSIDE.sub(lambda found: found[0].lower(), super()._sentence(text))
+        return text if self.language.code == "en" else _BETWEEN_HAN.sub("", text)
+
+
+def own_profile(connection: sqlite3.Connection, profile: DatabaseProfile) -> DatabaseProfile:
+    """The profile with values that a question can quote, numbers that are quantities, and joins that lead to one row.
+
+    A key of several columns, and one to a column that repeats, is left out: joining by it would count rows twice.
+    """
+    tables = {
+        name: TableProfile(table.name, tuple(_own_column(column) for column in table.columns))
+        for name, table in profile.tables.items()
+    }
+    return replace(
+        profile, tables=tables, joins=tuple(j for j in dict.fromkeys(profile.joins) if _sound(connection, j))
+    )
+
+
+def _own_column(column: ColumnProfile) -> OwnColumn:
+    values = tuple(value for value in column.values if _plain(value))
+    roles = column.roles if values else column.roles & {"label"}
+    if _ends(column.name, _IDENTIFIERS):
+        roles -= {"number"}
+    return OwnColumn(column.name, roles, values, column.has_nulls)
+
+
+def _ends(name: str, words: tuple[str, ...]) -> bool:
+    """Whether the name's last word is one of these; Chinese names have no spaces."""
+    last = split_words(name).rpartition(" ")[2]
+    return last in words or (not last.isascii() and last.endswith(words))
+
+
+def _plain(value: str | int | float) -> bool:
+    """Whether a question can quote it as it is: one line, no outer spaces, not too long."""
+    if not isinstance(value, str):
+        return value == value and abs(value) < 1e15
+    return 0 < len(value) <= _LONGEST_VALUE and value == " ".join(value.split()) and "\ufffd" not in value
+
+
+def _sound(connection: sqlite3.Connection, join: Join) -> bool:
+    several = connection.execute(
+        'SELECT 1 FROM pragma_foreign_key_list(?) AS k WHERE "from" = ? AND EXISTS '
+        "(SELECT 1 FROM pragma_foreign_key_list(?) WHERE id = k.id AND seq > 0)",
+        (join.child, join.key, join.child),
+    ).fetchone()
+    ref, parent = quote(join.ref), quote(join.parent)
+    counted = f"SELECT count({ref}) = count(DISTINCT {ref}) FROM {parent}"
+    return several is None and bool(connection.execute(counted).fetchone()[0])
