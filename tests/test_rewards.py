@@ -1,6 +1,7 @@
 """The shipped rewards' formulas, number by number, on a small database."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -164,7 +165,7 @@ def test_sql_complexity_is_the_published_curve(context, examples):
 
 def test_reasoning_quality_adds_up_its_parts(context, examples):
     suite = RewardSuite(["reasoning_quality"], context)
-    text = "First we look at the homes of people.\nThen we keep those of the city that was asked for."
+    text = "First we look at the homes of people.\nThen we keep those of the city of Lyon that was asked for."
     one = RewardSample(
         "",
         f"<reasoning>\n{text}\n</reasoning>\n<sql>SELECT name FROM customers WHERE city = 'Lyon'</sql>",
@@ -174,6 +175,10 @@ def test_reasoning_quality_adds_up_its_parts(context, examples):
     parts = {name: values[0] for name, values in got.components.items()}
     assert parts == pytest.approx({"length": 0.10, "terms": 0.0, "structure": 0.10, "steps": 0.15, "mentions": 0.05})
     assert got.scores == pytest.approx([0.40])
+    elsewhere = replace(one, completion=one.completion.replace(" of Lyon", ""))
+    assert suite.score_batch([elsewhere]).total == pytest.approx([0.7 * 0.40 / 2]), (
+        "it takes up nothing of the question"
+    )
 
 
 def test_chinese_reasoning_is_understood(context, examples):

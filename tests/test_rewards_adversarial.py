@@ -13,7 +13,8 @@ FORMAT = {"reasoning": "reasoning", "process": "process"}
 ALONE = ("execution", "execution_partial", "execution_cells")
 WANTED_KINDS = {
     "constant", "empty_equals_empty", "duplicated_rows", "keyword_stuffing", "copied_question", "comment_trick", "two_blocks",
-    "broken_tags", "injection", "long_reasoning", "huge_result", "gold_in_reasoning",
+    "broken_tags", "injection", "long_reasoning", "huge_result", "gold_in_reasoning", "luck", "limit", "hidden_constant",
+    "silent_gold", "look_alike_tags", "late_answer", "padding", "nested_comment", "off_question", "idle_talk", "babble",
 }  # fmt: skip
 
 
@@ -77,7 +78,10 @@ def test_stuffing_and_copying_pay_less_than_reasoning_even_with_the_right_sql(wo
     honest, tricks, context = world
     suite = RewardSuite(["reasoning_quality", "thinking_quality"], context)
     for trick in tricks:
-        if trick.kind not in ("keyword_stuffing", "copied_question") or "<sql>" not in trick.sample.completion:
+        if (
+            trick.kind not in ("keyword_stuffing", "copied_question", "babble", "idle_talk")
+            or "<sql>" not in trick.sample.completion
+        ):
             continue
         fair = honest[trick.sample.example.question_id]
         before, _, rest = trick.sample.completion.partition("<sql>")
@@ -86,7 +90,10 @@ def test_stuffing_and_copying_pay_less_than_reasoning_even_with_the_right_sql(wo
         )
         got, best = suite.score_batch([righted]), suite.score_batch([fair["reasoning"]])
         assert got.total[0] < best.total[0], trick.id
-        assert got.rewards["reasoning_quality"].scores[0] <= 0.5 * best.rewards["reasoning_quality"].scores[0], trick.id
+        most = 0.75 if trick.kind == "idle_talk" else 0.5
+        assert got.rewards["reasoning_quality"].scores[0] <= most * best.rewards["reasoning_quality"].scores[0], (
+            trick.id
+        )
 
 
 def test_long_reasoning_with_the_right_sql_earns_less_well_before_it_is_cut_off(world):

@@ -70,8 +70,8 @@ def test_score_writes_a_line_a_completion(dataset, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in out.read_text().splitlines()]
-    assert len(rows) == 27
-    assert [row["reward"] for row in rows[-7:]] == [2.0] * 7
+    assert len(rows) == 30
+    assert [row["reward"] for row in rows[-10:]] == [2.0] * 10
     assert rows[0]["rewards"] == {"execution": 0.1, "length": 0.0}
     assert (
         "error/no_sql" not in rows[-1]["components"]["execution"]
@@ -82,7 +82,7 @@ def test_score_writes_a_line_a_completion(dataset, tmp_path):
 def test_check_passes_good_golds_and_names_bad_ones(dataset, tmp_path):
     done = run("check", "--dataset", dataset, "--jobs", "1")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "7 of 7 gold answers earn the full reward" in done.stdout
+    assert "10 of 10 gold answers earn the full reward" in done.stdout
     good = (dataset / "examples" / "test.jsonl").read_text()
     bad = json.dumps(
         {"question_id": "typo", "db_id": "bakery", "question": "?", "schema": "", "sql": "SELECT nmae FROM customers"}
@@ -101,7 +101,7 @@ def test_check_passes_good_golds_and_names_bad_ones(dataset, tmp_path):
         "1",
     )
     assert done.returncode == 1
-    assert "7 of 8 gold answers" in done.stdout
+    assert "10 of 11 gold answers" in done.stdout
     assert {json.loads(line)["question_id"] for line in out.read_text().splitlines()} == {"typo"}
 
 

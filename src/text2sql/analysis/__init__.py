@@ -7,6 +7,7 @@ start from here, so that what is rewarded is what is measured.
 from text2sql.analysis.complexity import MULTI_STEP, SIMPLE, Classification, classify, complexity
 from text2sql.analysis.issues import ISSUE_RULES, Issue, IssueRule, find_issues, issue
 from text2sql.analysis.meta import Check, check_classification
+from text2sql.analysis.origin import draws_lots, is_constant
 from text2sql.analysis.statement import Statement, equivalent, read_statement
 
 __all__ = [
@@ -21,8 +22,10 @@ __all__ = [
     "check_classification",
     "classify",
     "complexity",
+    "draws_lots",
     "equivalent",
     "find_issues",
+    "is_constant",
     "issue",
     "read_statement",
 ]

@@ -75,17 +75,6 @@ class Statement:
         """Lower-case names of the columns that are mentioned, without their tables."""
         return frozenset(column.name.lower() for column in self.find(exp.Column))
 
-    @cached_property
-    def is_constant(self) -> bool:
-        """Whether the result's values are written into the query instead of being read from the database."""
-        if not isinstance(self.tree, exp.Query):
-            return False
-        if not self.tables():
-            return True
-        parts = [s for s in self.selects() if s.find_ancestor(exp.Subquery, exp.CTE, exp.Select) is None]
-        values = [value for part in parts for value in part.expressions]
-        return bool(values) and not any(v.find(exp.Column, exp.Star, exp.Subquery) for v in values)
-
 
 @lru_cache(maxsize=16384)
 def read_statement(sql: str) -> Statement:

@@ -7,7 +7,7 @@ an answer is rewarded for answering:
 * a completion that leaves open which SQL it means (several SQL blocks or statements, tags repeated or nested), or
   that is longer than ``max_chars``, has no SQL;
 * a query whose values are written into it (``SELECT 1``) is hollow: it matches nothing and earns no partial credit,
-  unless the gold is such a query as well;
+  unless the gold is such a query as well; nor does one match that draws its values by lot;
 * where the gold's result says nothing on any database instance (no rows, or nothing but NULL and 0), a match counts
   only for a query that is equivalent to the gold by its tree.
 """
@@ -20,7 +20,7 @@ from pathlib import Path
 from sqleval import Evaluator, Limits, Rows, Verdict
 from sqleval.sandbox import execute
 from sqleval.score import instances
-from text2sql.analysis import equivalent, read_statement
+from text2sql.analysis import draws_lots, equivalent, is_constant, read_statement
 from text2sql.errors import UserError
 from text2sql.prompts import Answer, read_answer
 from text2sql.records import RewardSample
@@ -172,7 +172,7 @@ class RewardContext:
         return self._evaluator.score_batch(items)
 
     def _is_hollow(self, db_id: str, gold: str, sql: str, verdict: Verdict) -> bool:
-        if read_statement(sql).is_constant and not read_statement(gold).is_constant:
+        if made_up(sql, gold) or (draws_lots(sql) and not draws_lots(gold)):
             return True
         return (
             verdict.correct
@@ -210,7 +210,7 @@ def _empty(outcome: object) -> bool:
 
 def made_up(sql: str, gold: str) -> bool:
     """Whether a query's values are written into it although the gold reads its own from the database."""
-    return read_statement(sql).is_constant and not read_statement(gold).is_constant
+    return is_constant(sql) and not is_constant(gold)
 
 
 def _several_statements(sql: str) -> bool:

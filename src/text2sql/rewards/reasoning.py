@@ -12,7 +12,7 @@ from text2sql.records import RewardSample
 from text2sql.rewards.context import RewardContext, made_up
 from text2sql.rewards.identifiers import mentioned, schema_names
 from text2sql.rewards.registry import RewardResult, reward
-from text2sql.rewards.text import read_reasoning
+from text2sql.rewards.text import read_reasoning, topic_factor
 
 
 @reward("soft_format", weight=1.0)
@@ -58,8 +58,9 @@ def reasoning_quality(samples: Sequence[RewardSample], context: RewardContext) -
     marked; mentions of the schema min(0.30, 0.05 n). Terms and markers are known in English and Chinese.
 
     Guards: repeated sentences count once and sentences copied from the prompt not at all; only names that the
-    completion's own SQL uses count as mentions; a text that is mostly terms and names, or has few distinct words,
-    scores 0; so does one without clear SQL; beyond 400 words the score falls, to 0 at 800.
+    completion's own SQL uses count as mentions; a text that is mostly terms and names, has few distinct words, or hardly
+    any grammar, scores 0; so does one without clear SQL; one that takes up less than a third of the question's content
+    words loses up to half; beyond 400 words the score falls, to 0 at 800.
     """
     parts = [_quality(sample, context) for sample in samples]
     names = ("length", "terms", "structure", "steps", "mentions")
@@ -84,4 +85,4 @@ def _quality(sample: RewardSample, context: RewardContext) -> tuple[float, tuple
         0.15 if found.steps else 0.0,
         min(0.30, 0.05 * len(mentioned(used, found.text))),
     )
-    return min(1.0, sum(parts)) * found.length_factor, parts
+    return min(1.0, sum(parts)) * found.length_factor * topic_factor(sample.example.question, found.text), parts

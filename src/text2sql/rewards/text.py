@@ -2,7 +2,7 @@
 
 Reasoning is natural language; word lists are crude, and a policy that is rewarded by them learns to recite them. So
 features are computed on what is left after the guards: repeated sentences count once, sentences copied from the
-prompt not at all, and a text that is mostly terms and names is stuffing.
+prompt not at all, and a text that is mostly terms and names, or has no grammar, is stuffing.
 """
 
 import re
@@ -11,6 +11,7 @@ from functools import lru_cache
 
 MOST_WORDS = 400  # reasoning gains nothing by being longer, and loses everything at twice as much
 _STUFFED = 0.5  # share of words that are SQL terms or names, from which on a text is no reasoning
+_LEAST_GRAMMAR = 0.1  # share of words such as "the" and "of" (的, 在), below which a text is no language
 _LEAST_VARIETY = 0.25  # share of distinct words, below which a longer text goes round in circles
 
 _CJK = re.compile(r"[\u3400-\u9fff]")
@@ -37,6 +38,11 @@ _STOP = frozenset(
     "a an and are as at be by do does each find for from give have how i in is it list many me much name names of on or "
     "return show tell that the their there these they this to was were what when where which who whose with".split()
 )
+_GRAMMAR = _STOP | frozenset(
+    "all any because been both but can every if into its it's more most must need needs no not of one only our out over same so "
+    "some such than them then those too up us we will would you your my would should could also just here again".split()
+)
+_GRAMMAR_CJK = frozenset("的是在和我们要了这那有为从中与对到并以将其且所可就也都按把被需因此只不")
 
 
 @dataclass(frozen=True)
@@ -65,13 +71,14 @@ def read_reasoning(text: str, prompt: str, names: frozenset[str]) -> Reasoning:
     own = _WORDS.findall(lower)
     monotonous = len(own) > 40 and len(set(own)) < _LEAST_VARIETY * len(own)
     crammed = words >= 8 and _technical(lower, own, names) > _STUFFED * words
+    babble = words >= 8 and sum((w in _GRAMMAR) + 0.5 * (w in _GRAMMAR_CJK) for w in own) < _LEAST_GRAMMAR * words
     return Reasoning(
         text=kept,
         words=words,
         lines=sum(bool(line.strip()) for line in kept.splitlines()),
         terms=sum(any(spelling in lower for spelling in spellings) for spellings in _TERMS),
         steps=_FIRST.search(kept) is not None and _LATER.search(kept) is not None,
-        stuffed=monotonous or crammed,
+        stuffed=monotonous or crammed or babble,
         all_words=count_words(text),
     )
 
@@ -106,7 +113,15 @@ def _plain(text: str) -> str:
     return " ".join(_WORDS.findall(text.lower()))
 
 
+def topic_factor(question: str, text: str) -> float:
+    """1 for a text that takes up a third of the question's content words, falling to 0.5 for one that takes up none (it may
+    put all in other words, or be about anything). A Chinese question's words cannot be found in a text that is not."""
+    if _CJK.search(question) and not _CJK.search(text):
+        return 1.0
+    return min(1.0, 0.5 + 1.5 * question_coverage(question, text))
+
+
 def question_coverage(question: str, text: str) -> float:
     """Share of the question's content words (Chinese: characters) that a text takes up."""
-    wanted = set(_WORDS.findall(question.lower())) - _STOP
+    wanted = set(_WORDS.findall(question.lower())) - _GRAMMAR
     return len(wanted & set(_WORDS.findall(text.lower()))) / len(wanted) if wanted else 1.0
