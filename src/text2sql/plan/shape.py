@@ -121,10 +121,22 @@ def shape_of(model: str) -> tuple[Shape, str]:
 
 def _read(path: Path) -> Shape:
     try:
-        config: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path}: not a model's configuration ({error!r})") from error
+    return read_shape(config, path)
+
+
+def read_shape(config: Mapping[str, Any], where: Path) -> Shape:
+    """The shape that a model's configuration, read from ``where``, describes.
+
+    Raises:
+        UserError: it is of another kind of model, or lacks a number.
+    """
+    try:
         family = config.get("model_type", "qwen3")
         if family not in _FAMILIES:
-            raise UserError(f"{path}: model_type {family!r}; planning knows {', '.join(_FAMILIES)}")
+            raise UserError(f"{where}: model_type {family!r}; planning knows {', '.join(_FAMILIES)}")
         heads, hidden = int(config["num_attention_heads"]), int(config["hidden_size"])
         return Shape(
             vocab=int(config["vocab_size"]),
@@ -138,5 +150,5 @@ def _read(path: Path) -> Shape:
             qk_norm=family == "qwen3",
             qkv_bias=bool(config.get("attention_bias", family == "qwen2")),
         )
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: not a model's configuration ({error!r})") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{where}: not a model's configuration ({error!r})") from error
