@@ -17,7 +17,7 @@ from rich.console import Console
 from text2sql.errors import UserError
 from text2sql.train.processes import TORCHRUN_PORT, tensor_parallel, whole_number
 
-_ERROR = re.compile(r"^(?:\[rank(\d+)\]:\s*)?(?:[\w.]+\.)?(\w+(?:Error|Exception)): (.+)$")
+_ERROR = re.compile(r"^(?:\[rank(\d+)\]:\s*)?(?:[\w.]+\.)?(\w+(?:Error|Exception))(?:: (.+))?$")
 _KILLED = re.compile(r"rank\s*: (\d+) \(local_rank: \d+\)\s+exitcode\s*: -(\d+)")  # in torchrun's summary
 _PEER_LOST = re.compile(
     r"onnection (?:closed|reset)|by peer|remote process|Broken pipe|DistBackendError|DistNetworkError"
@@ -151,31 +151,29 @@ def _reason(log: Path, start: int, code: int) -> str:
     for words, hint in _HINTS.items():
         if any(words in line for line in lines):
             return hint
-    errors = [
-        (found[1], found[2], found[3])
-        for line in lines
-        if (found := _ERROR.match(line.strip())) and found[2] not in _WRAPPERS
-    ]
-    told = [message for _, name, message in errors if name == UserError.__name__]
+    found = [match for line in lines if (match := _ERROR.match(line.strip())) and match[2] not in _WRAPPERS]
+    told = [match[3] for match in found if match[2] == UserError.__name__]
     if told:
-        return told[-1]
-    last = f"{errors[-1][1]}: {errors[-1][2]}" if errors else _ended(code)
-    return _first_process(text, errors) or last
+        return str(told[-1])
+    errors = [(match[1], f"{match[2]}: {match[3]}" if match[3] else match[2]) for match in found]
+    return _first_process(text, errors) or (errors[-1][1] if errors else _ended(code))
 
 
-def _first_process(text: str, errors: list[tuple[str | None, str, str]]) -> str | None:
-    """Why the process that failed first did; the others only lost their connection to it."""
-    for rank, number in _KILLED.findall(text):
-        if int(number) != signal.SIGTERM:  # with which torchrun ends the others
-            return f"process {rank} was {_ended(-int(number))}"
-    of_processes = [(rank, f"{name}: {message}") for rank, name, message in errors if rank is not None]
-    own = [(rank, message) for rank, message in of_processes if not _PEER_LOST.search(message)]
-    if own:
-        first = own[0][0]
-        return f"process {first}: {[message for rank, message in own if rank == first][-1]}"
+def _first_process(text: str, errors: list[tuple[str | None, str]]) -> str | None:
+    """Why the process that failed first did; the others lost their connection to it, or were ended by torchrun."""
+    of_processes = [(rank, error) for rank, error in errors if rank is not None]
+    # The last error of each process, in the order of their first ones.
+    own = {rank: error for rank, error in of_processes if not _PEER_LOST.search(error)}
+    # One that has lost another may be aborted on its way out, so that signal tells least.
+    killed = [(rank, int(number)) for rank, number in _KILLED.findall(text) if int(number) != signal.SIGTERM]
+    for rank, number in killed:
+        if number != signal.SIGABRT and rank not in own:
+            return f"process {rank} was {_ended(-number)}"
+    for rank, error in own.items():
+        return f"process {rank}: {error}"
     if of_processes:
         return f"the connection to another process was lost; its own machine shows why ({of_processes[0][1]})"
-    return None
+    return f"process {killed[0][0]} was {_ended(-killed[0][1])}" if killed else None
 
 
 def _ended(code: int) -> str:
