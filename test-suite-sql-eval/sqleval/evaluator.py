@@ -119,9 +119,9 @@ class Evaluator:
         """What changes when the databases of ``db_id`` do."""
         try:
             with os.scandir(self.db_root / db_id) as entries:
-                files = [entry for entry in entries if entry.name.endswith(".sqlite")]
+                files = [entry for entry in entries if entry.name.endswith((".sqlite", ".sqlite-wal"))]
                 return tuple(sorted((f.name, (s := f.stat()).st_mtime_ns, s.st_size) for f in files))
-        except OSError:
+        except (OSError, ValueError):
             return ()
 
     def worker_pids(self) -> list[int]:

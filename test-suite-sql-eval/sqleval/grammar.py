@@ -192,7 +192,8 @@ class _Reader:
             terms, direction = self._listed("term", defaults)
             order_by = (direction, tuple(terms))
         limited = self.take("limit")
-        self.place += limited
+        if limited:
+            self.next()
         self._semicolons()
         if bracket:
             self.need(")")

@@ -66,7 +66,7 @@ _RULES: tuple[tuple[ErrorClass, re.Pattern[str]], ...] = tuple(
         (ErrorClass.TIMEOUT, r"^interrupted"),
         (
             ErrorClass.FORBIDDEN,
-            r"not authorized|authorization denied|prohibited|readonly|may not be modified|unsafe use of",
+            r"not authorized|authorization denied|prohibited|readonly|may not be modified|unsafe use of|vtable constructor",
         ),
         (ErrorClass.MULTIPLE_STATEMENTS, r"one statement at a time"),
         (

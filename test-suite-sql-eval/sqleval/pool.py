@@ -110,10 +110,11 @@ class Pool:
         """
         verdicts: list[Verdict | None] = [None] * len(items)
         waiting = deque(_chunks(items, self._jobs, size))
-        while len(self._workers) < min(self._jobs, len(waiting)):
-            self._workers.append(_Worker(self._settings))
         while waiting or any(worker.chunk for worker in self._workers):
-            for worker in self._workers:
+            free = sum(worker.chunk is None for worker in self._workers)
+            for _ in range(min(self._jobs - len(self._workers), len(waiting) - free)):
+                self._workers.append(_Worker(self._settings))
+            for worker in list(self._workers):
                 if worker.chunk is None and waiting:
                     self._give(worker, waiting, items)
             busy: dict[Connection, _Worker] = {w.pipe: w for w in self._workers if w.chunk is not None}
@@ -121,7 +122,7 @@ class Pool:
                 done = self._collect(busy[pipe], verdicts, waiting)  # type: ignore[index]
                 progress(done)
             for worker in [w for w in self._workers if w.overdue()]:
-                progress(self._replace(worker, verdicts, waiting))
+                progress(self._drop(worker, verdicts, waiting))
         return [verdict or _lost() for verdict in verdicts]
 
     def _give(self, worker: _Worker, waiting: deque[_Chunk], items: Sequence[Item]) -> None:
@@ -129,27 +130,26 @@ class Pool:
         try:
             worker.start(chunk, items)
         except (BrokenPipeError, ConnectionError):
-            worker.chunk = None
             waiting.appendleft(chunk)
-            self._swap(worker)
+            self._end(worker)
 
     def _collect(self, worker: _Worker, verdicts: list[Verdict | None], waiting: deque[_Chunk]) -> int:
         assert worker.chunk is not None
         try:
             found = worker.pipe.recv()
         except (EOFError, OSError):
-            return self._replace(worker, verdicts, waiting)
+            return self._drop(worker, verdicts, waiting)
         for number, verdict in zip(worker.chunk.numbers, found, strict=True):
             verdicts[number] = verdict
         worker.chunk = None
         return len(found)
 
-    def _replace(self, worker: _Worker, verdicts: list[Verdict | None], waiting: deque[_Chunk]) -> int:
-        """Put a new worker in place of a dead or hanging one; its items go back to the queue, one by one."""
+    def _drop(self, worker: _Worker, verdicts: list[Verdict | None], waiting: deque[_Chunk]) -> int:
+        """End a dead or hanging worker; its items go back to the queue, one by one, for a new one."""
         # Looked at only after the kill: a slow item may just have ended, and the next one is not to blame.
         worker.process.kill()
         chunk, (place, _), hung = worker.chunk, worker.at(), worker.overdue()
-        self._swap(worker)
+        self._end(worker)
         if chunk is None:
             return 0
         decided = 0
@@ -163,10 +163,10 @@ class Pool:
                 waiting.append(_Chunk([number], again=suspect))
         return decided
 
-    def _swap(self, worker: _Worker) -> None:
-        log.debug("replacing worker %d", worker.process.pid)
+    def _end(self, worker: _Worker) -> None:
+        log.debug("ending worker %d", worker.process.pid)
         worker.end()
-        self._workers[self._workers.index(worker)] = _Worker(self._settings)
+        self._workers.remove(worker)
 
 
 def _chunks(items: Sequence[Item], jobs: int, size: Callable[[str], int]) -> list[_Chunk]:

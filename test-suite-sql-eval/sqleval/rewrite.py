@@ -11,7 +11,9 @@ from itertools import pairwise, product
 from sqleval.lexer import first_statement, tokenize, without_distinct
 
 _THIS_YEAR = re.compile(r"YEAR\s*\(\s*CURDATE\s*\(\s*\)\s*\)\s*", re.IGNORECASE)
-_QUOTED = re.compile(r"""(\s*(?:'[^']*'|"[^"]*")\s*)""")
+_QUOTED = re.compile(r"""('[^']*'|"[^"]*")""")
+_SPACE = " \t\n\r\f"
+_SPACES = re.compile(f"[{_SPACE}]+")
 _SLOT = "VALUERARE"
 _FLOAT = re.compile(r"[-+]?\d*\.\d+")
 _INTEGER = re.compile(r"[^tT]\d+")
@@ -32,14 +34,14 @@ def fix_year(sql: str) -> str:
 
 
 def canonical(sql: str) -> str:
-    """Text equal for statements that differ only in letter case, spaces and a final semicolon outside quotes.
+    """Text equal for statements that differ only in letter case, spaces and one final semicolon outside quotes.
 
-    Statements that are equal by this give the same rows. Text with comments is left as it is.
+    Statements that are equal by this give the same rows. Text with comments or beyond ASCII is left as it is.
     """
-    if "--" in sql or "/*" in sql or "`" in sql or "[" in sql:
+    if not sql.isascii() or "--" in sql or "/*" in sql or "`" in sql or "[" in sql:
         return sql
-    pieces = _QUOTED.split(sql.rstrip("; \n\t"))
-    return "".join(piece if number % 2 else " ".join(piece.lower().split()) for number, piece in enumerate(pieces))
+    pieces = _QUOTED.split(sql.strip(_SPACE).removesuffix(";").rstrip(_SPACE))
+    return "".join(piece if number % 2 else _SPACES.sub(" ", piece.lower()) for number, piece in enumerate(pieces))
 
 
 def is_ordered(sql: str) -> bool:

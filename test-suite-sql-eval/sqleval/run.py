@@ -127,10 +127,10 @@ class Matcher:
         columns = {column for names in tables.values() for column in names}
         text = fill_placeholder(task.pred, columns, self._settings.protocol.official_quirks)
         try:
-            pred = parse(text, tables)
-        except GrammarError:
+            pred = normalise(parse(text, tables), self._keys(task.db_id), tables)
+        except (GrammarError, RecursionError):
             pred = EMPTY
-        return exact_match(gold, normalise(pred, self._keys(task.db_id), tables))
+        return exact_match(gold, pred)
 
     def _schema(self, db_id: str) -> dict[str, list[str]]:
         if db_id not in self._tables:

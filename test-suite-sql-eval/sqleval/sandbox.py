@@ -3,9 +3,10 @@
 Covered, by guards that do not rely on each other:
 
 * Nothing is written. The file is opened ``mode=ro`` and ``immutable=1`` (no journal, no lock, no shared memory
-  file), ``query_only`` is on, and an authorizer allows SELECT, column reads, recursion and function calls, and
-  nothing else: no ATTACH, PRAGMA, DDL, DML, transactions, temporary objects or virtual tables, and no function that
-  touches files or loads code. Sorting stays in memory, so there are no temporary files either.
+  file; where a write-ahead log beside it is not empty, ``mode=ro`` alone, so that the log is read too), ``query_only``
+  is on, and an authorizer allows SELECT, column reads, recursion and function calls, and nothing else: no ATTACH,
+  PRAGMA, DDL, DML, transactions, temporary objects or new virtual tables, and no function that touches files or
+  loads code. Sorting stays in memory, so there are no temporary files either.
 * It ends. A progress handler interrupts SQLite when the wall-clock timeout is over.
 * It stays small. Caps on the statement's length, expression depth, columns, joined terms and LIKE patterns, on a
   cell's bytes, on rows and bytes of the result, and on SQLite's heap.
@@ -21,6 +22,7 @@ own and holds for the whole process once set. Reading is not restricted: whoever
 import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from marshal import dumps
@@ -54,7 +56,7 @@ _UNSAFE_FUNCTIONS = frozenset(
     ("load_extension", "readfile", "writefile", "edit", "fts3_tokenizer", "sqlite_attach", "sqlite_detach", "fsdir", "lsmode",
      "sqlite_rename_column", "sqlite_rename_table", "sqlite_log", "zipfile", "eval", "shell_add_schema", "sha3_query")
 )  # fmt: skip
-_FETCH = 64
+_CELLS_AT_ONCE = 64
 _STEPS_BETWEEN_CLOCK_LOOKS = 1000
 
 
@@ -62,7 +64,8 @@ def authorize_reading(
     action: int, name: str | None, other: str | None, _database: str | None, _source: str | None
 ) -> int:
     """SQLite's authorizer for reading: selects, columns, recursion and functions that are safe."""
-    if action in _READING:
+    # Full-text tables ask for the data's version before they search.
+    if action in _READING or (action == sqlite3.SQLITE_PRAGMA and name == "data_version" and other is None):
         return sqlite3.SQLITE_OK
     if action == sqlite3.SQLITE_FUNCTION and (other or "").lower() not in _UNSAFE_FUNCTIONS:
         return sqlite3.SQLITE_OK
@@ -89,7 +92,9 @@ class Connection:
         self._open()
 
     def _open(self) -> None:
-        uri = f"file:{quote(str(self.path.absolute()))}?mode=ro&immutable=1"
+        # With changes that are not in the file yet, SQLite must read the log or journal as well.
+        immutable = "" if side_files(self.path) else "&immutable=1"
+        uri = f"file:{quote(str(self.path.absolute()))}?mode=ro{immutable}"
         # One thread at a time uses a connection, but not always the one that opened it (a server's thread pool).
         self._db = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
         guard(self._db, self.limits)
@@ -122,8 +127,14 @@ class Connection:
         return self.run(sql, self._deadline - time.monotonic(), enough)
 
 
+def side_files(database: Path) -> list[Path]:
+    """Write-ahead log and rollback journal of a database, as far as they are there and not empty."""
+    beside = [database.with_name(database.name + end) for end in ("-wal", "-journal")]
+    return [path for path in beside if path.is_file() and path.stat().st_size]
+
+
 def guard(db: sqlite3.Connection, limits: Limits) -> None:
-    """Set the caps on a new connection, before its authorizer."""
+    """Set the caps on a new connection and connect its virtual tables, before its authorizer."""
     db.execute(f"PRAGMA hard_heap_limit = {limits.heap_bytes}")
     db.execute("PRAGMA temp_store = MEMORY")
     db.execute("PRAGMA trusted_schema = OFF")
@@ -139,6 +150,12 @@ def guard(db: sqlite3.Connection, limits: Limits) -> None:
         (sqlite3.SQLITE_LIMIT_WORKER_THREADS, 0),
     ):
         db.setlimit(category, value)
+    # Their modules run statements of their own when first used, which the authorizer would deny.
+    made = "SELECT name FROM sqlite_master WHERE sql LIKE 'CREATE VIRTUAL%'"
+    names = ['"' + str(name).replace('"', '""') + '"' for (name,) in db.execute(made)]
+    for source in ("json_each('[]')", "json_tree('[]')", *names):
+        with suppress(sqlite3.Error):
+            db.execute(f"SELECT 1 FROM {source} LIMIT 0")
 
 
 def fetch(db: sqlite3.Connection, sql: str, limits: Limits, start: float, enough: Enough | None) -> Outcome:
@@ -152,7 +169,9 @@ def fetch(db: sqlite3.Connection, sql: str, limits: Limits, start: float, enough
         columns = tuple(str(column[0]) for column in cursor.description)
         rows: list[Row] = []
         size = 0
-        while batch := cursor.fetchmany(_FETCH):
+        # Few cells at a time: what is read before the caps are looked at must not fill memory either.
+        many = max(1, _CELLS_AT_ONCE // len(columns))
+        while batch := cursor.fetchmany(many):
             rows += batch
             if enough is not None and enough(len(rows), batch):
                 return Rows(columns, rows, time.monotonic() - start, truncated=True)

@@ -15,7 +15,8 @@ from sqleval.sandbox import DEFAULT, Limits, authorize_reading, fetch, guard
 
 _WRITING = frozenset((sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE))
 _NEVER = frozenset((sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH))
-_DESCRIBING = frozenset(("table_info", "table_xinfo", "table_list", "index_list", "index_info", "foreign_key_list"))
+# These reach beyond the copy's own connection.
+_PROCESS_WIDE = frozenset(("hard_heap_limit", "soft_heap_limit", "temp_store_directory", "data_store_directory"))
 
 
 def run_on_copy(
@@ -23,8 +24,9 @@ def run_on_copy(
 ) -> Outcome:
     """Run one statement on an in-memory copy of a database.
 
-    SELECT, INSERT, UPDATE and DELETE are allowed; ``everything`` allows all but ATTACH and functions that reach
-    files. The rows are those of SELECT or RETURNING; ``changed`` and ``state`` tell what the statement did.
+    SELECT, INSERT, UPDATE and DELETE are allowed; ``everything`` allows all but ATTACH, settings of the whole process
+    and functions that reach files. The rows are those of SELECT or RETURNING; ``changed`` and ``state`` tell what the
+    statement did.
 
     Raises:
         FileNotFoundError: there is no such database file.
@@ -89,7 +91,7 @@ def _authorize_writing(
 def _authorize_everything(
     action: int, name: str | None, other: str | None, database: str | None, source: str | None
 ) -> int:
-    if action in _NEVER or (action == sqlite3.SQLITE_PRAGMA and name not in _DESCRIBING):
+    if action in _NEVER or (action == sqlite3.SQLITE_PRAGMA and str(name).lower() in _PROCESS_WIDE):
         return sqlite3.SQLITE_DENY
     if action == sqlite3.SQLITE_FUNCTION:
         return authorize_reading(action, name, other, database, source)

@@ -8,7 +8,7 @@ from pathlib import Path
 from sqleval.cache import GoldCache, gold_key
 from sqleval.outcome import ErrorClass, Outcome, Rows
 from sqleval.protocol import Protocol
-from sqleval.sandbox import Connection, Limits
+from sqleval.sandbox import Connection, Limits, side_files
 from sqleval.score import Instance, Judge, instances
 from sqleval.verdict import Verdict
 
@@ -54,7 +54,8 @@ class Session:
             return self._open[db_id][1]
         self._checked.add(db_id)
         paths = instances(self.folder, db_id, self.protocol.name == "spider-test-suite")
-        stamp = [(path, (stat := path.stat()).st_mtime_ns, stat.st_size) for path in paths]
+        files = [file for path in paths for file in (path, *side_files(path))]
+        stamp = [(file, (stat := file.stat()).st_mtime_ns, stat.st_size) for file in files]
         known = self._open.get(db_id)
         if known is not None and known[0] == stamp:
             self._open.move_to_end(db_id)
@@ -77,7 +78,7 @@ class Session:
             self._close(db_id)
 
     def _instance(self, path: Path) -> Instance:
-        content = self.cache.content_hash(path)
+        content = "|".join(self.cache.content_hash(file) for file in (path, *side_files(path)))
         failures: dict[str, Outcome] = {}
 
         def gold(sql: str, connection: Connection) -> Outcome:

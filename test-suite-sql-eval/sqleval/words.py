@@ -9,7 +9,7 @@ import re
 
 _ALONE = re.compile(r"`+|[;@#$%&?!*\[\](){}<>«»“”‘’„]|--|\.{2,}")
 _SEPARATOR = re.compile(r"([:,])(?=\D|$)")
-_LAST_STOP = re.compile(r"(?<=[^.])\.(?=[\])}>»”’ ]*\s*$)")
+_LAST_STOP = re.compile(r"(?<=[^.])\.(?=[\])}>»”’ ]*+\s*+$)")
 _CONTRACTIONS = re.compile(r"(?i)\b(can)(not)\b|\b(gim|lem)(me)\b|\b(gon|wan)(na)\b|\b(got)(ta)\b")
 _COMPARISONS = frozenset("!><")
 
