@@ -3,6 +3,7 @@
 A query that carries its answer with it, or guesses, may give the right result without answering anything.
 """
 
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -13,13 +14,22 @@ from text2sql.analysis.statement import read_statement, sources
 
 _OF_ROWS = (exp.Count, exp.Sum, exp.Exists)  # how many rows there are is data, even where the argument is a constant
 _LOTS = frozenset(("RANDOM", "RANDOMBLOB"))
+# What nearly all queries are: a column, or an aggregate of one, is the first value, and FROM begins with a table.
+_COLUMN = r"(?!null\b|true\b|false\b|current_)(?:[a-z_]\w*\.)?(?:[a-z_]\w*(?!\w*\s*\()|\*)"
+_PLAIN = re.compile(
+    rf"\s*select\s+(?:distinct\s+)?(?:{_COLUMN}|(?:count|sum|avg|min|max)\s*\(\s*{_COLUMN}\s*\))\s*(?:,|from\b|as\b)",
+    re.IGNORECASE,
+)
+_FROM_TABLE = re.compile(r"\bfrom\s+(?!sqlite_|pragma_|json_|values\b)[a-z_]\w*(?!\w*\s*\()", re.IGNORECASE)
 
 
 @lru_cache(maxsize=16384)
 def is_constant(sql: str) -> bool:
     """Whether a query's values are written into it instead of being read from the database; False for other text."""
+    if sql.lower().count("select") == 1 and _PLAIN.match(sql) and _FROM_TABLE.search(sql):
+        return False
     tree = read_statement(sql).tree
-    return isinstance(tree, exp.Query) and not _reads(tree, {}, False)
+    return isinstance(tree, exp.Query | exp.Values) and not _reads(tree, {}, False)
 
 
 def draws_lots(sql: str) -> bool:

@@ -6,18 +6,19 @@ parsed (an unclosed quote is closed for the purpose of reading on).
 
 import logging
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
 
-import sqlglot
 from sqlglot import exp
 from sqlglot.dialects.sqlite import SQLite
 from sqlglot.errors import SqlglotError
 from sqlglot.tokens import Token
 
+_SQLITE = SQLite()
 _LONGEST = 20_000  # characters; no query is longer, and parsing takes time in proportion
-_LARGEST_TREE_PARSED_DEPTH = 200  # opening parentheses; sqlglot's parser recurses
+_MOST_PARENTHESES = 200  # sqlglot's parser recurses
 
 # sqlglot warns about statements it only passes through (PRAGMA, ...); a model's output is full of them.
 logging.getLogger("sqlglot").setLevel(logging.ERROR)
@@ -79,14 +80,10 @@ class Statement:
 @lru_cache(maxsize=16384)
 def read_statement(sql: str) -> Statement:
     """Parse a SQL text. Never raises; results are remembered."""
-    tokens = _tokens(sql)
-    depth = sum(token.token_type.name == "L_PAREN" for token in tokens)
-    if len(sql) > _LONGEST or depth > _LARGEST_TREE_PARSED_DEPTH:
+    tokens, whole = _tokens(sql)
+    if not whole or len(sql) > _LONGEST or sql.count("(") > _MOST_PARENTHESES:
         return Statement(sql, None, tokens)
-    try:
-        trees = [tree for tree in sqlglot.parse(sql, read=SQLite) if tree is not None]
-    except (SqlglotError, RecursionError, ValueError, AttributeError, TypeError):
-        trees = []
+    trees = _trees(sql, tokens)
     tree = trees[0] if len(trees) == 1 else None
     # Anything that is not SQL at all can still be read as an expression ("hello" is a column).
     known = isinstance(
@@ -95,13 +92,21 @@ def read_statement(sql: str) -> Statement:
     return Statement(sql, tree if known else None, tokens)
 
 
-def _tokens(sql: str) -> tuple[Token, ...]:
+def _trees(sql: str, tokens: Sequence[Token]) -> list[Any]:
+    try:
+        return [tree for tree in _SQLITE.parser().parse(list(tokens), sql) if tree is not None]
+    except (SqlglotError, RecursionError, ValueError, AttributeError, TypeError):
+        return []
+
+
+def _tokens(sql: str) -> tuple[tuple[Token, ...], bool]:
+    """Tokens, and whether they are the text's own: without what would have to be added for it to have any."""
     for closing in ("", "'", '"', "`", "]", "*/"):
         try:
-            return tuple(SQLite().tokenize(sql[:_LONGEST] + closing))
+            return tuple(_SQLITE.tokenize(sql[:_LONGEST] + closing)), not closing
         except (SqlglotError, ValueError):
             continue
-    return ()
+    return (), False
 
 
 def equivalent(one: str, other: str) -> bool:
@@ -121,7 +126,7 @@ def canonical(sql: str) -> str:
     statement = read_statement(sql)
     if statement.tree is None:
         return sql
-    tree = statement.tree.copy()
+    tree = _trees(sql, statement.tokens)[0]  # one of its own to change; copying takes longer than parsing
     for select in list(tree.find_all(exp.Select)):
         _without_aliases(select)
     for identifier in tree.find_all(exp.Identifier):
