@@ -10,7 +10,7 @@ from rich.table import Table
 
 from text2sql.errors import run_command
 from text2sql.plan.advice import advise
-from text2sql.plan.estimate import Estimate, estimate
+from text2sql.plan.estimate import SLACK, Estimate, estimate
 from text2sql.recipe import load_recipe
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -88,24 +88,21 @@ def _model_table(result: Estimate) -> Table:
 
 def _memory_table(result: Estimate, processes: int) -> Table:
     states, work = result.states, result.work
-    how = [
-        "recomputed" if work.checkpointing else "all kept",
-        {"sdpa_mask": "sdpa with a mask"}.get(work.attention, work.attention),
-    ]
+    how = f"{'recomputed' if work.checkpointing else 'all kept'}, attention: {work.attention}"
     loss = "fused with the output head" if work.fused_loss else f"logits over {result.shape.vocab:,} entries"
     parts = [
         ("weights", states.weights, ""),
         ("optimizer", states.optimizer, "moments and master copy"),
         ("buffers", states.buffers, "reduction, gathered weights"),
         ("reference model", result.reference, ""),
-        ("framework", result.reserve, ""),
         ("gradients", states.gradients, ""),
         ("optimizer's step", states.step, "copies while it steps"),
-        ("activations", result.activations, f"{work.sequences} x {work.length} tokens, {', '.join(how)}"),
+        ("activations", result.activations, f"{work.sequences} x {work.length} tokens, {how}"),
         ("attention mask", result.mask, ""),
         ("loss", result.loss, loss),
         ("generation", result.generation, "keys and values"),
     ]
+    parts += [("slack", SLACK * max(result.moments.values()), "of allocators"), ("framework", result.reserve, "")]
     rows: list[tuple[Any, ...]] = [(name, f"{size / _GB:.2f}", note) for name, size, note in parts if size >= 5e6]
     worst = max(result.moments, key=lambda moment: result.moments[moment])
     rows.append(("[bold]peak[/]", f"[bold]{result.peak / _GB:.2f}[/]", f"at the {worst}"))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from text2sql.plan import memory
 from text2sql.plan.batch import Batch, Lengths, read_batch, read_lengths
@@ -12,11 +12,13 @@ from text2sql.plan.memory import Precision, States, Work
 from text2sql.plan.shape import Shape, shape_of
 from text2sql.train.preflight import names
 
-# Bytes before a model is loaded, measured: Python, PyTorch, transformers and LLaMA-Factory in a process on a CPU; on a GPU
-# the CUDA context, cuBLAS workspaces and (from two processes on) NCCL's buffers, allowed for and not measured.
-CPU_RESERVE = 0.55e9
+# Bytes before a model is loaded. In a process on a CPU: Python, PyTorch and LLaMA-Factory, measured with a model of next to
+# nothing. On a GPU: the CUDA context, cuBLAS workspaces and, from two processes on, NCCL's buffers; allowed for, not measured.
+CPU_RESERVE = 0.69e9
 GPU_RESERVE = 1.0e9
 NCCL_RESERVE = 0.5e9
+# What allocators leave unused and single operations need for a moment, beside the tensors counted; measured on the CPU.
+SLACK = 0.1
 
 
 @dataclass(frozen=True)
@@ -49,20 +51,21 @@ class Estimate:
 
     @property
     def resident(self) -> float:
-        """Bytes that are there at all times: weights, optimizer, buffers, a reference model, the framework."""
-        return self.states.weights + self.states.optimizer + self.states.buffers + self.reference + self.reserve
+        """Bytes of tensors that are there at all times: weights, optimizer, buffers, a reference model."""
+        return self.states.weights + self.states.optimizer + self.states.buffers + self.reference
 
     @property
     def moments(self) -> dict[str, float]:
-        """Bytes at the moments that may be the peak.
+        """Bytes of tensors at the moments that may be the peak.
 
         Gradients grow in the backward pass while activations shrink, so the first step of an accumulation has its peak
         at either end of the pass; later ones keep the gradients of those before.
         """
         kept = self.states.gradients if self.work.accumulation > 1 else 0.0
+        master = self.layout.engine == "deepspeed" and self.layout.zero > 0  # 16-bit gradients go when fp32 ones come
         moments = {
             "end of the forward pass": self.resident + kept + self.activations + self.mask + self.loss,
-            "optimizer step": self.resident + self.states.gradients + self.states.step,
+            "optimizer step": self.resident + self.states.step + (0.0 if master else self.states.gradients),
         }
         if self.generation:
             moments["generation"] = self.resident + self.generation
@@ -70,8 +73,8 @@ class Estimate:
 
     @property
     def peak(self) -> float:
-        """Bytes at the worst moment."""
-        return max(self.moments.values())
+        """Bytes at the worst moment, with the framework's and some slack."""
+        return (1 + SLACK) * max(self.moments.values()) + self.reserve
 
     def fits(self, memory_gb: float) -> bool:
         """Whether the peak stays below ``memory_gb`` (10^9 bytes) of one process."""
@@ -95,12 +98,10 @@ def estimate(recipe: Mapping[str, Any], where: Path, processes: int = 1) -> Esti
     trainable = shape.lora_parameters(targets, int(recipe.get("lora_rank") or 8)) if lora else shape.parameters
     lengths = read_lengths(recipe, where)
     work = _work(recipe, targets, layout, lengths)
-    grpo, pairs = recipe.get("stage") == "grpo", recipe.get("stage") in ("dpo", "rm", "kto")
-    loss = memory.loss_bytes(shape, layout, work, precision)
-    if grpo:
-        loss *= (_completion(recipe) + 1) / work.length
-    if pairs:
-        loss += work.tokens * shape.vocab * (4.0 if recipe["stage"] == "dpo" else 0.0)
+    stage = str(recipe.get("stage") or "sft")
+    loss = memory.loss_bytes(shape, layout, work, precision, stage)
+    if stage == "grpo":
+        loss *= (_completion(recipe) + 1) / work.length  # logits of completions only
     return Estimate(
         shape=shape,
         source=source,
@@ -108,12 +109,12 @@ def estimate(recipe: Mapping[str, Any], where: Path, processes: int = 1) -> Esti
         layout=layout,
         precision=precision,
         work=work,
-        states=memory.states(shape, layout, precision, trainable, str(recipe.get("optim") or "adamw_torch")),
+        states=memory.states(shape, layout, precision, trainable, str(recipe.get("optim") or "adamw_torch_fused")),
         reference=_reference(recipe, shape, layout, precision, lora),
-        activations=memory.activations(shape, layout, work, precision),
+        activations=memory.activations(shape, layout, work, precision) + memory.autocast_bytes(shape, work, precision),
         mask=memory.mask_bytes(work, precision.compute),
         loss=loss,
-        generation=_generation(recipe, shape, work, precision) if grpo else 0.0,
+        generation=_generation(recipe, shape, work, precision) if stage == "grpo" else 0.0,
         reserve=_reserve(recipe, layout),
         batch=read_batch(recipe, layout, work.length, lengths),
     )
@@ -133,11 +134,11 @@ def _work(recipe: Mapping[str, Any], targets: tuple[str, ...], layout: Layout, l
     liger = bool(recipe.get("enable_liger_kernel"))
     pairs = 2 if stage in ("dpo", "rm", "kto") else 1
     flash = str(recipe.get("flash_attn") or "auto")
-    attention: Literal["flash", "sdpa_mask", "eager"] = "flash"
+    attention: memory.Attention = "flash"
     if flash == "disabled":
         attention = "eager"
     elif layout.engine != "megatron" and flash != "fa2" and (neat or not packing):
-        attention = "sdpa_mask"
+        attention = "block mask" if neat else "padding mask"
     return Work(
         sequences=pairs * int(recipe.get("per_device_train_batch_size") or 8),
         length=-(-length // 8) * 8,

@@ -100,11 +100,12 @@ def _check(layout: Layout, where: Path, shape: Shape) -> None:
     unit = layout.tensor * layout.pipeline
     if layout.processes % unit:
         raise UserError(
-            f"{where}: {layout.processes} processes are no multiple of tensor {layout.tensor} x pipeline "
-            f"{layout.pipeline}; take {unit * max(1, round(layout.processes / unit))} processes or change these"
+            f"{where}: tensor {layout.tensor} x pipeline {layout.pipeline} needs {unit}, {2 * unit}, {3 * unit} ... "
+            f"processes (GPUs), not {layout.processes}"
         )
     for what, size in (("attention heads", shape.heads), ("key-value heads", shape.kv_heads)):
-        if size % layout.tensor:
+        # DeepSpeed shares heads unequally where it must, but each process needs one.
+        if (layout.engine == "megatron" and size % layout.tensor) or size < layout.tensor:
             raise UserError(f"{where}: the model's {size} {what} do not divide by tensor parallel {layout.tensor}")
     if shape.layers % layout.pipeline:
         raise UserError(f"{where}: the model's {shape.layers} layers do not divide by pipeline {layout.pipeline}")

@@ -14,6 +14,9 @@ from typing import Any, Literal
 from text2sql.plan.layout import Layout
 from text2sql.plan.shape import Shape
 
+Attention = Literal["flash", "padding mask", "block mask", "eager"]
+"""``flash``: a kernel that takes no mask; ``block mask`` is what packing without one builds, once for all layers."""
+
 ADAM = 8  # bytes: two moments in fp32
 _OPTIMIZERS = {"sgd": 0, "adafactor": 0, "lion_32bit": 4, "lion_8bit": 1, "adamw_8bit": 2, "adamw_bnb_8bit": 2}
 
@@ -42,7 +45,7 @@ class Work:
 
     sequences: int
     length: int
-    attention: Literal["flash", "sdpa_mask", "eager"]
+    attention: Attention
     checkpointing: bool
     liger: bool
     fused_loss: bool
@@ -101,29 +104,21 @@ def local_parameters(shape: Shape, layout: Layout) -> float:
     return layers + ends + shape.hidden
 
 
-def states(
-    shape: Shape, layout: Layout, precision: Precision, trained: int, optim: str, largest: float | None = None
-) -> States:
-    """Model states of one process.
-
-    ``trained`` counts all processes together: every weight, or LoRA's. ``largest``: the largest single weight, which the
-    optimizer's step needs once more.
-    """
+def states(shape: Shape, layout: Layout, precision: Precision, trained: int, optim: str) -> States:
+    """Model states of one process; ``trained`` counts all processes together: every weight, or LoRA's."""
     local = local_parameters(shape, layout)
     full = trained == shape.parameters
     own = local if full else trained / (layout.tensor * layout.pipeline)
     frozen = 0.0 if full else _frozen_bytes(shape, layout, precision, local)
     shard = {stage: layout.data if layout.zero >= stage else 1 for stage in (1, 2, 3)}
-    weights = (own * precision.trained + frozen) / shard[3]
-    per_state = _OPTIMIZERS.get(optim.removeprefix("paged_").removesuffix("_torch"), ADAM)
-    kept = (precision.master + per_state) * own / shard[1]
-    gradients = own * precision.gradient / shard[2]
+    per_state = _OPTIMIZERS.get(optim.removeprefix("paged_"), ADAM)
+    here = 0.0 if layout.offload_optimizer else own / shard[1]
     return States(
-        weights=0.0 if layout.offload_parameters else weights,
-        gradients=gradients,
-        optimizer=0.0 if layout.offload_optimizer else kept,
+        weights=0.0 if layout.offload_parameters else (own * precision.trained + frozen) / shard[3],
+        gradients=own * precision.gradient / shard[2],
+        optimizer=(precision.master + per_state) * here,
         buffers=_buffers(layout, precision, shape, own, local),
-        step=0.0 if layout.offload_optimizer else _step(layout, precision, own, shard[1], largest or shape.embedding),
+        step=_step(layout, optim) * here,
     )
 
 
@@ -143,11 +138,15 @@ def _buffers(layout: Layout, precision: Precision, shape: Shape, own: float, loc
     return buckets + gathered
 
 
-def _step(layout: Layout, precision: Precision, own: float, shards: int, largest: float) -> float:
-    """Copies that live only during the optimizer's step: DeepSpeed's fp32 gradients of its shard, AdamW's square roots."""
-    if layout.engine == "deepspeed" and layout.zero:
-        return 4 * own / shards
-    return 4 * min(own, largest)
+def _step(layout: Layout, optim: str) -> int:
+    """Bytes a weight that live only while the optimizer steps.
+
+    AdamW that is not fused makes a square root of its second moment; DeepSpeed's is not, and steps on fp32 gradients that it
+    makes of the 16-bit ones. Megatron's is fused.
+    """
+    if layout.engine == "deepspeed":
+        return 8 if layout.zero else 4
+    return 4 if optim == "adamw_torch" and layout.engine == "plain" else 0
 
 
 def layer_bytes(shape: Shape, layout: Layout, work: Work, precision: Precision) -> float:
@@ -167,13 +166,17 @@ def layer_bytes(shape: Shape, layout: Layout, work: Work, precision: Precision) 
     keys = shape.key if work.attention == "flash" else shape.query
     attention = compute * (2 * shape.query + 2 * keys) + (heads if shape.qk_norm else 0)
     if work.attention == "eager":
-        attention += shape.heads * work.length * (4 + compute)
+        attention += shape.heads * work.length * (4 + (compute if compute < 4 else 0))
+        attention -= 0 if "o_proj" in (work.targets or ("o_proj",)) else compute * shape.query  # only o_proj needs it
+    mask = compute * work.length if work.attention == "padding mask" else 0  # of booleans, made numbers by each layer
     products = (2 if work.liger else 3) * compute * shape.intermediate
-    inputs = compute * (
-        _inputs(shape, work, precision.autocast, False) / outside
-        + _inputs(shape, work, precision.autocast, True) / tensor
-    )
-    return work.tokens * (norms + (attention + products) / tensor + inputs)
+    whole, divided = _inputs(shape, work, precision.autocast)
+    inputs = (compute + (1 if work.dropout else 0)) * (whole / outside + divided / tensor)
+    mask = compute * work.length if work.attention == "padding mask" else 0  # of booleans, made numbers by each layer
+    products = (2 if work.liger else 3) * compute * shape.intermediate
+    whole, divided = _inputs(shape, work, precision.autocast)
+    inputs = (compute + (1 if work.dropout else 0)) * (whole / outside + divided / tensor)
+    return work.tokens * (norms + (attention + products) / tensor + inputs + mask)
 
 
 def residual_bytes(precision: Precision, work: Work) -> int:
@@ -181,19 +184,20 @@ def residual_bytes(precision: Precision, work: Work) -> int:
     return 4 if precision.autocast and not work.targets else precision.compute
 
 
-def _inputs(shape: Shape, work: Work, autocast: bool, divided: bool) -> int:
-    """Numbers a token that learning matrices keep as input; ``divided``: of those whose input tensor parallelism divides.
+def _inputs(shape: Shape, work: Work, autocast: bool) -> tuple[int, int]:
+    """Numbers a token that learning matrices keep as input: those that tensor parallelism leaves whole, and divides.
 
-    The output projection reads what attention keeps anyway.
+    The output projection reads what attention keeps anyway, unless LoRA makes a copy. Dropout's own mask takes a byte.
     """
     learning = work.targets or tuple(shape.linears)
-    if divided:
-        return shape.intermediate if "down_proj" in learning else 0
-    copies = 0
+    copied = bool(work.targets) and (autocast or work.dropout)
+    whole = 0
     for readers in (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj")):
         count = len(set(readers) & set(learning))
-        copies += count if autocast or work.dropout else min(count, 1)
-    return copies * shape.hidden
+        whole += count if autocast or work.dropout else min(count, 1)
+    divided = shape.intermediate if "down_proj" in learning else 0
+    divided += shape.query if copied and "o_proj" in learning else 0
+    return whole * shape.hidden, divided
 
 
 def activations(shape: Shape, layout: Layout, work: Work, precision: Precision) -> float:
@@ -211,19 +215,31 @@ def activations(shape: Shape, layout: Layout, work: Work, precision: Precision) 
     return shape.layers * in_flight * work.tokens * shape.hidden * residual / outside + one
 
 
-def loss_bytes(shape: Shape, layout: Layout, work: Work, precision: Precision) -> float:
-    """Logits and what the loss makes of them.
+def autocast_bytes(shape: Shape, work: Work, precision: Precision) -> float:
+    """Copies of fp32 matrices in 16 bits, which autocast makes and the backward pass needs; of one layer with checkpointing."""
+    if not precision.autocast or work.targets:
+        return 0.0
+    layers = 1 if work.checkpointing else shape.layers
+    return precision.compute * (layers * shape.layer_matrices + shape.embedding)
 
-    In full: the logits as computed, in fp32, their log-softmax and its gradient, all vocabulary-wide. Fused with the output
-    head (liger) only chunks exist, about as large as the hidden states, and the gradient of these.
+
+def loss_bytes(shape: Shape, layout: Layout, work: Work, precision: Precision, stage: str) -> float:
+    """Logits and what the loss makes of them, in bytes, for a stage of LLaMA-Factory or ours.
+
+    In full, vocabulary-wide for every token: the logits as computed, their log-softmax in fp32, its gradient and theirs. DPO
+    keeps its fp32 logits meanwhile, and a reward model computes logits, in fp32 too, and uses none. Megatron divides them and
+    works in place. Fused with the output head (liger) only chunks exist, about as large as the hidden states, with their
+    gradient and that of the head.
     """
     if work.fused_loss:
-        return work.tokens * shape.hidden * (4 + 4 + precision.compute)
-    split = layout.tensor if layout.engine == "megatron" else 1
-    computed = precision.compute if precision.compute < 4 else 0
-    return work.tokens * shape.vocab * (computed + 4 + 4 + 4) / split
+        head = 0 if work.targets else shape.embedding * precision.compute
+        return work.tokens * shape.hidden * (4 + 4 + precision.compute) + head
+    if layout.engine == "megatron":
+        return work.tokens * shape.vocab * (2 * precision.compute + 4) / layout.tensor
+    more = {"rm": 4, "dpo": 16}.get(stage, 12)
+    return work.tokens * shape.vocab * (precision.compute + more)
 
 
 def mask_bytes(work: Work, compute: int) -> float:
-    """The block-diagonal mask of packed sequences, where no kernel takes their boundaries instead."""
-    return work.sequences * work.length**2 * compute if work.attention != "flash" else 0.0
+    """The mask of packed sequences, where no kernel takes their boundaries instead."""
+    return work.sequences * work.length**2 * compute if work.attention in ("block mask", "eager") else 0.0

@@ -1,0 +1,211 @@
+"""How fast a recipe trains, and how much of the machine it uses, against LLaMA-Factory with the settings we started from.
+
+    python benchmarks/throughput.py recipes/tiny/spider_sft.yaml [--examples 480] [--ledger] [key=value ...]
+    python benchmarks/throughput.py recipes/qwen3_1p7b/full_sft.yaml --random-weights Qwen3-1.7B --examples 4000
+
+Both train the same conversations of Spider once through scripts/qwen3_1p7B_train.sh, with the recipe's model and method;
+"as it was" has the batches of the project that this one descends from: cut-off 1,024, six random examples padded to the
+longest, twice accumulated, no packing, no liger kernels, activations recomputed, ZeRO-3 for LoRA and ZeRO-2 for all weights
+on GPUs. ``--random-weights`` makes a model of a published size, for machines without the real one.
+
+Printed: real (not padding) tokens and samples a second, and model FLOPs utilisation: the operations that the real tokens
+need (Chowdhery et al. 2022, PaLM, appendix B: 6 a weight and token, plus attention's; here half of attention's, since
+attention is causal, and 4 a weight that does not learn), divided by what the machine can do in that time. On GPUs that is the
+data sheet's dense bf16 figure, on a CPU a large matrix product just before; a CPU's seconds are CPU seconds of one thread.
+"""
+
+import argparse
+import os
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import sample
+from rich.console import Console
+from rich.table import Table
+from training_run import ROOT, TrainingRun, train
+
+from text2sql import ledger
+from text2sql.plan import Shape, estimate
+from text2sql.plan.shape import KNOWN
+from text2sql.recipe import load_recipe
+
+CUTOFF = 1024
+AS_IT_WAS: dict[str, Any] = {
+    "cutoff_len": CUTOFF, "packing": False, "neat_packing": False, "group_by_length": False,
+    "per_device_train_batch_size": 6, "gradient_accumulation_steps": 2, "enable_liger_kernel": False,
+    "flash_attn": "auto", "disable_gradient_checkpointing": False,
+}  # fmt: skip
+# Dense bf16 (fp16 where there is no bf16) with fp32 accumulation, 10^12 a second, from the makers' data sheets.
+PEAK = {
+    "H200": 989, "H100 PCIe": 756, "H100": 989, "A100": 312, "L40S": 362, "L4": 121, "A10G": 70, "A10": 125,
+    "RTX 5090": 209, "RTX 4090": 165, "RTX 3090": 71, "RTX A6000": 155, "V100": 125, "T4": 65,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Real tokens and samples a second, utilisation (fraction), and the most memory a process (or GPU) held, in MB."""
+
+    tokens: float
+    samples: float
+    utilisation: float
+    memory_mb: float
+
+
+def main() -> None:
+    """Measure, print, and append to the ledger if asked to."""
+    args = _arguments()
+    recipe = load_recipe(args.recipe, args.overrides)
+    given = dict(word.split("=", 1) for word in args.overrides)
+    model = _random_model(args) if args.random_weights else Path(str(recipe["model_name_or_path"]))
+    rows, _ = sample.draw(args.data, args.examples)
+    common = {**sample.write(args.output, rows), "model_name_or_path": model}
+    on_cpu = bool(recipe.get("use_cpu"))
+    before = dict(AS_IT_WAS)
+    if not on_cpu:
+        lora = recipe.get("finetuning_type", "lora") == "lora"
+        before["deepspeed"] = f"recipes/deepspeed/zero{3 if lora else 2}.json"
+    ways = {"as it was": {**given, **common, **before}, "recipe": {**given, **common}}
+    peak = _cpu_peak(bool(recipe.get("bf16"))) if on_cpu else _gpu_peak()
+    speeds: dict[str, Speed] = {}
+    for name, keys in ways.items():
+        run = train(args.recipe, {**keys, "output_dir": args.output / name.replace(" ", "_")})
+        planned = estimate({**recipe, **keys}, args.recipe)
+        lengths = sample.token_counts(model, rows, int(keys.get("cutoff_len", recipe.get("cutoff_len", 2048))))
+        operations = training_flops(planned.shape, planned.work.targets, planned.trainable, lengths)
+        speeds[name] = _speed(run, lengths, operations, peak, on_cpu)
+    _print(speeds, peak)
+    if args.ledger:
+        _record(args, recipe, speeds, peak, len(rows))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    shared = Path(os.environ.get("TEXT2SQL_SHARED", ROOT.parent / "shared"))
+    parser.add_argument("recipe", type=Path)
+    parser.add_argument("overrides", nargs="*", metavar="key=value")
+    parser.add_argument("--random-weights", choices=KNOWN, help="train a random model of this size")
+    parser.add_argument("--data", type=Path, default=ROOT / "data/prepared/spider/sft_train.jsonl")
+    parser.add_argument("--examples", type=int, default=480)
+    parser.add_argument("--shared", type=Path, default=shared, help="folder with tokenizer_qwen, for random weights")
+    parser.add_argument("--output", type=Path, default=ROOT / "outputs/bench/throughput")
+    parser.add_argument("--ledger", action="store_true", help="append the figures to results/ledger.jsonl")
+    return parser.parse_intermixed_args()
+
+
+def _random_model(args: argparse.Namespace) -> Path:
+    """A model folder of a published size with random bf16 weights and Qwen's vocabulary (else the tiny base's)."""
+    folder: Path = args.output / f"{args.random_weights}-random"
+    if (folder / "config.json").is_file():
+        return folder
+    import torch
+    from transformers import AutoTokenizer, Qwen2TokenizerFast, Qwen3Config, Qwen3ForCausalLM
+
+    shape, words = KNOWN[args.random_weights], args.shared / "tokenizer_qwen"
+    tokenizer = AutoTokenizer.from_pretrained(ROOT / "models/tiny-base")
+    if (words / "vocab.json").is_file():
+        template = tokenizer.chat_template
+        tokenizer = Qwen2TokenizerFast(str(words / "vocab.json"), str(words / "merges.txt"))
+        tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]})
+        tokenizer.eos_token, tokenizer.chat_template = "<|im_end|>", template
+    config = Qwen3Config(
+        vocab_size=shape.vocab, hidden_size=shape.hidden, num_hidden_layers=shape.layers, num_attention_heads=shape.heads,
+        num_key_value_heads=shape.kv_heads, head_dim=shape.head_dim, intermediate_size=shape.intermediate,
+        tie_word_embeddings=shape.tied, rope_theta=1_000_000.0, eos_token_id=tokenizer.eos_token_id,
+    )  # fmt: skip
+    config.dtype = torch.bfloat16
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    Qwen3ForCausalLM(config).to(torch.bfloat16).save_pretrained(partial)
+    tokenizer.save_pretrained(partial)
+    partial.rename(folder)
+    return folder
+
+
+def training_flops(shape: Shape, targets: Sequence[str], trainable: int, lengths: Sequence[int]) -> float:
+    """Operations of a forward and a backward pass over examples of these lengths, nothing recomputed.
+
+    A weight costs 2 a token forward, 2 for the gradient of its input, and 2 for its own where it learns; attention over l
+    tokens 2 l^2 for each query dimension and layer forward (half of it masked away already), and twice that backward.
+    """
+    tokens, squares = sum(lengths), sum(length**2 for length in lengths)
+    matrices = shape.layers * shape.layer_matrices + shape.embedding
+    weights = (4 * matrices + 6 * trainable) if targets else 6 * matrices
+    return tokens * weights + 6 * squares * shape.query * shape.layers
+
+
+def _cpu_peak(half: bool) -> float:
+    """Operations a second of one thread: the best of a few products of 2,048 x 2,048 matrices."""
+    import torch
+
+    torch.set_num_threads(1)
+    size, best = 2048, 0.0
+    left, right = (torch.randn(size, size, dtype=torch.bfloat16 if half else torch.float32) for _ in range(2))
+    for _ in range(5):
+        start = time.process_time()
+        left @ right
+        best = max(best, 2 * size**3 / (time.process_time() - start))
+    return best
+
+
+def _gpu_peak() -> float:
+    import torch
+
+    if not torch.cuda.is_available():
+        sys.exit("no GPU here: take a recipe of recipes/tiny")
+    name = torch.cuda.get_device_name()
+    for known, tera in PEAK.items():
+        if known in name:
+            return tera * 1e12 * torch.cuda.device_count()
+    sys.exit(f"{name}: its peak is not known; add it to PEAK in {Path(__file__).name}")
+
+
+def _speed(run: TrainingRun, lengths: Sequence[int], operations: float, peak: float, on_cpu: bool) -> Speed:
+    share = run.timed_steps / run.steps
+    seconds = run.cpu_seconds if on_cpu else run.seconds
+    memory = (run.peak_bytes if on_cpu else run.gpu_peak_bytes) / 1e6
+    return Speed(
+        sum(lengths) * share / seconds, len(lengths) * share / seconds, operations * share / seconds / peak, memory
+    )
+
+
+def _print(speeds: dict[str, Speed], peak: float) -> None:
+    table = Table(title=f"The same examples once; this machine's peak {peak / 1e9:,.0f} GFLOP/s", title_justify="left")
+    for head in ("", "real tokens/s", "samples/s", "utilisation", "peak memory MB", "ratio"):
+        table.add_column(head, justify="right" if head else "left")
+    first = next(iter(speeds.values()))
+    for name, speed in speeds.items():
+        cells = [f"{speed.tokens:,.0f}", f"{speed.samples:.2f}", f"{speed.utilisation:.1%}", f"{speed.memory_mb:,.0f}"]
+        table.add_row(name, *cells, f"{speed.tokens / first.tokens:.2f}")
+    Console().print(table)
+
+
+def _record(args: argparse.Namespace, recipe: dict[str, Any], speeds: dict[str, Speed], peak: float, n: int) -> None:
+    ours, before = speeds["recipe"], speeds["as it was"]
+    metrics = {
+        "ratio": ours.tokens / before.tokens,
+        "tokens_per_second": ours.tokens,
+        "samples_per_second": ours.samples,
+        "flops_utilisation": ours.utilisation,
+        "peak_memory_mb": ours.memory_mb,
+        "tokens_per_second_before": before.tokens,
+        "flops_utilisation_before": before.utilisation,
+        "peak_memory_mb_before": before.memory_mb,
+        "machine_gflops": peak / 1e9,
+    }
+    kind = f"{args.random_weights or Path(str(recipe['model_name_or_path'])).name}_{args.recipe.stem}"
+    row = ledger.new_row(
+        "bench.throughput", profile="cpu" if recipe.get("use_cpu") else "gpu", seed=0, split=f"spider_train_{kind}", n=n,
+        metrics=metrics, data_hash=ledger.file_hash(args.output / "train.jsonl"), seconds=0.0,
+        protocol="against batches of 6 padded, cut-off 1024" + (", CPU seconds" if recipe.get("use_cpu") else ""),
+    )  # fmt: skip
+    ledger.append(ROOT / ledger.LEDGER, row)
+
+
+if __name__ == "__main__":
+    main()
