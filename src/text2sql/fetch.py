@@ -41,7 +41,7 @@ def fetch(kind: str, name: str, folder: Path, hub: str = "huggingface") -> None:
 
 
 def _check(kind: str, name: str, folder: Path) -> None:
-    """Compare large files with the checksums that the Hugging Face hub has of them; a wrong one is removed.
+    """Compare every file with the checksum that the Hugging Face hub has of it; a wrong one is removed.
 
     Raises:
         UserError: a file is not what the hub has.
@@ -50,13 +50,21 @@ def _check(kind: str, name: str, folder: Path) -> None:
 
     for file in HfApi().repo_info(name, repo_type=kind, files_metadata=True).siblings or []:
         path = folder / file.rfilename
-        if file.lfs is None or not path.is_file():
+        expected = file.lfs.sha256 if file.lfs is not None else file.blob_id
+        if expected is None or not path.is_file():
             continue
-        with path.open("rb") as stream:
-            found = hashlib.file_digest(stream, "sha256").hexdigest()
-        if found != file.lfs.sha256:
+        if _checksum(path, large=file.lfs is not None) != expected:
             path.unlink()
             raise UserError(f"{path}: arrived damaged (checksum) and was removed; start again")
+
+
+def _checksum(path: Path, large: bool) -> str:
+    """SHA-256 of a large file, git's own hash of a small one: what the hub publishes for each."""
+    if not large:
+        content = path.read_bytes()
+        return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def main() -> None:
