@@ -1,6 +1,8 @@
 """TRL's GRPO trainer with LLaMA-Factory's optimizers, our rewards' figures, and held-out accuracy for evaluation."""
 
+import math
 import time
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -8,10 +10,12 @@ from accelerate.utils import gather_object
 from llamafactory.train.trainer_utils import create_custom_optimizer, create_custom_scheduler
 from trl import GRPOTrainer
 from trl.models import prepare_deepspeed
+from trl.trainer.utils import split_tensor_dict
 
 from text2sql.stages.grpo.callbacks import StepClock
 from text2sql.stages.grpo.heldout import HeldOut, without_model_defaults
 from text2sql.stages.grpo.scoring import Scoring, Sums, means, samples_of
+from text2sql.stages.grpo.sharing import block_size, can_share, log_probabilities, shared_prefill
 
 
 class CustomGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
@@ -40,6 +44,7 @@ class CustomGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         self._sums: list[Sums] = []
         arguments["args"].reward_weights = scoring.weights
         super().__init__(reward_funcs=list(scoring.functions), callbacks=[self._clock, *(callbacks or [])], **arguments)
+        self._share = can_share(self.accelerator.unwrap_model(self.model))
         if ref_model is not None and self.beta != 0.0:
             self.ref_model = (
                 prepare_deepspeed(ref_model, self.accelerator)
@@ -59,8 +64,45 @@ class CustomGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         return super().create_scheduler(num_training_steps, optimizer)
 
     def _generate_single_turn(self, *arguments: Any, **named: Any) -> Any:
-        with self._clock.measure("generation"), without_model_defaults(self.accelerator.unwrap_model(self.model)):
+        model = self.accelerator.unwrap_model(self.model)
+        sharing = shared_prefill(model) if self._share and not self.use_vllm else nullcontext()
+        with self._clock.measure("generation"), without_model_defaults(model), sharing:
             return super()._generate_single_turn(*arguments, **named)
+
+    def _prepare_inputs(self, generation_batch: Any) -> Any:
+        """As TRL's, but the completions of a prompt stay together, so that they can share it; prompts come shuffled."""
+        if not self.model.training:
+            return self._generate_and_score_completions(generation_batch)
+        steps = self.args.steps_per_generation
+        if self._step % (steps * self.num_iterations) == 0 or self._buffered_inputs is None:
+            self._buffered_inputs = split_tensor_dict(self._generate_and_score_completions(generation_batch), steps)
+        self._step += 1
+        return self._buffered_inputs[(self._step - 1) % steps]
+
+    def _get_per_token_logps_and_entropies(
+        self,
+        model: Any,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        logits_to_keep: int,
+        batch_size: int | None = None,
+        compute_entropy: bool = False,
+        **others: Any,
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Log probabilities and entropies of the completions, each prompt computed once where it can be."""
+        size = batch_size or len(input_ids)
+        block = math.gcd(block_size(input_ids[:, :-logits_to_keep]), size)
+        if not self._share or block == 1:
+            return super()._get_per_token_logps_and_entropies(  # type: ignore[no-any-return]
+                model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy, **others
+            )
+        parts = [
+            log_probabilities(model, ids, mask, logits_to_keep, block, self.temperature, compute_entropy)
+            for ids, mask in zip(input_ids.split(size), attention_mask.split(size), strict=True)
+        ]
+        return torch.cat([p for p, _ in parts]), torch.cat(
+            [e for _, e in parts if e is not None]
+        ) if compute_entropy else None
 
     def _calculate_rewards(
         self,
