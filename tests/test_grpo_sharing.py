@@ -46,7 +46,9 @@ def test_logits_are_those_of_the_rows_one_by_one(model) -> None:
 def test_gradients_are_those_of_the_rows_one_by_one(model) -> None:
     ids, mask, keep = batch([9, 5], [[4, 7, 2, 5], [1, 2, 6, 7]])
     real, weights = mask[:, -keep:].bool(), model.model.layers[0].self_attn.k_proj.weight
-    plain = torch.autograd.grad(model(input_ids=ids, attention_mask=mask).logits[:, -keep - 1 : -1][real].sum(), weights)
+    plain = torch.autograd.grad(
+        model(input_ids=ids, attention_mask=mask).logits[:, -keep - 1 : -1][real].sum(), weights
+    )
     shared = torch.autograd.grad(shared_logits(model, ids, mask, keep, block=4)[real].sum(), weights)
     assert torch.allclose(plain[0], shared[0], rtol=1e-3, atol=1e-3 * plain[0].abs().max().item())
 

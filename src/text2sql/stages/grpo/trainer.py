@@ -28,6 +28,7 @@ class CustomGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
 
     optimizer: Any
     control: Any
+    _buffered_inputs: Any
 
     def __init__(
         self,
