@@ -31,7 +31,7 @@ from text2sql import ledger
 
 RECIPE = ROOT / "recipes/tiny/spider_sft.yaml"
 BATCH, ACCUMULATION, CUTOFF = 6, 2, 1024  # the descended-from project's
-HELD_OUT = 100
+HELD_OUT = 60
 
 
 def main() -> None:
@@ -39,10 +39,8 @@ def main() -> None:
     args = _arguments()
     trained, held_out = sample.draw(args.data, args.examples, HELD_OUT)
     common = {**sample.write(args.output, trained), **_overrides(args)}
-    lengths = sample.token_counts(args.model, trained, CUTOFF)
+    lengths = sample.lengths(args.model, trained, CUTOFF)
     console = Console()
-    _print_padding(console, lengths, args.model.name)
-    _print_qwen(console, args.shared, trained)
     mean = sum(lengths) / len(lengths)
     packed_rows = max(1, round(BATCH * mean / CUTOFF * 1.02))  # as many examples a step
     ways = {
@@ -56,6 +54,8 @@ def main() -> None:
         for name, keys in ways.items():
             run = train(RECIPE, {**common, "output_dir": args.output / name, **keys})
             runs[name].append(run)
+    _print_padding(console, lengths, args.model.name)
+    _print_qwen(console, args.shared, trained)
     losses = {name: held_out_loss(runs[name][0].output_dir, held_out) for name in ways}
     rates = {name: max(_rate(run, lengths) for run in found) for name, found in runs.items()}
     _print_result(console, runs, rates, losses)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from training_run import ROOT
 
+from text2sql.plan.batch import token_counts
+
 Conversation = list[dict[str, str]]
 
 
@@ -45,9 +47,6 @@ def write(folder: Path, rows: Sequence[Conversation]) -> dict[str, object]:
     }
 
 
-def token_counts(model: Path, rows: Sequence[Conversation], cutoff: int) -> list[int]:
-    """Tokens of each conversation under the model's chat template, as it is trained on: at most ``cutoff``."""
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(model)
-    return [min(cutoff, len(tokenizer.apply_chat_template(row, enable_thinking=False))) for row in rows]
+def lengths(model: Path, rows: Sequence[Conversation], cutoff: int) -> list[int]:
+    """Tokens of each conversation as it is trained on: at most ``cutoff``."""
+    return [min(cutoff, count) for count in token_counts(model / "tokenizer.json", rows)]

@@ -30,7 +30,8 @@ from rich.table import Table
 from training_run import ROOT, TrainingRun, train
 
 from text2sql import ledger
-from text2sql.plan import Shape, estimate
+from text2sql.plan import estimate
+from text2sql.plan.flops import training_flops
 from text2sql.plan.shape import KNOWN
 from text2sql.recipe import load_recipe
 
@@ -76,8 +77,8 @@ def main() -> None:
     for name, keys in ways.items():
         run = train(args.recipe, {**keys, "output_dir": args.output / name.replace(" ", "_")})
         planned = estimate({**recipe, **keys}, args.recipe)
-        lengths = sample.token_counts(model, rows, int(keys.get("cutoff_len", recipe.get("cutoff_len", 2048))))
-        operations = training_flops(planned.shape, planned.work.targets, planned.trainable, lengths)
+        lengths = sample.lengths(model, rows, int(keys.get("cutoff_len", recipe.get("cutoff_len", 2048))))
+        operations = training_flops(planned.shape, planned.trainable if planned.work.targets else 0, lengths)
         speeds[name] = _speed(run, lengths, operations, peak, on_cpu)
     _print(speeds, peak)
     if args.ledger:
@@ -125,18 +126,6 @@ def _random_model(args: argparse.Namespace) -> Path:
     tokenizer.save_pretrained(partial)
     partial.rename(folder)
     return folder
-
-
-def training_flops(shape: Shape, targets: Sequence[str], trainable: int, lengths: Sequence[int]) -> float:
-    """Operations of a forward and a backward pass over examples of these lengths, nothing recomputed.
-
-    A weight costs 2 a token forward, 2 for the gradient of its input, and 2 for its own where it learns; attention over l
-    tokens 2 l^2 for each query dimension and layer forward (half of it masked away already), and twice that backward.
-    """
-    tokens, squares = sum(lengths), sum(length**2 for length in lengths)
-    matrices = shape.layers * shape.layer_matrices + shape.embedding
-    weights = (4 * matrices + 6 * trainable) if targets else 6 * matrices
-    return tokens * weights + 6 * squares * shape.query * shape.layers
 
 
 def _cpu_peak(half: bool) -> float:

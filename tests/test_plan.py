@@ -12,6 +12,7 @@ import torch
 from text2sql.errors import UserError
 from text2sql.plan import Estimate, Layout, Shape, estimate, shape_of
 from text2sql.plan.advice import advise
+from text2sql.plan.flops import training_flops
 from text2sql.plan.memory import Precision, Work, autocast_bytes, layer_bytes, local_parameters, precision_of, states
 from text2sql.plan.shape import KNOWN
 from text2sql.recipe import load_recipe
@@ -142,6 +143,24 @@ def test_activations_are_what_torch_keeps(half: bool, autocast: bool, targets: t
     expected = 2 * layer_bytes(SMALL, Layout("plain", 1), work, precision)
     expected += autocast_bytes(SMALL, work, precision) - (precision.compute * SMALL.embedding if autocast else 0)
     assert expected == pytest.approx(measured, rel=0.03)
+
+
+@pytest.mark.parametrize("targets", [(), ALL], ids=["full", "lora_all"])
+def test_operations_are_what_torch_counts(targets: tuple[str, ...]) -> None:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    model, length, rank = network(SMALL, "eager"), 64, 8
+    if targets:
+        from peft import LoraConfig, get_peft_model
+
+        model = get_peft_model(model, LoraConfig(r=rank, target_modules=list(targets)))
+        model.enable_input_require_grads()
+    tokens = torch.randint(0, SMALL.vocab, (2, length))
+    with FlopCounterMode(display=False) as counter:
+        model(input_ids=tokens, labels=tokens).loss.backward()
+    causal = 6 * 2 * length**2 * SMALL.query * SMALL.layers  # torch counts what the mask takes away, we do not
+    ours = training_flops(SMALL, SMALL.lora_parameters(targets, rank), [length, length])
+    assert ours + causal == pytest.approx(counter.get_total_flops(), rel=0.01)
 
 
 def test_what_saves_memory_saves_memory() -> None:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -14,7 +14,7 @@ from text2sql.train.preflight import data_files
 
 _SAMPLE = 20_000
 _TURN = 5  # tokens of a turn's frame: <|im_start|>, role, line feed, <|im_end|>, line feed
-_FULL = 0.98  # of a packed sequence is text: packing Spider's training questions leaves 1 to 2 % empty
+_FULL = 0.98  # of a packed sequence is text: packing Spider's training questions leaves 2 % empty
 
 
 @dataclass(frozen=True)
@@ -58,27 +58,26 @@ def read_batch(recipe: Mapping[str, Any], layout: Layout, length: int, lengths: 
     device = int(recipe.get("per_device_train_batch_size") or 8)
     accumulation = int(recipe.get("gradient_accumulation_steps") or 1)
     sequences = device * accumulation * layout.data
-    packing = bool(recipe.get("packing") or recipe.get("neat_packing"))
-    rows, real = _rows(lengths, int(recipe.get("cutoff_len") or 2048), packing), None
-    if lengths and lengths.mean:
-        cutoff = int(recipe.get("cutoff_len") or 2048)
-        real = round(sequences * (_FULL * cutoff if packing else min(lengths.mean, cutoff)))
-    per_epoch = math.ceil(math.ceil(rows / (device * layout.data)) / accumulation) if rows else None
-    fixed = int(recipe.get("max_steps") or 0)
-    steps = (
-        fixed if fixed > 0 else math.ceil(float(recipe.get("num_train_epochs") or 3) * per_epoch) if per_epoch else None
-    )
-    return Batch(device, accumulation, layout.data, sequences * length, lengths, real, per_epoch, steps)
+    rows, text = (lengths.examples, lengths.mean) if lengths else (0, 0.0)
+    if lengths and (recipe.get("packing") or recipe.get("neat_packing")):
+        text = _FULL * _cutoff(recipe) if lengths.mean else 0.0
+        rows = math.ceil(lengths.examples * lengths.mean / text) if text else 0
+    per_epoch = math.ceil(math.ceil(rows / (device * layout.data)) / accumulation)
+    steps = int(recipe.get("max_steps") or 0)
+    if steps <= 0:
+        steps = math.ceil(float(recipe.get("num_train_epochs") or 3) * per_epoch)
+    return Batch(
+        device, accumulation, layout.data, sequences * length, lengths, round(sequences * text) or None, per_epoch or None,
+        steps or None,
+    )  # fmt: skip
 
 
-def _rows(lengths: Lengths | None, cutoff: int, packing: bool) -> int | None:
-    if lengths is None or not packing:
-        return lengths.examples if lengths else None
-    return math.ceil(lengths.examples * lengths.mean / (_FULL * cutoff)) if lengths.mean else None
+def _cutoff(recipe: Mapping[str, Any]) -> int:
+    return int(recipe.get("cutoff_len") or 2048)
 
 
 def read_lengths(recipe: Mapping[str, Any], where: Path) -> Lengths | None:
-    """How many training examples there are, and how long; None where the data are not prepared.
+    """How many training examples there are, and how long after the recipe's cut-off; None where the data are not prepared.
 
     Lengths are 0 where the model folder has no tokenizer, or the rows are no conversations.
     """
@@ -87,18 +86,19 @@ def read_lengths(recipe: Mapping[str, Any], where: Path) -> Lengths | None:
         files = [path for _, path in data_files(options, where) if path.suffix == ".jsonl"]
     except UserError:
         return None
-    if not files:
-        return None
     rows = sum(sum(1 for line in path.open("rb") if line.strip()) for path in files)
-    stride = max(1, -(-rows // _SAMPLE))
-    counts = _token_counts(recipe, islice(_lines(files), 0, None, stride))
-    limit = int(recipe.get("max_samples") or rows * len(files))
+    if not rows:
+        return None
+    stride = -(-rows // _SAMPLE)
+    sampled = [json.loads(line) for line in islice(_lines(files), 0, None, stride)]
+    conversations = [row["messages"] for row in sampled if isinstance(row, dict) and row.get("messages")]
+    tokenizer = Path(str(recipe.get("model_name_or_path"))) / "tokenizer.json"
+    counts = token_counts(tokenizer, conversations) if tokenizer.is_file() else []
+    counts = [min(count, _cutoff(recipe)) for count in counts] or [0]
+    examples = min(rows, int(recipe.get("max_samples") or rows) * len(files))
     held = float(recipe.get("val_size") or 0)
-    examples = min(rows, limit)
     examples -= math.ceil(examples * held) if held < 1 else int(held)
-    return Lengths(
-        examples, sum(counts) / len(counts) if counts else 0.0, max(counts, default=0), bool(counts) and stride == 1
-    )
+    return Lengths(examples, sum(counts) / len(counts), max(counts), stride == 1 and counts != [0])
 
 
 def _lines(files: list[Path]) -> Iterator[str]:
@@ -107,15 +107,12 @@ def _lines(files: list[Path]) -> Iterator[str]:
             yield from (line for line in file if line.strip())
 
 
-def _token_counts(recipe: Mapping[str, Any], lines: Iterator[str]) -> list[int]:
-    path = Path(str(recipe.get("model_name_or_path"))) / "tokenizer.json"
-    if not path.is_file():
-        return []
+def token_counts(tokenizer: Path, conversations: Sequence[Sequence[Mapping[str, Any]]]) -> list[int]:
+    """Tokens of conversations in the Qwen chat format; ``tokenizer`` is a model folder's tokenizer.json."""
     from tokenizers import Tokenizer
 
-    tokenizer = Tokenizer.from_file(str(path))
-    conversations = [row["messages"] for row in map(json.loads, lines) if isinstance(row, dict) and row.get("messages")]
     texts = [[str(turn.get("content", "")) for turn in turns] for turns in conversations]
-    flat = tokenizer.encode_batch([text for turns in texts for text in turns], add_special_tokens=False)
-    sizes = iter(len(encoded) for encoded in flat)
+    flat = [text for turns in texts for text in turns]
+    encoded = Tokenizer.from_file(str(tokenizer)).encode_batch(flat, add_special_tokens=False)
+    sizes = iter(len(one.ids) for one in encoded)
     return [sum(next(sizes) + _TURN for _ in turns) for turns in texts]
