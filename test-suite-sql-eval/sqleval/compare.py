@@ -18,7 +18,7 @@ def spider_equal(gold: Result, pred: Result, ordered: bool) -> bool:
     Two empty results are equal whatever their columns. ``6`` equals ``6.0``, with the official oddity that two
     values of a row may differ so only while they sort alike as text (see :func:`_unordered`).
     """
-    if not gold and not pred:
+    if gold is pred or (not gold and not pred):
         return True
     if len(gold) != len(pred) or len(gold[0]) != len(pred[0]):
         return False

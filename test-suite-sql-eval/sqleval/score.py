@@ -42,7 +42,6 @@ def instances(folder: Path, db_id: str, whole_suite: bool) -> list[Path]:
     """
     home = folder / db_id
     own = home / f"{db_id}.sqlite"
-    whole_suite = whole_suite and home.is_dir()
     found = sorted(p for p in home.glob("*.sqlite") if p != own) if whole_suite else []
     if own.is_file():
         found.insert(0, own)

@@ -9,7 +9,8 @@ from sqleval.cache import GoldCache, gold_key
 from sqleval.outcome import ErrorClass, Outcome, Rows
 from sqleval.protocol import Protocol
 from sqleval.sandbox import Connection, Limits, side_files
-from sqleval.score import Instance, Judge, instances
+from sqleval.score import Instance, Judge
+from sqleval.score import instances as find_instances
 from sqleval.verdict import Verdict
 
 _MOST_OPEN_FILES = 200
@@ -41,9 +42,11 @@ class Session:
     def score(self, db_id: str, gold: str, pred: str) -> Verdict:
         """The verdict; whatever the statements do, this returns one."""
         try:
-            return self.judge.judge(self._instances(db_id), gold, pred)
-        except FileNotFoundError as error:
-            return Verdict(False, "gold_error", ErrorClass.OTHER.value, str(error))
+            instances = self._instances(db_id)
+        except (OSError, ValueError, sqlite3.Error) as error:  # ValueError: a name that no file can have
+            return Verdict(False, "gold_error", ErrorClass.OTHER.value, f"{db_id[:100]}: {error}"[:1000])
+        try:
+            return self.judge.judge(instances, gold, pred)
         except sqlite3.Error as error:
             return Verdict(False, "gold_error", ErrorClass.OTHER.value, f"{db_id}: {error}")
         except (MemoryError, RecursionError) as error:
@@ -53,7 +56,7 @@ class Session:
         if db_id in self._checked and db_id in self._open:
             return self._open[db_id][1]
         self._checked.add(db_id)
-        paths = instances(self.folder, db_id, self.protocol.name == "spider-test-suite")
+        paths = find_instances(self.folder, db_id, self.protocol.name == "spider-test-suite")
         files = [file for path in paths for file in (path, *side_files(path))]
         stamp = [(file, (stat := file.stat()).st_mtime_ns, stat.st_size) for file in files]
         known = self._open.get(db_id)

@@ -84,6 +84,9 @@ def test_text_rules() -> None:
     assert ends_ordered("SELECT 1 FROM t ORDER  BY a") and not ends_ordered("SELECT * FROM (SELECT 1 ORDER BY 1)")
     assert canonical("Select  A from T where b = 'X Y';") == canonical("select a FROM t WHERE B = 'X Y'")
     assert canonical("SELECT 'a'") != canonical("SELECT 'A'")
+    for other in ("SELECT\u00a0a", "SELECT\x0ba", "SELECT a;;", "SELECT a\u00a0"):
+        assert canonical(other) != canonical("SELECT a")
+    assert tidy("CREATE TRIGGER t AFTER INSERT ON s BEGIN SELECT 1; END; SELECT 2", False).endswith("END; ")
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,12 @@ def test_wrong_settings(root: Path, tmp_path: Path) -> None:
         Evaluator(tmp_path / "none")
 
 
+def test_plugging_goes_on_after_a_literal_that_is_no_column(root: Path) -> None:
+    gold = "SELECT c1.name FROM customer AS c1 WHERE c1.city = 'Rome' AND c1.age > 20"
+    with Evaluator(root, Protocol("spider-exec", plug_value=True), jobs=0, cache=None) as evaluator:
+        assert evaluator.score("shop", gold, "SELECT name FROM customer WHERE age > 99 AND city = 'x'").correct
+
+
 def test_a_changed_database_gets_new_verdicts(root: Path, shop: Path) -> None:
     with Evaluator(root, jobs=1) as evaluator:
         assert evaluator.score("shop", "SELECT count(*) FROM customer", "SELECT 4").correct

@@ -5,6 +5,8 @@ import hashlib
 import os
 import signal
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -230,3 +232,46 @@ def test_any_text_gets_a_verdict_and_changes_nothing(fuzzed: Path, sql: str, pro
     evaluator.close()
     assert verdict.outcome in ("match", "mismatch", "error")
     assert digest(fuzzed) == before and list(fuzzed.parent.iterdir()) == [fuzzed]
+
+
+def test_virtual_tables_are_read_under_the_authorizer(tmp_path: Path) -> None:
+    script = "CREATE VIRTUAL TABLE f USING fts5(x); INSERT INTO f VALUES ('hello world'), ('bye');"
+    path = make_database(tmp_path / "text.sqlite", script + "CREATE VIRTUAL TABLE r USING rtree(id, a, b);")
+    for sql, rows in (
+        ("SELECT x FROM f WHERE f MATCH 'hello'", [("hello world",)]),
+        ("SELECT count(*) FROM r", [(0,)]),
+        ("SELECT value FROM json_each('[5, 6]')", [(5,), (6,)]),
+        ("SELECT count(*) FROM json_tree('[5, 6]')", [(3,)]),
+    ):
+        found = execute(path, sql)
+        assert isinstance(found, Rows) and found.rows == rows
+    for sql in ("INSERT INTO f(f) VALUES ('rebuild')", "SELECT * FROM pragma_table_info('f')", "SELECT * FROM dbstat"):
+        refused = execute(path, sql)
+        assert isinstance(refused, Failure) and refused.error is ErrorClass.FORBIDDEN
+
+
+def test_changes_in_a_write_ahead_log_are_seen(root: Path, shop: Path) -> None:
+    writer = sqlite3.connect(shop, isolation_level=None)
+    writer.execute("PRAGMA journal_mode = WAL")
+    with Evaluator(root, jobs=1, cache=None) as evaluator:
+        assert evaluator.score("shop", "SELECT count(*) FROM customer", "SELECT 4").correct
+        writer.execute("INSERT INTO customer VALUES (9, 'Eve', 'Bonn', 20)")
+        assert evaluator.score("shop", "SELECT count(*) FROM customer", "SELECT 5").correct
+    writer.close()
+
+
+def test_wide_rows_do_not_fill_memory_before_the_caps_are_looked_at(shop: Path) -> None:
+    code = (
+        "import resource, sys; from sqleval import execute; resource.setrlimit(resource.RLIMIT_AS, (700 << 20,) * 2); "
+        "print(execute(sys.argv[1], 'SELECT ' + ', '.join(['zeroblob(1000000)'] * 40) + ' FROM customer, purchase').message)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(shop)], capture_output=True, text=True, check=True)
+    assert "bytes of rows" in done.stdout
+
+
+@pytest.mark.parametrize("jobs", [0, 1])
+def test_odd_names_of_databases_get_a_verdict(root: Path, jobs: int) -> None:
+    with Evaluator(root, "spider-test-suite", jobs=jobs, cache=None) as evaluator:
+        for name in ("", "..", "a\x00b", "\ud800", "x" * 5000, "shop/../shop"):
+            verdict = evaluator.score(name, "SELECT 1", "SELECT 1")
+            assert verdict.outcome in ("gold_error", "match")
