@@ -1,10 +1,12 @@
-"""Two figures on Spider: leaks of its dev set that are found, and questions that ``text2sql.synth`` has for its databases.
+"""Three figures on Spider: leaks of its dev set that are found, what schema linking keeps, and what ``text2sql.synth`` asks.
 
-    python benchmarks/data_quality.py [count=1000] [ledger=results/ledger.jsonl]
+    python benchmarks/data_quality.py [count=1000] [only=leakage|linking|synth] [ledger=results/ledger.jsonl]
 
 Leaks: each dev row is planted as a paraphrase (Spider-Syn), re-cased, with other literals, and with the question's
 words in other case; ``recall`` is the lowest share found of the four, with the database rule off; ``false_drop_rate``
-the share of Spider train that the same rules drop. Synth: ``count`` pairs for each of the 20 dev databases.
+the share of Spider train that the same rules drop. Linking: by names and values alone, at the recipe's defaults and at
+half of them, the share of the gold queries' tables and columns that are kept, of questions of which all are, and of the
+schemas' columns that are shown. Synth: ``count`` pairs for each of the 20 dev databases.
 Data are read from ``TEXT2SQL_SHARED`` (default ../shared).
 """
 
@@ -15,11 +17,19 @@ import random
 import re
 import sys
 import time
+from functools import cache
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import sqlglot
 
 from sqleval import Failure, execute
 from text2sql import ledger
 from text2sql.data.leakage import LeakIndex, read_evaluation
+from text2sql.linking.linker import Linker
+from text2sql.linking.options import LinkOptions
+from text2sql.schema import Schema, open_readonly, read_schema
 from text2sql.synth.own import LEVELS, write_for_database
 
 logger = logging.getLogger("data_quality")
@@ -28,7 +38,7 @@ SHARED = Path(os.environ.get("TEXT2SQL_SHARED", Path(__file__).parents[2] / "sha
 
 def leakage() -> dict[str, float]:
     """Recall by kind and in the worst case, and false drops."""
-    dev = json.loads((SHARED / "spider/dev.json").read_text(encoding="utf-8"))
+    dev = _dev()
     synonyms = json.loads((SHARED / "spider_syn/dev.json").read_text(encoding="utf-8"))
     train = json.loads((SHARED / "spider/train_spider.json").read_text(encoding="utf-8"))
     leaks = LeakIndex(read_evaluation(SHARED / "spider/dev.json"), rules=("question", "sql", "near"))
@@ -49,13 +59,51 @@ def leakage() -> dict[str, float]:
     return {"recall": min(found.values()), "false_drop_rate": dropped / len(train), **found}
 
 
+def linking() -> dict[str, float]:
+    """Recall against the gold queries of the dev set, and what is shown for it."""
+    found = {}
+    for name, options in (("", LinkOptions()), ("_half", LinkOptions(tables=3, columns=4))):
+        linker = Linker(options)
+        counts = np.array([_linked(linker, row) for row in _dev()])
+        tables, all_tables, columns, all_columns, shown, whole = counts.sum(axis=0)
+        complete = (counts[:, 0] == counts[:, 1]) & (counts[:, 2] == counts[:, 3])
+        found |= {
+            f"table_recall{name}": tables / all_tables, f"column_recall{name}": columns / all_columns,
+            f"questions_whole{name}": complete.mean(), f"columns_shown{name}": shown / whole,
+        }  # fmt: skip
+    return {name: float(value) for name, value in found.items()}
+
+
+def _dev() -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = json.loads((SHARED / "spider/dev.json").read_text(encoding="utf-8"))
+    return rows
+
+
+def _linked(linker: Linker, row: dict[str, Any]) -> tuple[int, ...]:
+    path = _database(row["db_id"])
+    return linker.cut(row["question"], _schema(path), path, sqlglot.parse_one(row["query"], read="sqlite")).counts
+
+
+def _database(name: str) -> Path:
+    return SHARED / "spider/database" / name / f"{name}.sqlite"
+
+
+@cache
+def _schema(path: Path) -> Schema:
+    connection = open_readonly(path)
+    try:
+        return read_schema(connection)
+    finally:
+        connection.close()
+
+
 def synth(count: int) -> dict[str, float]:
     """Over the dev databases: fewest pairs, and shares of pairs that run, repeat, and of databases with all levels."""
-    names = sorted({row["db_id"] for row in json.loads((SHARED / "spider/dev.json").read_text(encoding="utf-8"))})
+    names = sorted({row["db_id"] for row in _dev()})
     pairs = ran = repeated = whole = 0
     fewest = count
     for name in names:
-        path = SHARED / "spider/database" / name / f"{name}.sqlite"
+        path = _database(name)
         made = write_for_database(path, count)
         pairs += len(made.examples)
         fewest = min(fewest, len(made.examples))
@@ -76,8 +124,11 @@ def main() -> None:
     data = ledger.file_hash(SHARED / "spider/dev.json")
     for name, split, n, measure in (
         ("data.leakage", "spider_dev", 1034, leakage),
+        ("data.linking", "spider_dev", 1034, linking),
         ("data.synth", "spider_dev_databases", 20, lambda: synth(count)),
     ):
+        if name.removeprefix("data.") != given.get("only", name.removeprefix("data.")):
+            continue
         began = time.monotonic()
         metrics = {key: round(value, 4) for key, value in measure().items()}
         logger.info("%s: %s", name, metrics)

@@ -2,10 +2,11 @@
 
 import gzip
 import json
+import sqlite3
 
 import pytest
 
-from tables import lines, recipe, rows, write
+from tables import DDL, lines, recipe, rows, write
 from text2sql.data import prepare
 from text2sql.errors import UserError
 from text2sql.prompts import training_messages
@@ -85,6 +86,8 @@ GOOD = rows(1)[0]
         ),
         ("a.csv", b"question,sql\nx,SELECT 1\ny\n", "wrong number of fields", "a.csv row 2: expected 2 (line 3)"),
         ("a.csv", b'question,sql\nx,SELECT 1\n"y,SELECT 1', "file is cut off or damaged", "a.csv row 2: "),
+        ("a.csv", b'question,sql\n"x"y,SELECT 1\nz,SELECT 1\n', "not valid CSV", "a.csv row 1: "),
+        ("a.json", json.dumps([GOOD]).encode()[:-1] + b", " + b"[" * 9999, "file is cut off or damaged", "a.json row "),
         (
             "a.json.gz",
             gzip.compress(json.dumps([GOOD, GOOD] * 500).encode())[:-30],
@@ -112,6 +115,34 @@ def test_a_parquet_file_cut_off_and_a_file_of_unknown_kind(tmp_path):
     (tmp_path / "a.xlsx").write_bytes(b"x")
     with pytest.raises(UserError, match="expected a file ending in"):
         prepare(recipe(tmp_path, {"train": ["a.xlsx"]}), "r")
+
+
+def test_text_that_is_no_text_costs_one_row_of_a_parquet_file(tmp_path):
+    import pyarrow
+    from pyarrow import parquet
+
+    cells = pyarrow.array([b"a", b"caf\xe9", "多".encode()], pyarrow.binary())
+    questions = pyarrow.StringArray.from_buffers(3, cells.buffers()[1], cells.buffers()[2])
+    table = pyarrow.table({"question": questions, "sql": [f"SELECT {n}" for n in range(3)], "more": [[1], [], None]})
+    parquet.write_table(table, tmp_path / "a.parquet")
+    report = prepare(recipe(tmp_path, {"train": ["a.parquet"]}), "r")
+    assert (report["splits"]["train"]["kept"], report["splits"]["train"]["rejected"]) == (2, {"damaged text": 1})
+
+
+@pytest.mark.parametrize("name", ["x" * 400, "../music", "music/", "gone"])
+def test_a_db_id_that_names_no_file_there_is_a_missing_database(tmp_path, name):
+    (tmp_path / "db" / "music").mkdir(parents=True)
+    build_database(tmp_path / "db" / "music" / "music.sqlite")
+    rows_ = [{"question": "How many?", "sql": "SELECT 1", "db_id": db_id} for db_id in ("music", name)]
+    write(tmp_path / "a.jsonl", rows_)
+    report = prepare(recipe(tmp_path, {"train": ["a.jsonl"]}, databases=str(tmp_path / "db")), "r")
+    assert report["splits"]["train"]["rejected"] == {"missing database": 1}
+
+
+def build_database(path):
+    with sqlite3.connect(path) as connection:
+        connection.executescript(DDL)
+    connection.close()
 
 
 def test_marks_of_other_encodings_are_read(tmp_path):

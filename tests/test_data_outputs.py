@@ -86,7 +86,8 @@ def test_leaks_leave_the_training_split_only(tmp_path):
 
 
 def test_formats_teach_the_same_answers_and_llamafactory_reads_their_descriptions(tmp_path):
-    table = [{**row, "rejected": "SELECT id FROM singer"} for row in rows(3)] + rows(5)[3:]
+    same = {**rows(5)[4], "rejected": rows(5)[4]["sql"].lower() + ";"}
+    table = [{**row, "rejected": "SELECT id FROM singer"} for row in rows(3)] + [rows(4)[3], same]
     write(tmp_path / "a.jsonl", table)
     values = recipe(
         tmp_path, {"train": ["a.jsonl"]}, formats=["messages", "alpaca", "ranking", "grpo"], answer="process"
@@ -94,6 +95,7 @@ def test_formats_teach_the_same_answers_and_llamafactory_reads_their_description
     report = prepare(values, "r")
     out = tmp_path / "out"
     assert report["files"]["ranking_train.jsonl"]["rows"] == 3
+    assert report["splits"]["train"]["without_worse_answer"] == 2
     messages, alpaca, grpo = (lines(out / f"{name}_train.jsonl") for name in ("sft", "alpaca", "grpo"))
     answers = {row["messages"][-1]["content"] for row in messages}
     assert {row["output"] for row in alpaca} == answers == {row["messages"][-1]["content"] for row in grpo}
@@ -162,6 +164,17 @@ def test_sources_know_their_columns(tmp_path):
             )
 
 
+def test_every_question_of_a_benchmark_keeps_an_id_of_its_own(tmp_path, caplog):
+    row = {"question": "Which names?", "SQL": "SELECT name FROM singer", "db_id": "music", "schema": DDL}
+    ids = [17, 17, "17", 18, "17-2", None]
+    write(tmp_path / "a.jsonl", [{**row, "question_id": name} for name in ids])
+    recipe_ = recipe(tmp_path, {"dev": ["a.jsonl"]}, "bird", columns={"schema": "schema"}, unit_rows=2)
+    assert prepare(recipe_, "r")["splits"]["dev"]["kept"] == 6
+    found = [e.question_id for e in read_jsonl(tmp_path / "out" / "examples" / "dev.jsonl", Example)]
+    assert found == ["dev-17", "dev-17-2", "dev-17-3", "dev-18", "dev-17-2-2", "dev-00006"]
+    assert "row 2: question_id 17 was there before; this one is 17-2" in caplog.text
+
+
 def test_alpaca_takes_whole_prompts_apart(tmp_path):
     write(
         tmp_path / "a.jsonl",
@@ -214,6 +227,7 @@ def test_linking_shows_less_and_counts_what_it_lost(tmp_path):
         ({"files": {"all": ["a.jsonl"]}, "split": {"train": 0.5, "val": 0.5}}, "1 databases cannot be divided into 2"),
         ({"decontaminate": {"against": ["x"], "ruels": []}}, "did you mean 'rules'"),
         ({"tokenizer": "nowhere"}, "has no tokenizer.json"),
+        ({"formats": ["ranking"]}, "ranking needs rows with a worse query"),
         ({"formats": ["sft"]}, "formats is one of messages, alpaca"),
         ({"schema": "nowhere.sqlite"}, "nowhere.sqlite: no such"),
         ({"tables": "a.jsonl"}, "not valid JSON"),

@@ -34,6 +34,11 @@ def show(report: dict[str, Any], output: Path) -> None:
         table.add_row(split, *map(str, row))
     console.print(table)
     for split, found in report["splits"].items():
+        if found["without_worse_answer"]:
+            console.print(
+                f"{split}: {found['without_worse_answer']} rows have no worse query and give no preference pair"
+            )
+    for split, found in report["splits"].items():
         for reason, count in found["rejected"].items():
             console.print(f"{split}: left out {count} rows: {reason} (see {output / 'rejected.jsonl'})", soft_wrap=True)
     console.print(f"report: {output / REPORT}, data_hash {report['data_hash']}", soft_wrap=True)

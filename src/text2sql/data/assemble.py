@@ -38,6 +38,7 @@ class _Target:
         self.questions.append(digest(row.head.db_id, str(row.head.question)))
         self.queries.append(digest(row.head.db_id, str(row.head.query)))
         fits = limit is None or row.head.chars <= limit
+        self.statistics.unpaired += b"null" in row.lines
         for file, places, line in zip(self.training, self.places, row.lines, strict=True):
             places.append(file.tell() if fits and line != b"null" else _OVER)
             if places[-1] != _OVER:

@@ -4,8 +4,9 @@ An adapter says in which columns a row's parts stand (and, where that is not eno
 all else is the same for a benchmark and for a user's own CSV. A row at fault is left out with its file and number.
 """
 
+import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from text2sql.data.grounds import Ground, Grounds
 from text2sql.data.normal import digest
 from text2sql.data.options import Decontaminate, FileOptions
 from text2sql.data.rawrow import PARTS, Adapter, RawRow, raw_row
-from text2sql.data.reading import Fault, read_rows
+from text2sql.data.reading import Fault, Row, read_rows
 from text2sql.data.sources.base import Made, Rejected, Unit
 from text2sql.errors import UserError
 from text2sql.linking.options import LinkOptions
@@ -25,7 +26,9 @@ from text2sql.records import Example, TracedExample
 if TYPE_CHECKING:
     from text2sql.data.leakage import LeakIndex
 
+logger = logging.getLogger(__name__)
 _SMALL = 4 << 20
+Numbered = tuple[int, Row, float]
 _FAMOUS = {"question": "question", "sql": "sql", "db_id": "db_id"}
 
 
@@ -96,14 +99,33 @@ class FileSource:
         done = 0
         for split, paths in self.files.items():
             first = 1
+            names: set[str] = set()
             for place, path in enumerate(paths):
-                blocks = groupby(read_rows(path), key=lambda row: (row[0] - 1) // self.options.unit_rows)
+                found = read_rows(path)
+                named = self._named(names, found) if "question_id" in self.columns else found
+                blocks = groupby(named, key=lambda row: (row[0] - 1) // self.options.unit_rows)
                 for block, batch in blocks:
                     rows = list(batch)
                     progress = (done + rows[-1][2]) / total
                     yield Unit(f"{place:03d}-{block:06d}", split, progress, (path, first, rows))
                     first += len(rows)
                 done += 1
+
+    def _named(self, names: set[str], rows: Iterable[Numbered]) -> Iterator[Numbered]:
+        """The rows, each with a question_id of its own: one that was there before gets a number at its end."""
+        column = self.columns["question_id"]
+        for number, row, share in rows:
+            given = row.get(column) if isinstance(row, dict) else None
+            if isinstance(row, dict) and isinstance(given, str | int):
+                name, copy = str(given), 1
+                while name in names:
+                    copy += 1
+                    name = f"{given}-{copy}"
+                names.add(name)
+                if copy > 1:
+                    logger.warning("row %d: question_id %s was there before; this one is %s", number, given, name)
+                    row = {**row, column: name}
+            yield number, row, share
 
     def finish(self) -> list[Path]:
         """Nothing goes along: databases stay where they are."""

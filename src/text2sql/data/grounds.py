@@ -30,6 +30,7 @@ from text2sql.schema import (
 )
 
 _OPEN = 256
+_LONGEST_NAME = 240  # bytes; asking for a file of a longer name is an error, not a no
 _LIMITS = Limits()
 
 
@@ -104,7 +105,7 @@ class Grounds:
         """The ground, what is wrong with it, or None where there is none."""
         if self.databases is not None and db_id:
             path = self.databases / db_id / f"{db_id}.sqlite"
-            if path.is_file():
+            if Path(db_id).name == db_id and len(db_id.encode()) <= _LONGEST_NAME and path.is_file():
                 return self.open_file(path)
             if not text and db_id not in self.tables and self.default is None:
                 return Fault("missing database", f"{db_id}/{db_id}.sqlite")

@@ -64,7 +64,8 @@ def _bars(series: dict[str, dict[str, float]], labels: list[str], unit: str) -> 
             axes.bar(positions, [found.get(label, 0) for label in labels], width, label=name)
         middle = 0.4 - width / 2
         axes.set_xticks([number + middle for number in range(len(labels))], labels)
-        axes.tick_params(axis="x", rotation=0 if len(labels) < 7 else 40)
+        if len(labels) >= 7 or max(map(len, labels), default=0) > 12:
+            pyplot.setp(axes.get_xticklabels(), rotation=35, ha="right", rotation_mode="anchor")
         axes.set_ylabel(unit)
         axes.legend()
         out = io.StringIO()

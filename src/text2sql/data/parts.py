@@ -100,7 +100,8 @@ def _alpaca(_: Made, messages: list[dict[str, str]], answer: str, __: AnswerForm
 
 
 def _ranking(made: Made, messages: list[dict[str, str]], answer: str, how: AnswerFormat) -> dict[str, Any] | None:
-    if not made.rejected_sql:
+    """A preference pair, or None where there is no worse query, or none that differs."""
+    if not made.rejected_sql or normal_sql(made.rejected_sql) == normal_sql(made.example.sql):
         return None
     worse = _gold(TracedExample(**{**made.example.__dict__, "sql": made.rejected_sql, "kind": ""}), how)
     chosen, rejected = ({"role": "assistant", "content": text} for text in (answer, worse))

@@ -168,6 +168,9 @@ def _write_outputs(options: CommonOptions, source: Source, parts: dict[str, list
     partial.replace(rejected)
     splits = {name: statistics.as_dict() for name, statistics in assembler.statistics.items()}
     _refuse_nothing(splits, rejected)
+    pairs = [rows for path, rows in assembler.rows.items() if path.name.startswith("ranking_")]
+    if pairs and not any(pairs):
+        raise UserError("formats: ranking needs rows with a worse query; say its column as columns.rejected=NAME")
     assembler.rows[rejected] = sum(sum(found["rejected"].values()) for found in splits.values())
     if options.tokenizer is not None:
         for name, found in splits.items():

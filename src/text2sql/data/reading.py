@@ -23,6 +23,7 @@ from text2sql.errors import UserError
 FORMATS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")
 _MAX_CELL = 1 << 24
 _PARQUET_ROWS = 256
+_TOO_DEEP = b"[" * 512
 
 
 @dataclass(frozen=True)
@@ -129,13 +130,27 @@ class _Utf8(io.RawIOBase):
         return self.ready.lstrip()[:1]
 
 
+class _Json(_Utf8):
+    """JSON that stays readable: the parser keeps a path for every open bracket, so a run of them takes all memory."""
+
+    too_deep = False
+
+    def readinto(self, buffer: Any) -> int:
+        if self.too_deep:
+            raise ijson.JSONError("brackets are nested too deeply")
+        count = super().readinto(buffer)
+        place = bytes(buffer[:count]).find(_TOO_DEEP)
+        self.too_deep = place >= 0
+        return (place or self.readinto(buffer)) if self.too_deep else count
+
+
 def _text(stream: IO[bytes]) -> io.BufferedReader:
     return io.BufferedReader(_Utf8(stream), 1 << 16)
 
 
 def _json(stream: IO[bytes]) -> Iterator[Row]:
     """An array of objects; objects one after another are taken for lines."""
-    text = _Utf8(stream)
+    text = _Json(stream)
     return _objects(text) if text.first() == b"{" else _array(text)
 
 
@@ -170,7 +185,16 @@ def _csv(delimiter: str) -> Callable[[IO[bytes]], Iterator[Row]]:
         csv.field_size_limit(_MAX_CELL)
         text = io.TextIOWrapper(_text(stream), encoding="utf-8", newline="")
         reader = csv.DictReader(text, delimiter=delimiter, strict=True)
-        for row in reader:
+        while True:
+            try:
+                row = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                if "unexpected end" in str(error):
+                    raise
+                yield Fault("not valid CSV", f"{error} (line {reader.line_num})")
+                continue
             if None in row or None in row.values():
                 yield Fault(
                     "wrong number of fields", f"expected {len(reader.fieldnames or ())} (line {reader.line_num})"
@@ -189,10 +213,22 @@ def _parquet(stream: IO[bytes]) -> Iterator[Row]:
         if not stream.seekable():
             raise ValueError("a Parquet file has its own compression; unpack it first")
         for batch in parquet.ParquetFile(stream).iter_batches(_PARQUET_ROWS):
-            yield from batch.to_pylist()
+            yield from _parquet_rows(batch)
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         yield Fault("file is cut off or damaged", f"{reason}; nothing after this row was read")
+
+
+def _parquet_rows(batch: Any) -> Iterator[Row]:
+    try:
+        yield from batch.to_pylist()
+        return
+    except ValueError as error:  # a cell has no value in Python, such as text that is not UTF-8
+        if batch.num_rows == 1:
+            yield Fault("damaged text", " ".join(str(error).split()))
+            return
+    for place in range(batch.num_rows):
+        yield from _parquet_rows(batch.slice(place, 1))
 
 
 _READERS: dict[str, Callable[[IO[bytes]], Iterator[Row]]] = {

@@ -22,6 +22,7 @@ class SplitStatistics:
     limit: int | None = None
     kept: int = 0
     over_limit: int = 0
+    unpaired: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
     shown: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     difficulty: Counter[str] = field(default_factory=Counter)
@@ -60,6 +61,7 @@ class SplitStatistics:
             "difficulty": dict(sorted(self.difficulty.items())),
             "prompt_chars": distribution(self.lengths),
             "over_max_prompt_chars": self.over_limit,
+            "without_worse_answer": self.unpaired,
             "tables_per_query": {str(count): rows for count, rows in sorted(self.tables.items())},
             "keywords": {KEYWORDS[number]: rows for number, rows in self.keywords.most_common()},
             **({"schema_linking": _shares(self.linked)} if self.linked[5] else {}),

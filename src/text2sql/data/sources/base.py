@@ -21,10 +21,10 @@ class CommonOptions:
     """Recipe keys of every source.
 
     ``name`` is the prefix of the LLaMA-Factory data sets (``<name>_train``). ``formats``: which training files are
-    written; ``answer``: the prompt format that they teach. ``max_prompt_chars`` leaves examples with a longer prompt
-    out of the training files, never out of the examples that evaluation reads. ``tokenizer``: a model's folder, for
-    lengths in tokens in the report. ``jobs``: processes (0: one for each core). ``seed`` shuffles the training file
-    and whatever the source draws.
+    written (``ranking`` takes rows with a worse query, from the column ``rejected``); ``answer``: the prompt format that
+    they teach. ``max_prompt_chars`` leaves examples with a longer prompt out of the training files, never out of the
+    examples that evaluation reads. ``tokenizer``: a model's folder, for lengths in tokens in the report. ``jobs``:
+    processes (0: one for each core). ``seed`` shuffles the training file and whatever the source draws.
     """
 
     source: str

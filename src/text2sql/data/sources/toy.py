@@ -65,7 +65,9 @@ class ToySource:
         self.options = options
         self.specs = load_world(options.world)
         if options.random is not None:
-            self.specs += _random_specs(options_from(RandomDatabases, options.random, "random"), self.specs, options.seed)
+            self.specs += _random_specs(
+                options_from(RandomDatabases, options.random, "random"), self.specs, options.seed
+            )
         self.root = options.output / "database"
         self.sets = {split: _question_set(split, entry) for split, entry in options.questions.items()}
         self.splits = tuple(self.sets)
