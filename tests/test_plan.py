@@ -196,8 +196,8 @@ def test_generation_and_references_count() -> None:
 @pytest.mark.parametrize(
     "recipe", sorted(ROOT.glob("recipes/*/*.yaml")), ids=lambda path: f"{path.parent.name}/{path.stem}"
 )
-def test_every_training_recipe_can_be_planned(recipe: Path) -> None:
-    values = load_recipe(recipe, [])
+def test_every_training_recipe_can_be_planned(recipe: Path, tmp_path: Path) -> None:
+    values = {**load_recipe(recipe, []), "dataset_dir": str(tmp_path)}
     if "stage" not in values:
         pytest.skip("trains nothing")
     values["model_name_or_path"] = "models/tiny-base" if recipe.parent.name == "tiny" else "models/Qwen3-1.7B"

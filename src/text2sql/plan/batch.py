@@ -12,7 +12,7 @@ from text2sql.errors import UserError
 from text2sql.plan.layout import Layout
 from text2sql.train.preflight import data_files
 
-_SAMPLE = 20_000
+_SAMPLE = 8_000
 _TURN = 5  # tokens of a turn's frame: <|im_start|>, role, line feed, <|im_end|>, line feed
 _FULL = 0.98  # of a packed sequence is text: packing Spider's training questions leaves 2 % empty
 
@@ -21,7 +21,7 @@ _FULL = 0.98  # of a packed sequence is text: packing Spider's training question
 class Lengths:
     """How many examples a data set has, and their mean and longest number of tokens.
 
-    ``exact``: all were counted; of more than 20,000 only a sample is.
+    ``exact``: all were counted; of more than 8,000 only a sample is.
     """
 
     examples: int
