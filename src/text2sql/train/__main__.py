@@ -12,6 +12,8 @@ from pathlib import Path
 import yaml
 
 from text2sql.errors import UserError, run_command
+from text2sql.megatron.keys import is_megatron
+from text2sql.megatron.preflight import check_machine, check_recipe
 from text2sql.recipe import load_recipe
 from text2sql.stages import COMMAND, find_stage
 from text2sql.train.arguments import check_arguments, known_arguments
@@ -58,17 +60,22 @@ def train(where: Path, overrides: list[str]) -> None:
         return
     check_adapters(recipe, base)
     check_resume(recipe)
-    stage = find_stage(recipe)
-    recipe = check_arguments(recipe, known_arguments("train", ours=stage is not None), where)
+    stage, megatron = find_stage(recipe), is_megatron(recipe, os.environ, where)
+    if megatron:
+        check_recipe(recipe, where)
+    known = known_arguments("megatron" if megatron else "train", ours=stage is not None)
+    recipe = check_arguments(recipe, known, where)
     check_disk(recipe, output_dir, base)
     gpus = gpu_count()
     recipe, note = fit_device(recipe, where, gpus)
     if note:
         logger.info("%s", note)
     settings = deepspeed_settings(recipe, where)
-    added = environment(recipe, gpus, os.environ, settings)
+    added = environment(recipe, gpus, os.environ, settings) | ({"USE_MCA": "1"} if megatron else {})
     processes = read_processes(gpus, {**os.environ, **added})
     check_processes(recipe, settings, where, base, processes, gpus)
+    if megatron:
+        check_machine(recipe, where, processes.total, gpus)
     if stage is not None:
         stage.check(recipe, where, processes.total)
     if processes.node:

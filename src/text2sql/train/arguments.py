@@ -7,6 +7,7 @@ error surfaces minutes later, inside training.
 import dataclasses
 import difflib
 import enum
+import os
 import types
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -14,17 +15,19 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from text2sql.errors import UserError
 from text2sql.stages import argument_classes
 
-Command = Literal["train", "export"]
+Command = Literal["train", "export", "megatron"]
 
 
 def known_arguments(command: Command, *, ours: bool = False) -> dict[str, Any]:
     """Type hints of every key that ``llamafactory-cli COMMAND`` reads, and with ``ours`` those of our stages.
 
-    Takes seconds, for it imports LLaMA-Factory.
+    ``megatron`` is training under ``USE_MCA=1``, which LLaMA-Factory looks at when it is imported; that takes seconds.
     """
+    if command == "megatron":
+        os.environ["USE_MCA"] = "1"
     from llamafactory.hparams import parser
 
-    kinds = parser._TRAIN_ARGS if command == "train" else parser._INFER_ARGS
+    kinds = {"train": parser._TRAIN_ARGS, "export": parser._INFER_ARGS, "megatron": parser._TRAIN_MCA_ARGS}[command]
     if ours:
         kinds = argument_classes(kinds)
     known = {}

@@ -24,7 +24,8 @@ _PRODUCTS = (
     "checkpoint-* runs adapter_config.json adapter_model.* model*.safetensors pytorch_model* config.json trainer_log.jsonl "
     "generation_config.json all_results.json train_results.json eval_results.json trainer_state.json training_args.bin "
     "value_head.* *.png *tokenizer* special_tokens_map.json added_tokens.json vocab.json merges.txt chat_template.jinja "
-    "README.md run.json recipe.yaml train.log latest zero_to_fp32.py global_step*"
+    "README.md run.json recipe.yaml train.log latest zero_to_fp32.py global_step* iter_* "
+    "latest_checkpointed_iteration.txt mca_config.json"
 ).split()
 
 
@@ -61,7 +62,8 @@ def is_done(output_dir: Path, run: Run) -> bool:
     """True when exactly this run ended in ``output_dir`` and its model is still there."""
     before = _read(output_dir)
     same = before is not None and (before.recipe, before.data, before.base) == (run.recipe, run.data, run.base)
-    return same and before.status == "done" and any(output_dir.glob("*.safetensors"))  # type: ignore[union-attr]
+    model = [*output_dir.glob("*.safetensors"), *output_dir.glob("iter_*/mp_rank_*")]
+    return same and before.status == "done" and bool(model)  # type: ignore[union-attr]
 
 
 def plan_run(output_dir: Path, run: Run, overwrite: bool) -> Plan:
@@ -114,15 +116,27 @@ def is_whole(checkpoint: Path, processes: int = 1) -> bool:
         weights = list(checkpoint.glob("*.safetensors"))
         for path in weights:
             read_shapes(path)
+        if any(checkpoint.glob("iter_*")):
+            _check_megatron(checkpoint)
     except (OSError, ValueError, UserError):
         return False
     found = weights or list(checkpoint.glob("*.bin")) or list(checkpoint.glob("global_step*"))
     return bool(found) and state.get("global_step") == _step(checkpoint) and _has_all_parts(checkpoint, processes)
 
 
+def _check_megatron(checkpoint: Path) -> None:
+    from text2sql.megatron.checkpoint import find_checkpoint  # imports torch
+
+    find_checkpoint(checkpoint)
+
+
 def _has_all_parts(checkpoint: Path, processes: int) -> bool:
     """True when every process's random state and DeepSpeed partition are there; without either only weights were saved."""
-    files = [path for kind in ("*.pth", "optimizer.pt", "global_step*/*.pt") for path in checkpoint.glob(kind)]
+    files = [
+        path
+        for kind in ("*.pth", "optimizer.pt", "global_step*/*.pt", "iter_*/*/*.pt")
+        for path in checkpoint.glob(kind)
+    ]
     states = [path for path in files if path.name.startswith("rng_state")]
     if states and len(states) < processes:
         return False
