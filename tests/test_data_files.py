@@ -117,6 +117,18 @@ def test_a_parquet_file_cut_off_and_a_file_of_unknown_kind(tmp_path):
         prepare(recipe(tmp_path, {"train": ["a.xlsx"]}), "r")
 
 
+def test_a_zst_file_that_is_cut_off_keeps_what_it_has_and_says_so(tmp_path):
+    zstandard = pytest.importorskip("zstandard")
+    frames = [
+        zstandard.compress(b"".join(json.dumps({**GOOD, "question": f"{n} {at}?"}).encode() + b"\n" for n in range(90)))
+        for at in range(2)
+    ]
+    (tmp_path / "a.jsonl.zst").write_bytes(frames[0] + frames[1][:-20])
+    report = prepare(recipe(tmp_path, {"train": ["a.jsonl.zst"]}), "r")
+    assert report["splits"]["train"]["kept"] >= 90
+    assert report["splits"]["train"]["rejected"] == {"file is cut off or damaged": 1}
+
+
 def test_text_that_is_no_text_costs_one_row_of_a_parquet_file(tmp_path):
     import pyarrow
     from pyarrow import parquet

@@ -73,7 +73,7 @@ def _unpacked(raw: IO[bytes], packing: str) -> IO[bytes]:
             raise UserError(
                 "reading .zst needs the package zstandard: pip install zstandard, or unpack the file"
             ) from error
-        return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True))
+        return io.BufferedReader(_Frames(raw, zstandard.ZstdDecompressor().decompressobj))
     return raw
 
 
@@ -86,6 +86,33 @@ def _broken() -> tuple[type[Exception], ...]:
     except ImportError:
         pass
     return tuple(found)
+
+
+class _Frames(io.RawIOBase):
+    """Compressed frames one after another. zstandard's own stream takes one that is cut off for the end of the file."""
+
+    def __init__(self, raw: IO[bytes], new_frame: Callable[[], Any]) -> None:
+        self.raw, self.new_frame = raw, new_frame
+        self.frame: Any = None
+        self.packed = self.ready = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self.ready:
+            chunk = self.packed or self.raw.read(1 << 17)
+            if not chunk:
+                if self.frame is not None:
+                    raise EOFError("the compressed data end too early")
+                return 0
+            self.frame = self.frame or self.new_frame()
+            self.ready, self.packed = self.frame.decompress(chunk), b""
+            if self.frame.eof:
+                self.packed, self.frame = self.frame.unused_data, None
+        count = min(len(buffer), len(self.ready))
+        buffer[:count], self.ready = self.ready[:count], self.ready[count:]
+        return count
 
 
 class _Utf8(io.RawIOBase):
