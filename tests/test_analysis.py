@@ -235,3 +235,38 @@ def test_gold_sql_of_spider_has_nearly_no_issues():
     found = [row for row in rows if names(row["query"], row["question"], schemas[row["db_id"]])]
     assert len(found) <= 0.01 * len(rows)
     assert all(equivalent(row["query"], row["query"]) for row in rows[:50])
+
+
+@pytest.mark.parametrize(
+    ("name", "sql", "question"),
+    [
+        ("missing_join_condition", 'SELECT count(*) FROM shop AS a JOIN sale AS b WHERE b.city = "Rome"', ""),
+        (
+            "missing_join_condition",
+            "SELECT a.x FROM shop AS a JOIN sale AS b WHERE b.n < (SELECT avg(n) FROM sale)",
+            "",
+        ),
+        ("missing_time_range", "SELECT name FROM shop", "Which shops were opened in the last year?"),
+        ("missing_where", "SELECT name FROM shop", "Which shops have at least three sales?"),
+    ],
+)
+def test_faults_that_are_easily_overlooked(name, sql, question):
+    assert name in [found.name for found in find_issues(sql, question)]
+
+
+@pytest.mark.parametrize(
+    ("sql", "question"),
+    [
+        ("SELECT CAST(sum(kind = 'gold') AS REAL) / count(*) FROM card", "What share of the cards is 'gold'?"),
+        ("SELECT sum(iif(city = 'Rome', n, 0)) FROM sale", "How much was sold in 'Rome'?"),
+        ("SELECT DISTINCT name FROM shop JOIN sale ON shop.id = sale.shop_id", "Which shops have at least one sale?"),
+        ("SELECT max(day) FROM sale", "When is the last day on which anything was sold?"),
+        ("SELECT first_year, last_year FROM party", "Show the first year and last year of each party."),
+        ("SELECT t.jan FROM weather AS t", "Give me the temperature in January."),
+        ("SELECT city FROM shop GROUP BY city", "List each city's shops' city."),
+        ("SELECT name FROM shop ORDER BY opened", "Names of shops listed by the day they opened."),
+        ("SELECT name FROM shop ORDER BY opened DESC", "Shops from the most recent to the oldest."),
+    ],
+)
+def test_right_queries_that_look_faulty(sql, question):
+    assert [found.name for found in find_issues(sql, question)] == []

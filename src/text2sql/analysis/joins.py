@@ -16,13 +16,19 @@ def connected(select: Any, join: Any) -> bool:
         return False
     name = join.this.alias_or_name.lower()
     for node in where.find_all(exp.EQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.NEQ, exp.Like, exp.Between):
-        qualifiers = {column.table.lower() for column in node.find_all(exp.Column)}
+        qualifiers = {column.table.lower() for column in _own_columns(node, select)}
         if len(qualifiers) > 1 and name in qualifiers:
             return True
-        both_sides = node.this.find(exp.Column) and node.expression is not None and node.expression.find(exp.Column)
+        both_sides = _own_columns(node.this, select) and _own_columns(node.expression, select)
         if both_sides and "" in qualifiers:  # unqualified columns may belong to any table
             return True
     return False
+
+
+def _own_columns(node: Any, select: Any) -> list[Any]:
+    """Columns in ``node`` of the SELECT itself, not of one nested in it; "Rome" is a text that SQLite lets pass as a name."""
+    columns = node.find_all(exp.Column) if node is not None else ()
+    return [c for c in columns if (c.table or not c.this.quoted) and c.find_ancestor(exp.Select) is select]
 
 
 def join_problem(select: Any, join: Any, schema: Schema | None) -> str | None:

@@ -13,7 +13,9 @@ _TIME = re.compile(
     r"\b(?:in|since|before|after|during|until|by|from|between|of)\s+(?:the\s+)?(?:year\s+|years\s+)?(?:1[5-9]|20)\d\d\b"
     r"|\b\d{4}[-/]\d{1,2}[-/]\d{1,2}\b"
     rf"|\b(?:in|since|before|after|during|on|from|of)\s+{_MONTH}\b(?=\s+\d|\s*[,.?]|\s*$)"
-    r"|\b(?:last|past|previous|this|current)\s+(?:\d+\s+|\w+\s+)?(?:day|week|month|quarter|year)s?\b"
+    # "in the last year" is a time, "the last year" and "first and last year" are asked for
+    r"|(?:\b(?:in|over|during|within|for|since|from)\s+the\s+|(?<!\bthe\s)(?<!\band\s)(?<!\w))"
+    r"(?:last|past|previous|this|current)\s+(?:\d+\s+|\w+\s+)?(?:day|week|month|quarter|year)s?\b"
     r"|\b(?:today|yesterday)\b"
     r"|(?:1[5-9]|20)\d\d\s*年|\d{1,2}\s*月份?(?:以?[前后]|之[前后])|最近|近\s*[一二三四五六七八九十\d]+\s*(?:天|周|个月|年)"
     r"|上个?(?:月|周|季度)|去年|今年|本月|本周|昨天|今天|截至",
@@ -21,17 +23,17 @@ _TIME = re.compile(
 )
 _YEAR = re.compile(r"(?<!\d)(?:1[5-9]|20)\d\d(?!\d)")
 _ORDER = re.compile(
-    r"\b(?:order|ordered|ordering|sort|sorted|sorting|ascending|descending|alphabetical\w*|lexicographical\w*|rank\w*"
+    r"\b(?:order|ordered|ordering|sort|sorted|sorting|ascending\w*|descending\w*|listed\s+by|alphabetical\w*|lexicographical\w*|rank\w*"
     r"|chronological\w*|in\s+(?:increasing|decreasing|reverse)\s+order|starting\s+with|beginning\s+with)\b"
-    r"|\bfrom\s+(?:the\s+)?\w+\s+to\s+(?:the\s+)?\w+\b"
+    r"|\bfrom\s+(?:the\s+)?\w+(?:\s+\w+)?\s+to\s+(?:the\s+)?\w+\b"
     r"|\b\w+est\s+(?:\w+\s+){0,2}(?:first|last)\b"
     r"|排序|排列|升序|降序|顺序|从[高低大小多少早晚新旧老近远]+到|按.{1,12}排",
     re.IGNORECASE,
 )
 _CONDITION = re.compile(
     r"\b(?:whose|older\s+than|younger\s+than|(?:more|less|greater|higher|lower|larger|smaller|fewer|longer|shorter|bigger"
-    r"|later|earlier)\s+than|at\s+least|at\s+most|equals?\s+to|named|called|containing|contains)\b"
-    r"|['\"“‘「][^'\"”’」]{1,40}['\"”’」](?!\w)"
+    r"|later|earlier)\s+than|at\s+least(?!\s+(?:one|1|a|an)\b)|at\s+most|equals?\s+to|named|called|containing|contains)\b"
+    r"|(?<!\w)['\"“‘「][^'\"”’」]{1,40}['\"”’」](?!\w)"
     r"|大于|小于|高于|低于|超过|不超过|不低于|不高于|等于|至少|至多|名为|叫做|包含|以前的|以后的",
     re.IGNORECASE,
 )

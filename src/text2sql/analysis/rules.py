@@ -21,6 +21,10 @@ _ISO = re.compile(r"\s*(\d{4})-(\d{2})-(\d{2})")
 _TIME_NAME = re.compile(
     r"date|time|year|month|day|since|until|born|birth|founded|opened|日期|时间|年|月", re.IGNORECASE
 )
+_MONTH_NAME = re.compile(
+    r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|(?:sept?|oct|nov|dec)(?:[a-z]*ber)?)\Z",
+    re.IGNORECASE,
+)
 _TIME_WORDS = frozenset(
     ("DATE", "DATETIME", "TIME", "STRFTIME", "JULIANDAY", "UNIXEPOCH", "CURRENT_DATE", "CURRENT_TIMESTAMP")
 )
@@ -31,23 +35,21 @@ _COMPARISONS = (exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.Between, 
 @issue("missing_where", 0.3, alias="缺少WHERE条件")
 def missing_where(statement: Statement, question: str, schema: Schema | None) -> str | None:
     """UPDATE or DELETE of a whole table; or the question says which rows it means and nothing in the query restricts
-    rows (no WHERE, HAVING, LIMIT, set operation, CASE, FILTER, or join condition beyond keys)."""
+    rows (no WHERE, HAVING, LIMIT, set operation, CASE, FILTER, or comparison with a literal)."""
     words = statement.words()
     if words[:1] in (("UPDATE",), ("DELETE",)):
         return None if "WHERE" in words else "every row of the table is changed"
     if "SELECT" not in words or not asks.has_condition(question):
         return None
     restricting = {"WHERE", "HAVING", "LIMIT", "INTERSECT", "EXCEPT", "CASE", "FILTER", "EXISTS"}
-    if restricting.intersection(words) or _literal_in_join(statement):
+    if restricting.intersection(words) or _compares_with_literal(statement):
         return None
     return "the question names a condition, the query has none"
 
 
-def _literal_in_join(statement: Statement) -> bool:
-    if statement.tree is None:
-        return False
-    conditions = [join.args.get("on") for join in statement.find(exp.Join)]
-    return any(on is not None and on.find(exp.Literal) for on in conditions)
+def _compares_with_literal(statement: Statement) -> bool:
+    """Whether a literal is compared with anywhere: in a join's condition, or inside ``SUM(kind = 'gold')``."""
+    return any(node.find(exp.Literal) for node in statement.find(*_COMPARISONS))
 
 
 @issue("missing_time_range", 0.4, alias="缺少时间范围")
@@ -61,6 +63,8 @@ def missing_time_range(statement: Statement, question: str, schema: Schema | Non
         return None
     if statement.tree is None:
         return None if "WHERE" in words else "the question names a time, the query does not restrict it"
+    if any(_MONTH_NAME.match(column.name) for column in statement.find(exp.Column)):
+        return None  # a column for each month
     conditions = statement.find(exp.Where, exp.Having)
     conditions += [join.args["on"] for join in statement.find(exp.Join) if join.args.get("on") is not None]
     for condition in conditions:
