@@ -13,7 +13,10 @@ from text2sql.plan import Estimate, estimate
 
 logger = logging.getLogger("text2sql.megatron")
 
-_SOURCE = 'its home is the folder mcore_adapter of the repository alibaba/ROLL: pip install "git+https://github.com/alibaba/ROLL.git#subdirectory=mcore_adapter"'
+_SOURCE = (
+    "its home is the folder mcore_adapter of the repository alibaba/ROLL: "
+    'pip install "git+https://github.com/alibaba/ROLL.git#subdirectory=mcore_adapter"'
+)
 _SLACK = 1.1  # an estimate this much above the memory may still be wrong
 
 

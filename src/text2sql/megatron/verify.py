@@ -33,9 +33,7 @@ def same_parts(parts: Mapping[str, list[Tensor]], tensors: Mapping[str, Tensor],
     """
     head = {"lm_head.weight": tensors["model.embed_tokens.weight"]} if shape.tied else {}
     for name, pieces in parts.items():
-        rows = 0
         for piece, again in zip(pieces, _again(name, pieces, {**tensors, **head}, shape), strict=True):
-            rows += len(again)
             if not torch.equal(piece[: len(again)].to(again.dtype), again):
                 raise UserError(f"{name} differs from the checkpoint after conversion")
     return len(parts)

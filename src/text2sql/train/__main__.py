@@ -51,6 +51,9 @@ def train(where: Path, overrides: list[str]) -> None:
         UserError: something is wrong that the user can mend, or training failed.
     """
     recipe = load_recipe(where, overrides)
+    megatron = is_megatron(recipe, os.environ, where)
+    if megatron:
+        check_recipe(recipe, where)
     base = model_folder(recipe, where)
     data = data_hashes(recipe, where)
     output_dir = check_output(recipe, where, base)
@@ -60,9 +63,7 @@ def train(where: Path, overrides: list[str]) -> None:
         return
     check_adapters(recipe, base)
     check_resume(recipe)
-    stage, megatron = find_stage(recipe), is_megatron(recipe, os.environ, where)
-    if megatron:
-        check_recipe(recipe, where)
+    stage = find_stage(recipe)
     known = known_arguments("megatron" if megatron else "train", ours=stage is not None)
     recipe = check_arguments(recipe, known, where)
     check_disk(recipe, output_dir, base)
