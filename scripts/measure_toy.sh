@@ -28,16 +28,6 @@ done
 bash scripts/setup.sh train
 bash scripts/prepare_data.sh recipes/data/toy.yaml
 
-# Answer and score; a row is written once, as the marker beside the report remembers.
-measure() { # model, folder, experiment, seed
-  bash scripts/infer_vllm.sh recipes/tiny/infer.yaml "model_name_or_path=$1" "output=$2/predictions.jsonl" engine=transformers
-  local key
-  key="$(sha256sum <"$2/predictions.jsonl")"
-  [ "$(cat "$2/.measured" 2>/dev/null)" != "$key" ] || { note "measured already: $2/report.json"; return; }
-  bash scripts/evaluate_sql.sh recipes/tiny/evaluate.yaml "output_dir=$2" "experiment=$3" "seed=$4"
-  printf '%s\n' "$key" >"$2/.measured"
-}
-
 measure models/tiny-base outputs/tiny/measured/base toy.base 0
 for recipe in ${recipes//,/ }; do
   for seed in ${seeds//,/ }; do
