@@ -85,10 +85,15 @@ def read_reasoning(text: str, prompt: str, names: frozenset[str]) -> Reasoning:
 
 def _technical(lower: str, own: list[str], names: frozenset[str]) -> float:
     """How many words are SQL terms or names of the schema."""
-    technical = {part for name in names for part in (name, *_WORDS.findall(name.replace("_", " ")))}
-    technical |= {part for spellings in _TERMS for spelling in spellings for part in spelling.split()}
+    technical = _technical_words(names)
     chinese = sum(len(s) * lower.count(s) for spellings in _TERMS for s in spellings if _CJK.match(s))
     return sum(word in technical for word in own if not _CJK.match(word)) + 0.5 * chinese
+
+
+@lru_cache(maxsize=4096)
+def _technical_words(names: frozenset[str]) -> frozenset[str]:
+    of_names = {part for name in names for part in (name, *_WORDS.findall(name.replace("_", " ")))}
+    return frozenset(of_names | {part for spellings in _TERMS for spelling in spellings for part in spelling.split()})
 
 
 def count_words(text: str) -> float:
