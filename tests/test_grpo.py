@@ -202,6 +202,7 @@ MISTAKES = [
     ({"num_iterations": 2, "save_steps": 3}, ["save_steps=3", "multiple of 2"]),
     ({"load_best_model_at_end": True, "metric_for_best_model": "eval_loss"}, ["execution_accuracy"]),
     ({"use_ray": True}, ["use_ray"]),
+    ({"use_vllm": True, "vllm_mode": "fast"}, ["vllm_mode", "server or colocate", "'fast'"]),
 ]
 
 
@@ -217,6 +218,33 @@ def test_mistakes_end_in_one_line(
     for word in words:
         assert word in str(caught.value)
     assert not (tmp_path / "out").exists(), "nothing may be left behind"
+
+
+@pytest.mark.parametrize(
+    ("version", "words"),
+    [
+        (None, "use_vllm needs vLLM 0.10.2 to 0.11 in the training environment, and there is none"),
+        ("0.32.0", "TRL knows vLLM 0.10.2 to 0.11, here is 0.32.0"),
+        ("0.10.2", "need a GPU, and torch sees none"),
+    ],
+)
+def test_vllm_rollouts_are_refused_where_they_cannot_run(
+    version: str | None, words: str, world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from importlib import metadata
+
+    from text2sql.stages.grpo import preflight
+
+    def found(name: str) -> str:
+        if version is None:
+            raise metadata.PackageNotFoundError(name)
+        return version
+
+    monkeypatch.setattr(preflight.importlib.metadata, "version", found)
+    monkeypatch.setattr(preflight, "gpu_count", lambda: 0)
+    given = recipe(world) | {"use_vllm": True, "vllm_mode": "colocate", "reward_funcs": ["execution"]}
+    with pytest.raises(UserError, match=words):
+        preflight.check(given, Path("r.yaml"), 1)
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,11 @@ from text2sql.errors import UserError
 from text2sql.generate.types import Completion, Decoding, EngineSettings, FinishReason, Request
 
 logger = logging.getLogger(__name__)
+for _client_library in (
+    "httpx",
+    "httpx2",
+):  # a line for each of thousands of requests hides the progress and the warnings
+    logging.getLogger(_client_library).setLevel(logging.WARNING)
 
 _TAKES_EXTRAS = ("vllm", "sglang", "text2sql")
 _RETRIES = 4

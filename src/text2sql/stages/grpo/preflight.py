@@ -1,6 +1,6 @@
 """What can be known to be wrong with a GRPO recipe before a model is loaded: rewards, rows, databases, batches."""
 
-import importlib.util
+import importlib.metadata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,8 +9,9 @@ from text2sql.errors import UserError
 from text2sql.records import Example, read_jsonl
 from text2sql.rewards import RewardContext, RewardSuite
 from text2sql.stages.grpo.hparams import Settings, read_settings
-from text2sql.train.preflight import data_files
+from text2sql.train.preflight import data_files, gpu_count
 
+_VLLM, _VLLM_SERIES, _VLLM_MODES = "0.10.2 to 0.11", ("0.10.2", "0.11."), ("server", "colocate")
 _METRICS = ("execution_accuracy", "executable", "reward", "completion_length", "clipped_ratio")
 
 
@@ -26,11 +27,26 @@ def check(recipe: Mapping[str, Any], where: Path, processes: int) -> None:
     _check_batch(recipe, where, processes)
     if settings.answer_format == "process" and recipe.get("enable_thinking", True) is False:
         raise UserError(f"{where}: answer_format process starts with <think>; set enable_thinking=true")
-    if recipe.get("use_vllm") and importlib.util.find_spec("vllm") is None:
-        raise UserError(f"{where}: use_vllm needs vLLM in this environment, and there is none; set use_vllm=false")
+    if recipe.get("use_vllm"):
+        _check_vllm(recipe, where)
     if recipe.get("use_ray"):
         raise UserError(f"{where}: GRPO is started by torchrun, not by Ray; remove use_ray")
     _check_rows(dict(recipe), where, settings.database_root)
+
+
+def _check_vllm(recipe: Mapping[str, Any], where: Path) -> None:
+    if recipe.get("vllm_mode", "server") not in _VLLM_MODES:
+        raise UserError(f"{where}: vllm_mode: {' or '.join(_VLLM_MODES)}, not {recipe['vllm_mode']!r}")
+    try:
+        version = importlib.metadata.version("vllm")
+    except importlib.metadata.PackageNotFoundError:
+        raise UserError(
+            f"{where}: use_vllm needs vLLM {_VLLM} in the training environment, and there is none; set use_vllm=false"
+        ) from None
+    if not version.startswith(_VLLM_SERIES):
+        raise UserError(f"{where}: use_vllm: TRL knows vLLM {_VLLM}, here is {version}; set use_vllm=false")
+    if not gpu_count():
+        raise UserError(f"{where}: use_vllm: rollouts by vLLM need a GPU, and torch sees none; set use_vllm=false")
 
 
 def _check_rewards(settings: Settings) -> None:
