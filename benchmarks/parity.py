@@ -61,16 +61,28 @@ def main() -> None:
         measure(name, LAYOUTS[name], args.steps, args.out, write=args.ledger)
 
 
+def float32_base(folder: Path) -> Path:
+    """The base in float32: of one stored in bfloat16 LLaMA-Factory computes what LoRA leaves alone in bfloat16."""
+    if not (folder / "tokenizer_config.json").is_file():  # written last
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        AutoModelForCausalLM.from_pretrained(BASE, dtype="float32").save_pretrained(folder)
+        AutoTokenizer.from_pretrained(BASE).save_pretrained(folder)
+    return folder
+
+
 def measure(name: str, layout: Layout, steps: int, out: Path, *, write: bool) -> None:
     """Both runs of a layout, their comparison, and the row."""
+    base = float32_base(out / "base")
     started = time.monotonic()
     recipe = "lora_qv_sft" if layout.kind == "lora" else "full_sft"
-    single = train(recipe, 1, [f"per_device_train_batch_size={BATCH}"], steps, out / f"{layout.kind}_single")
-    given = [f"per_device_train_batch_size={BATCH // layout.data}"]
+    whole = [f"model_name_or_path={base}", f"per_device_train_batch_size={BATCH}"]
+    single = train(recipe, 1, whole, steps, out / f"{layout.kind}_single")
+    given = [f"model_name_or_path={base}", f"per_device_train_batch_size={BATCH // layout.data}"]
     given += [f"deepspeed=recipes/deepspeed/{layout.deepspeed}.json"] if layout.deepspeed else []
     spread = train(layout.recipe, 2, given, steps, out / name)
     parity, n = compare(
-        trained(single, layout.kind), trained(spread, layout.kind),
+        trained(single, base, layout.kind), trained(spread, base, layout.kind),
         Path("recipes/tiny/infer.yaml"), Path("recipes/tiny/evaluate.yaml"),
     )  # fmt: skip
     speeds = {"samples_per_second_single": speed(single), "samples_per_second": speed(spread)}
@@ -93,9 +105,9 @@ def train(recipe: str, processes: int, given: list[str], steps: int, out: Path) 
     return out
 
 
-def trained(run: Path, kind: str) -> Trained:
+def trained(run: Path, base: Path, kind: str) -> Trained:
     """What a run left: an adapter of the base, or a model."""
-    return Trained(run, BASE, run) if kind == "lora" else Trained(run, run)
+    return Trained(run, base, run) if kind == "lora" else Trained(run, run)
 
 
 def speed(run: Path) -> float:

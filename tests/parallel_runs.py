@@ -36,11 +36,13 @@ def make_world(folder: Path, steps: int, save_steps: int) -> list[str]:
 
 
 class Training:
-    """``scripts/qwen3_1p7B_train.sh`` at work; what it prints goes to ``screen``, both streams together."""
+    """A script at work; what it prints goes to ``screen``, both streams together."""
+
+    script = "scripts/qwen3_1p7B_train.sh"
 
     def __init__(self, recipe: str, given: list[str], out: Path, processes: int, **environment: str) -> None:
         self.out, self.screen = out, out.with_name(f"{out.name}.screen")
-        command = ["bash", "scripts/qwen3_1p7B_train.sh", f"recipes/tiny/{recipe}.yaml", *given, f"output_dir={out}"]
+        command = ["bash", self.script, f"recipes/tiny/{recipe}.yaml", *given, f"output_dir={out}"]
         with self.screen.open("w") as screen:
             self.process = subprocess.Popen(
                 command, cwd=ROOT, stdout=screen, stderr=subprocess.STDOUT, start_new_session=True,
@@ -55,7 +57,7 @@ class Training:
     def last_line(self) -> str:
         return self.said.rstrip().replace("\r", "\n").splitlines()[-1]
 
-    def wait(self, patience: float = 6000) -> int:
+    def wait(self, patience: float = 900) -> int:
         try:
             return self.process.wait(patience)
         except subprocess.TimeoutExpired:
@@ -70,7 +72,7 @@ class Training:
         log = self.out / "trainer_log.jsonl"
         self.until(lambda: log.is_file() and f'"current_steps": {step},' in log.read_text(encoding="utf-8"))
 
-    def until(self, happened, patience: float = 6000) -> None:
+    def until(self, happened, patience: float = 900) -> None:
         deadline = time.monotonic() + patience
         while not happened():
             assert self.process.poll() is None, self.said[-3000:]
@@ -111,3 +113,9 @@ class Training:
             except ProcessLookupError:
                 continue
         self.process.wait()
+
+
+class SlurmTraining(Training):
+    """The Slurm example, which starts the script on every machine."""
+
+    script = "scripts/slurm_train.sbatch"

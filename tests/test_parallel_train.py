@@ -6,14 +6,13 @@ are then those of fifty steps in one process, and so is its model.
 
 import os
 import signal
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from parallel_runs import ROOT, Training, make_world
+from parallel_runs import ROOT, SlurmTraining, Training, make_world
 from text2sql.evaluate.parity import compare_curves, read_curve
 from text2sql.megatron.mg2hf import Mg2hfOptions, convert
 from text2sql.train.runs import is_whole
@@ -204,17 +203,12 @@ def test_two_machines_by_the_slurm_example(world: Path, given: list[str], full: 
     for name, body in {"scontrol": "echo 127.0.0.1", "srun": f"set -e; {launch}"}.items():
         (tmp_path / name).write_text(STAND_IN.format(name=name, body=body), encoding="utf-8")
         (tmp_path / name).chmod(0o755)
-    steps = [key for key in given if not key.startswith(("max_steps", "save_steps"))] + ["max_steps=4", "save_steps=4"]
-    keys = [*steps, "per_device_train_batch_size=2", f"output_dir={tmp_path / 'out'}"]
+    keys = [key for key in given if not key.startswith(("max_steps", "save_steps"))]
+    keys += ["max_steps=4", "save_steps=4", f"per_device_train_batch_size={BATCH // 2}"]
     slurm = {"SLURM_SUBMIT_DIR": str(ROOT), "SLURM_JOB_NODELIST": "a,b", "SLURM_JOB_NUM_NODES": "2"}
-    slurm |= {"SLURM_JOB_ID": str(os.getpid()), "PATH": f"{tmp_path}:{os.environ['PATH']}", "NPROC_PER_NODE": "1"}
-    done = subprocess.run(
-        ["bash", "scripts/slurm_train.sbatch", "recipes/tiny/full_sft.yaml", *keys],
-        env=os.environ | slurm, cwd=ROOT, capture_output=True, text=True, check=False, timeout=900,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
-    assert "waiting for machine 0 at 127.0.0.1:" in done.stderr
-    assert "layout: data 2 x tensor 1 x pipeline 1 = 2 processes, no ZeRO" in done.stdout
-    whole, spread = read_curve(full), read_curve(tmp_path / "out")
-    assert spread[1] == pytest.approx(whole[1], abs=1e-3)
-    assert (tmp_path / "out/train.1.log").is_file()
+    slurm |= {"SLURM_JOB_ID": str(os.getpid()), "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    spread = SlurmTraining("full_sft", keys, tmp_path / "out", 1, **slurm).finish()
+    assert "waiting for machine 0 at 127.0.0.1:" in spread.said
+    assert "layout: data 2 x tensor 1 x pipeline 1 = 2 processes, no ZeRO" in spread.said
+    assert read_curve(spread.out)[1] == pytest.approx(read_curve(full)[1], abs=1e-3)
+    assert (spread.out / "train.1.log").is_file()
