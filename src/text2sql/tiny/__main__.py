@@ -13,7 +13,7 @@ from text2sql.errors import run_command
 from text2sql.recipe import load_recipe, options_from
 from text2sql.records import write_jsonl
 from text2sql.tiny.corpus import Lesson, write_corpus
-from text2sql.tiny.random_schema import held_out_tables, load_words
+from text2sql.tiny.random_schema import load_words
 from text2sql.world.load import load_world
 
 logger = logging.getLogger("text2sql.tiny")
@@ -46,7 +46,7 @@ def main() -> None:
     recipe = Path(sys.argv[1])
     options = options_from(Options, load_recipe(recipe, sys.argv[2:]), str(recipe))
     corpora = [options_from(Corpus, corpus, f"{recipe}: corpora") for corpus in options.corpora]
-    words = load_words(held_out_tables(load_world(options.exclude_world)) if options.exclude_world else frozenset())
+    words = load_words(_held_out_tables(options.exclude_world))
     pieces: tuple[str, ...] = ()
     for number, corpus in enumerate(corpora):
         lessons = [options_from(Lesson, lesson, f"{recipe}: lessons") for lesson in corpus.lessons]
@@ -74,6 +74,13 @@ def _texts(corpus: Path) -> Iterator[str]:
     with corpus.open(encoding="utf-8") as lines:
         for line in islice(lines, 20000):
             yield "\n".join(f"{m['role']}\n{m['content']}" for m in json.loads(line)["messages"])
+
+
+def _held_out_tables(world: Path | None) -> frozenset[str]:
+    if world is None:
+        return frozenset()
+    held_out = [spec for spec in load_world(world) if spec.split != "train"]
+    return frozenset(table.name.lower() for spec in held_out for table in spec.tables)
 
 
 if __name__ == "__main__":

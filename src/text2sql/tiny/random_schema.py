@@ -5,7 +5,6 @@ way to answer. So every schema is new, and its names mix known words, their comb
 """
 
 import random
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -42,11 +41,6 @@ def load_words(excluded_tables: frozenset[str] = frozenset()) -> Words:
     pools = {name: tuple(dict.fromkeys(text.split())) for name, text in raw.items()}
     pools["tables"] = tuple(noun for noun in pools["tables"] if noun not in excluded_tables)
     return Words(**pools)
-
-
-def held_out_tables(world: Iterable[DatabaseSpec]) -> frozenset[str]:
-    """Names of the tables that may not be taught: those of validation and test databases, in lower case."""
-    return frozenset(table.name.lower() for spec in world if spec.split != "train" for table in spec.tables)
 
 
 def invent_word(rng: random.Random) -> str:

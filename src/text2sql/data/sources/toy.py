@@ -1,9 +1,5 @@
-"""The toy world: builds the databases of ``data/toy`` and their suites, and has ``text2sql.synth`` ask.
+"""The toy world: builds the databases of ``data/toy`` and their suites, and has ``text2sql.synth`` ask."""
 
-Reinforcement learning repeats what fine-tuning has seen unless it meets new databases, so a recipe may add random ones.
-"""
-
-import random
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +10,6 @@ from text2sql.data.tables import write_tables
 from text2sql.errors import UserError
 from text2sql.recipe import options_from
 from text2sql.synth import generate
-from text2sql.tiny.random_schema import SchemaWriter, held_out_tables, load_words
 from text2sql.world import DatabaseSpec, build_database, load_world
 
 _SUITE_SCALES = (0.5, 1.5, 0.75, 1.2)
@@ -31,31 +26,12 @@ class QuestionSet:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RandomDatabases:
-    """``databases`` random ones, of ``tables`` tables with ``columns`` columns each (low, high).
-
-    ``short_keys``, ``invented`` and ``camel`` are shares, as in :class:`SchemaWriter`.
-    """
-
-    databases: int
-    tables: list[int]
-    columns: list[int]
-    short_keys: float = 0.3
-    invented: float = 0.3
-    camel: float = 0.15
-
-
-@dataclass(frozen=True, kw_only=True)
 class Options(CommonOptions):
-    """``questions``: a :class:`QuestionSet` by split; ``suite``: how many further instances of a database.
-
-    ``random``: a :class:`RandomDatabases`, whose databases form the split ``random``.
-    """
+    """``questions``: a :class:`QuestionSet` by split; ``suite``: how many further instances of a database."""
 
     world: Path
     questions: dict[str, object]
     suite: int = 4
-    random: dict[str, object] | None = None
 
 
 class ToySource:
@@ -64,10 +40,6 @@ class ToySource:
     def __init__(self, options: Options) -> None:
         self.options = options
         self.specs = load_world(options.world)
-        if options.random is not None:
-            self.specs += _random_specs(
-                options_from(RandomDatabases, options.random, "random"), self.specs, options.seed
-            )
         self.root = options.output / "database"
         self.sets = {split: _question_set(split, entry) for split, entry in options.questions.items()}
         self.splits = tuple(self.sets)
@@ -126,27 +98,11 @@ def _question_set(split: str, entry: object) -> QuestionSet:
     asked = options_from(QuestionSet, entry, where)
     if asked.count < 1:
         raise UserError(f"{where}: count should be 1 or more, not {asked.count}")
-    if asked.databases not in ("train", "val", "test", "random"):
-        raise UserError(f"{where}: databases is one of train, val, test, random, not {asked.databases!r}")
+    if asked.databases not in ("train", "val", "test"):
+        raise UserError(f"{where}: databases is one of train, val, test, not {asked.databases!r}")
     if asked.databases == "test" and split in ("train", "val"):
         raise UserError(f"{where}: test databases are held out and may not be trained on")
     return asked
-
-
-def _random_specs(wanted: RandomDatabases, world: list[DatabaseSpec], seed: int) -> list[DatabaseSpec]:
-    rng = random.Random(f"{seed}/random")
-    words = load_words(held_out_tables(world))
-    writer = SchemaWriter(words, rng, invented=wanted.invented, camel=wanted.camel)
-    columns = (wanted.columns[0], wanted.columns[-1])
-    return [
-        replace(
-            writer.database(
-                f"random_{number:04}", rng.randint(wanted.tables[0], wanted.tables[-1]), columns, wanted.short_keys
-            ),
-            split="random",
-        )
-        for number in range(wanted.databases)
-    ]
 
 
 def open_source(options: Options) -> ToySource:
