@@ -15,7 +15,7 @@ import yaml
 
 from text2sql.evaluate.parity import compare_curves, read_curve
 from text2sql.megatron.keys import OWN
-from text2sql.megatron.verify import adapter_is_here
+from text2sql.megatron.packages import adapter_is_here
 from tiny_model import make_model
 
 ROOT = Path(__file__).parents[1]

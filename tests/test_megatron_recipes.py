@@ -13,9 +13,9 @@ import torch
 from megatron_files import write_megatron
 from test_recipes import MEGATRON, load
 from text2sql.errors import UserError
-from text2sql.megatron import preflight
+from text2sql.megatron import packages, preflight
 from text2sql.megatron.keys import IGNORED, OWN, check_keys, is_megatron
-from text2sql.megatron.verify import adapter_is_here
+from text2sql.megatron.packages import adapter_is_here
 from text2sql.train.runs import is_whole
 from tiny_model import make_model
 
@@ -64,6 +64,15 @@ def test_twins_agree_on_the_method() -> None:
         assert large[key] == tiny[key], key
 
 
+def test_the_namesake_is_told_from_the_adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "mcore_adapter").mkdir()
+    (tmp_path / "mcore_adapter/__init__.py").touch()
+    assert not adapter_is_here()
+    (tmp_path / "mcore_adapter/training_args.py").touch()
+    assert adapter_is_here()
+
+
 def test_the_recipe_decides_the_backend() -> None:
     assert is_megatron(load(TINY), {}, TINY)
     assert is_megatron(load(TINY), {"USE_MCA": "1"}, TINY)
@@ -88,6 +97,7 @@ def test_keys_without_effect_are_refused(key: str) -> None:
         ({"stage": "rm"}, "stage rm does not run on Megatron; it has pt, sft, dpo"),
         ({"bf16": False}, "bf16: true is missing"),
         ({"ckpt_format": "torch_dist"}, "cannot be converted by scripts/mg2hf.sh"),
+        ({"max_steps": 20}, "warmup_steps 20 must be below max_steps 20"),
         ({"packing": True}, "examples see each other"),
     ],
 )
@@ -96,38 +106,41 @@ def test_values_that_would_not_run_are_refused(change: dict, words: str) -> None
         check_keys(load(TINY) | change, WHERE)
 
 
-def with_packages(monkeypatch: pytest.MonkeyPatch, specs: set[str], versions: dict[str, str]) -> None:
+def with_packages(monkeypatch: pytest.MonkeyPatch, versions: dict[str, str], *, adapter: bool = False) -> None:
+    """As if only these packages were installed, and no Transformer Engine."""
+
     def version(name: str) -> str:
         if name in versions:
             return versions[name]
-        raise preflight.PackageNotFoundError(name)
+        raise packages.PackageNotFoundError(name)
 
-    found = types.SimpleNamespace(util=types.SimpleNamespace(find_spec=lambda name: name if name in specs else None))
-    monkeypatch.setattr(preflight, "version", version)
-    monkeypatch.setattr(preflight, "importlib", found)
+    nothing = types.SimpleNamespace(util=types.SimpleNamespace(find_spec=lambda name: None))
+    monkeypatch.setattr(packages, "version", version)
+    monkeypatch.setattr(packages, "importlib", nothing)
+    monkeypatch.setattr(packages, "adapter_is_here", lambda: adapter)
 
 
 def test_missing_packages_are_named_with_their_home(monkeypatch: pytest.MonkeyPatch) -> None:
     large = load(ROOT / "recipes/qwen3_1p7b/full_sft_megatron.yaml")
-    core, adapter = {"megatron-core": "0.16.1"}, {"mcore_adapter", "mcore_adapter.training_args"}
-    with_packages(monkeypatch, set(), {})
+    core = {"megatron-core": "0.16.1"}
+    with_packages(monkeypatch, {})
     with pytest.raises(UserError, match=r"megatron-core is not installed; run `bash scripts/setup.sh train`"):
-        preflight.check_packages(large, WHERE)
-    with_packages(monkeypatch, set(), core)
+        packages.check_packages(large, WHERE)
+    with_packages(monkeypatch, core)
     with pytest.raises(UserError, match=r"mcore_adapter is not installed.*alibaba/ROLL.*subdirectory=mcore_adapter"):
-        preflight.check_packages(large, WHERE)
-    with_packages(monkeypatch, set(), core | {"mcore_adapter": "0.0.1"})
+        packages.check_packages(large, WHERE)
+    with_packages(monkeypatch, core | {"mcore_adapter": "0.0.1"})
     with pytest.raises(UserError, match=r"mcore_adapter 0\.0\.1 is .* a namesake.*alibaba/ROLL"):
-        preflight.check_packages(large, WHERE)
-    with_packages(monkeypatch, adapter, core)
+        packages.check_packages(large, WHERE)
+    with_packages(monkeypatch, core, adapter=True)
     with pytest.raises(UserError, match=r"Transformer Engine is not installed.*transformer_impl=local"):
-        preflight.check_packages(large, WHERE)
-    preflight.check_packages(load(TINY), TINY)
+        packages.check_packages(large, WHERE)
+    packages.check_packages(load(TINY), TINY)
     for key in ("sequence_parallel", "neat_packing"):
         with pytest.raises(UserError, match=f"{key} needs Transformer Engine"):
-            preflight.check_packages(load(TINY) | {key: True}, WHERE)
+            packages.check_packages(load(TINY) | {key: True}, WHERE)
     with pytest.raises(UserError, match="cannot be resumed"):
-        preflight.check_packages(load(TINY) | {"use_distributed_optimizer": True}, WHERE)
+        packages.check_packages(load(TINY) | {"use_distributed_optimizer": True}, WHERE)
 
 
 @pytest.mark.parametrize(

@@ -95,5 +95,7 @@ def check_keys(recipe: Mapping[str, Any], where: Path) -> None:
         raise UserError(
             f"{where}: ckpt_format: {recipe['ckpt_format']} cannot be converted by scripts/mg2hf.sh; use legacy"
         )
+    if 0 < int(recipe.get("max_steps") or 0) <= int(recipe.get("warmup_steps") or 0):
+        raise UserError(f"{where}: warmup_steps {recipe['warmup_steps']} must be below max_steps {recipe['max_steps']}")
     if recipe.get("packing") and not (recipe.get("neat_packing") or recipe.get("sequence_packing")):
         raise UserError(f"{where}: packing alone lets examples see each other on Megatron; add neat_packing: true")

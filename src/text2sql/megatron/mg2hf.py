@@ -20,7 +20,8 @@ from torch import Tensor
 from text2sql.errors import UserError, run_command
 from text2sql.megatron.checkpoint import find_checkpoint, in_order, is_megatron, merge_all
 from text2sql.megatron.folder import check_tensors, read_config, write_folder
-from text2sql.megatron.verify import adapter_is_here, same_as_adapter, same_logits, same_parts, same_tensors
+from text2sql.megatron.packages import adapter_is_here
+from text2sql.megatron.verify import same_as_adapter, same_logits, same_parts, same_tensors
 from text2sql.megatron.zero import has_partitions, load_partitions, load_whole
 from text2sql.plan import Shape
 from text2sql.plan.shape import read_shape

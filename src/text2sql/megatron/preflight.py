@@ -1,22 +1,17 @@
-"""What a Megatron recipe needs from the machine: packages, GPUs, sizes that divide, memory. One line each."""
+"""What a Megatron recipe needs from the machine: GPUs, sizes that divide, memory. Each lack is one line."""
 
-import importlib.util
 import logging
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from text2sql.errors import UserError
 from text2sql.megatron.keys import check_keys
+from text2sql.megatron.packages import check_packages
 from text2sql.plan import Estimate, estimate
 
 logger = logging.getLogger("text2sql.megatron")
 
-_SOURCE = (
-    "its home is the folder mcore_adapter of the repository alibaba/ROLL: "
-    'pip install "git+https://github.com/alibaba/ROLL.git#subdirectory=mcore_adapter"'
-)
 _SLACK = 1.1  # an estimate this much above the memory may still be wrong
 
 
@@ -28,51 +23,6 @@ def check_recipe(recipe: Mapping[str, Any], where: Path) -> None:
     """
     check_keys(recipe, where)
     check_packages(recipe, where)
-
-
-def check_packages(recipe: Mapping[str, Any], where: Path) -> None:
-    """Megatron core, mcore_adapter itself, and Transformer Engine where the recipe asks for what only it can do.
-
-    Raises:
-        UserError: one is missing, or the package index's namesake of mcore_adapter is installed.
-    """
-    try:
-        version("megatron-core")
-    except PackageNotFoundError:
-        raise UserError("megatron-core is not installed; run `bash scripts/setup.sh train`") from None
-    if importlib.util.find_spec("mcore_adapter") is None or not importlib.util.find_spec("mcore_adapter.training_args"):
-        found = _version_of("mcore_adapter")
-        if found:
-            raise UserError(
-                f"mcore_adapter {found} is not the one that Megatron needs but a namesake from the package index; "
-                f"pip uninstall mcore-adapter, then install it: {_SOURCE}"
-            )
-        raise UserError(f"mcore_adapter is not installed; the package index has only another project's; {_SOURCE}")
-    if recipe.get("transformer_impl", "transformer_engine") == "local":
-        _check_local(recipe, where)
-    elif importlib.util.find_spec("transformer_engine") is None:
-        raise UserError(
-            f"{where}: Transformer Engine is not installed (pip install --no-build-isolation transformer_engine[pytorch]); "
-            "without it: transformer_impl=local sequence_parallel=false use_distributed_optimizer=false"
-        )
-
-
-def _check_local(recipe: Mapping[str, Any], where: Path) -> None:
-    for key in ("sequence_parallel", "sequence_packing", "neat_packing"):
-        if recipe.get(key):
-            raise UserError(f"{where}: {key} needs Transformer Engine, and transformer_impl is local; set {key}=false")
-    if recipe.get("use_distributed_optimizer") and not recipe.get("save_only_model"):
-        raise UserError(
-            f"{where}: with transformer_impl: local a run with use_distributed_optimizer cannot be resumed; set "
-            "use_distributed_optimizer=false, or save_only_model=true"
-        )
-
-
-def _version_of(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return ""
 
 
 def check_machine(recipe: Mapping[str, Any], where: Path, processes: int, gpus: int) -> Estimate:

@@ -1,7 +1,6 @@
 """Proof that a converted model is the checkpoint's: every tensor split again and compared bit by bit, and logits."""
 
 import gc
-import importlib.util
 import subprocess
 import sys
 import tempfile
@@ -57,13 +56,6 @@ def same_tensors(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor], what:
         if name not in theirs or not torch.equal(tensor.to(theirs[name].dtype), theirs[name]):
             raise UserError(f"{name} differs from {what}")
     return len(ours)
-
-
-def adapter_is_here() -> bool:
-    """True where mcore_adapter itself (not the package index's namesake) can be imported."""
-    return importlib.util.find_spec("mcore_adapter") is not None and bool(
-        importlib.util.find_spec("mcore_adapter.training_args")
-    )
 
 
 def same_as_adapter(checkpoint: Path, tensors: Mapping[str, Tensor]) -> int:

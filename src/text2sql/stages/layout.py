@@ -15,6 +15,11 @@ from transformers import TrainerCallback
 
 logger = logging.getLogger(__name__)
 
+_SHARDED = {
+    "deepspeed.module_inject.layers": ("TensorParallel_Layer",),
+    "megatron.core.tensor_parallel.layers": ("ColumnParallelLinear", "RowParallelLinear"),
+}
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -41,7 +46,7 @@ class Layout:
         )
 
 
-def read_layout(model: nn.Module, optimizer: Any, sequences: int) -> Layout:
+def read_layout(model: Any, optimizer: Any, sequences: int) -> Layout:
     """The layout of this process's training; ``sequences`` are those of one data-parallel process in one step."""
     data, tensor, pipeline = _sizes()
     inner = _unwrapped(optimizer)
@@ -83,16 +88,22 @@ def _zero_stage(optimizer: Any) -> int:
     for part in _chain(optimizer):
         if type(part).__name__ == "DeepSpeedZeroOptimizer_Stage3":
             return 3
+        if type(part).__name__ == "DistributedOptimizer":  # Megatron's, which shards what ZeRO-1 shards
+            return 1
         if type(part).__name__ == "DeepSpeedZeroOptimizer":
             return 2 if part.partition_gradients else 1
     return 0
 
 
-def _sharded(model: nn.Module) -> int:
-    layers = sys.modules.get("deepspeed.module_inject.layers")
-    if layers is None:
-        return 0
-    return sum(isinstance(module, layers.TensorParallel_Layer) for module in model.modules())
+def _sharded(model: Any) -> int:
+    kinds = [
+        getattr(sys.modules[module], name)
+        for module, names in _SHARDED.items()
+        for name in names
+        if module in sys.modules
+    ]
+    parts = [model] if isinstance(model, nn.Module) else list(model)  # Megatron's trainer keeps a list of stages
+    return sum(isinstance(module, tuple(kinds)) for part in parts for module in part.modules())
 
 
 class LayoutCallback(TrainerCallback):  # type: ignore[misc]
