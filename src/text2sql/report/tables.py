@@ -18,7 +18,7 @@ Language = Literal["en", "zh"]
 class Spec:
     """Which experiments a table shows, in order; a name that ends in ``.`` stands for all below it.
 
-    ``by_hardness`` gives one row an experiment with a column for each level; else each metric has a row.
+    Each experiment has a row; ``by_hardness`` gives it a column for each level, else its metrics stand in one cell.
     """
 
     experiments: tuple[str, ...]
@@ -62,12 +62,12 @@ _HEADS: dict[Language, dict[str, str]] = {
     "en": {
         "model": "Model", "accuracy": "Execution accuracy", "easy": "Easy", "medium": "Medium", "hard": "Hard",
         "extra": "Extra", "split": "Split", "protocol": "Protocol", "decoding": "Decoding", "seeds": "Seeds",
-        "measured": "Measured", "metric": "Metric", "value": "Value", "machine": "Machine", "none": "No measurement yet.",
+        "measured": "Measured", "figures": "Figures", "machine": "Machine", "none": "No measurement yet.",
     },
     "zh": {
         "model": "模型", "accuracy": "执行准确率", "easy": "简单", "medium": "中等", "hard": "困难",
         "extra": "极难", "split": "划分", "protocol": "评测协议", "decoding": "解码", "seeds": "随机种子",
-        "measured": "实验", "metric": "指标", "value": "数值", "machine": "机器", "none": "尚无测量结果。",
+        "measured": "实验", "figures": "数值", "machine": "机器", "none": "尚无测量结果。",
     },
 }  # fmt: skip
 
@@ -93,9 +93,9 @@ def markdown(name: str, rows: Sequence[Row], language: Language) -> str:
         body = [_accuracy_row(group, language) for group in groups]
         numbers = range(1, 3 + len(LEVELS))
     else:
-        columns = [heads["measured"], heads["metric"], heads["value"], "n", heads["machine"]]
-        body = [line for group in groups for line in _metric_rows(group, language)]
-        numbers = range(2, 4)
+        columns = [heads["measured"], heads["figures"], "n", heads["machine"]]
+        body = [_metric_row(group, language) for group in groups]
+        numbers = range(2, 3)
     rule = ["---:" if position in numbers else "---" for position in range(len(columns))]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in [columns, rule, *body])
 
@@ -130,15 +130,19 @@ def _accuracy_row(group: list[Row], language: Language) -> list[str]:
     return [*cells, str(newest.n), newest.split, newest.protocol, newest.decoding, seeds]
 
 
-def _metric_rows(group: list[Row], language: Language) -> list[list[str]]:
-    newest, lines = group[-1], []
+def _metric_row(group: list[Row], language: Language) -> list[str]:
+    newest = group[-1]
+    figures = []
     for metric in newest.metrics:
         summary = ledger.summarize(group, metric)
         assert summary is not None
         value = (
-            percent(group, metric) + " %" if metric.endswith(("accuracy", "recall", "rate")) else f"{summary.mean:.4g}"
+            percent(group, metric) + " %" if metric.endswith(("accuracy", "recall", "rate")) else _short(summary.mean)
         )
-        lines.append(
-            [label(newest.experiment, language), metric.replace("_", " "), value, str(newest.n), newest.machine]
-        )
-    return lines
+        figures.append(f"{metric.replace('_', ' ')} {value}")
+    return [label(newest.experiment, language), "; ".join(figures), str(newest.n), newest.machine]
+
+
+def _short(value: float) -> str:
+    """Four digits, and never an exponent for large numbers."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
