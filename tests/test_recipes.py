@@ -111,7 +111,9 @@ def test_header_states_the_five_things(path: Path) -> None:
     assert ROOT / recipe == path
 
 
-@pytest.mark.parametrize("path", [p for p in OWN if p in TRAIN] + MEGATRON, ids=lambda p: str(p.relative_to(ROOT / "recipes")))
+@pytest.mark.parametrize(
+    "path", [p for p in OWN if p in TRAIN] + MEGATRON, ids=lambda p: str(p.relative_to(ROOT / "recipes"))
+)
 def test_batch_arithmetic_is_that_of_the_keys(path: Path) -> None:
     recipe, text = load(path), header(path)["Batch"]
     factors = re.match(

@@ -76,4 +76,6 @@ def _check_sizes(recipe: Mapping[str, Any], where: Path, result: Estimate) -> No
 def _gpu_memory() -> float:
     import torch
 
-    return min(torch.cuda.get_device_properties(number).total_memory for number in range(torch.cuda.device_count()))
+    return float(
+        min(torch.cuda.get_device_properties(number).total_memory for number in range(torch.cuda.device_count()))
+    )
