@@ -77,7 +77,9 @@ def register() -> None:
 def _dispatching(theirs: Callable[[dict[str, Any]], None]) -> Callable[[dict[str, Any]], None]:
     def train(config: dict[str, Any]) -> None:
         from text2sql.stages.layout import LayoutCallback
+        from text2sql.stages.resume import keep_order
 
+        keep_order()
         given = config["args"]
         config["callbacks"].append(LayoutCallback())
         stage = find_stage(given) if isinstance(given, dict) else None
