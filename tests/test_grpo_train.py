@@ -176,6 +176,7 @@ def curve(out: Path) -> list[dict[str, Any]]:
 
 def test_it_learns_and_a_killed_run_ends_like_an_undisturbed_one(world: Path, run, tmp_path: Path) -> None:
     given = recipe(world) | {"max_steps": STEPS, "save_strategy": "steps", "save_steps": 4, "beta": 0.01}
+    given["per_device_train_batch_size"] = 16
     run(given | {"output_dir": str(tmp_path / "whole")})
     whole = curve(tmp_path / "whole")
     rewards = [row["rewards/letters/mean"] for row in whole]

@@ -175,7 +175,10 @@ def test_zero2_with_tensor_parallelism_and_a_kill_while_saving(world: Path, give
     dying.until(lambda: (half / "global_step40").exists())
     workers = [dying.rank(0), dying.rank(1)]
     dying.kill_everything()
-    assert not [pid for pid in workers if Path(f"/proc/{pid}/cwd").exists()], "no process trains on"
+    deadline = time.monotonic() + 20
+    while any(Path(f"/proc/{pid}/cwd").exists() for pid in workers):  # the kernel takes a moment to clear them away
+        assert time.monotonic() < deadline, "a process trains on"
+        time.sleep(0.1)
     (half / "trainer_state.json").unlink(missing_ok=True)  # where the kill came too late: it is written last
     assert not is_whole(half, 2)
     assert (

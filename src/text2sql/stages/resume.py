@@ -5,9 +5,11 @@ the new one starts counting epochs at zero, so a run resumed in its second epoch
 examples twice and others never.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 from accelerate.data_loader import skip_first_batches
+from torch.utils.data import Sampler
 
 
 def skip_in_epoch(dataloader: Any, num_batches: int = 0) -> Any:
@@ -16,6 +18,28 @@ def skip_in_epoch(dataloader: Any, num_batches: int = 0) -> Any:
     if hasattr(dataloader, "iteration"):
         rest.iteration = dataloader.iteration
     return rest
+
+
+class EpochOrder(Sampler[int]):  # type: ignore[misc]
+    """A sampler that shuffles by a generator of its own, seeded for each epoch instead of once.
+
+    TRL's goes on with one generator, which a run that is resumed in its second epoch would start anew.
+    """
+
+    def __init__(self, sampler: Any, seed: int) -> None:
+        self._sampler, self._seed, self._epoch = sampler, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by accelerate at the start of each epoch."""
+        self._epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        if getattr(self._sampler, "generator", None) is not None:
+            self._sampler.generator.manual_seed(self._seed + self._epoch)
+        return iter(self._sampler)
+
+    def __len__(self) -> int:
+        return len(self._sampler)
 
 
 def keep_order() -> None:

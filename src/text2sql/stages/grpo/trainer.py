@@ -16,6 +16,7 @@ from text2sql.stages.grpo.callbacks import StepClock
 from text2sql.stages.grpo.heldout import HeldOut, without_model_defaults
 from text2sql.stages.grpo.scoring import Scoring, Sums, means, samples_of
 from text2sql.stages.grpo.sharing import block_size, can_share, log_probabilities, shared_prefill
+from text2sql.stages.resume import EpochOrder
 
 
 class CustomGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
@@ -63,6 +64,9 @@ class CustomGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         """LLaMA-Factory's scheduler where the recipe's optimizer has its own, else the usual one."""
         create_custom_scheduler(self.args, num_training_steps, optimizer)
         return super().create_scheduler(num_training_steps, optimizer)
+
+    def _get_train_sampler(self, dataset: Any = None) -> EpochOrder:
+        return EpochOrder(super()._get_train_sampler(dataset), self.args.seed)
 
     def _generate_single_turn(self, *arguments: Any, **named: Any) -> Any:
         model = self.accelerator.unwrap_model(self.model)
