@@ -3,6 +3,7 @@
 Beside each checkpoint lies ``whole.safetensors``, the weights gathered by DeepSpeed while it runs.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -40,3 +41,4 @@ def main(base: Path, out: Path) -> None:
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]), Path(sys.argv[2]))
+    os._exit(0)  # gloo's threads abort the process now and then when Python tears it down
