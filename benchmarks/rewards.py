@@ -244,7 +244,7 @@ class NaiveContext(RewardContext):
 
     def __init__(self, database: Path) -> None:
         super().__init__(database, jobs=0)
-        self._judge_of_spider = Judge(Protocol("spider-test-suite"), DEFAULT)
+        self._judge_of_spider = Judge(Protocol("spider-test-suite"), DEFAULT, overlaps=True)
 
     def _read(self, completion: str) -> tuple[Answer, str]:
         self._answers.clear()
@@ -262,10 +262,6 @@ class NaiveContext(RewardContext):
             on = [Instance(OneCall(path), run_gold) for path in instances(self.database_root, db_id, True)]  # type: ignore[arg-type]
             found.append(self._judge_of_spider.judge(on, gold, sql))
         return found
-
-    def rows(self, db_id: str, sql: str) -> Rows | None:
-        outcome = OneCall(self.database(db_id)).run(sql)
-        return outcome if isinstance(outcome, Rows) else None
 
 
 class OneCall:

@@ -27,7 +27,7 @@ class Evaluator:
     processes are kept between calls; 0 judges in this process, without protection against SQLite hanging inside one
     function call. ``timeout`` bounds each prediction in seconds. ``cache`` is the folder for gold results ("default": the
     user's cache folder, None: memory only). Verdicts are remembered as well, so a repeated item costs nothing;
-    ``remember=False`` turns that off.
+    ``remember=False`` turns that off. With ``overlaps``, the verdict on a mismatch says how near it is.
 
     Raises:
         ValueError: unknown protocol or flag.
@@ -45,6 +45,7 @@ class Evaluator:
         cache: Path | str | None = "default",
         remember: bool = True,
         memory_bytes: int = 2 << 30,
+        overlaps: bool = False,
     ) -> None:
         self.db_root = Path(db_root)
         if not self.db_root.is_dir():
@@ -56,6 +57,7 @@ class Evaluator:
             "protocol": self.protocol,
             "limits": replace(limits or Limits(), timeout=timeout),
             "cache": default_folder() if cache == "default" else Path(cache) if cache else None,
+            "overlaps": overlaps,
         }
         self._memory_bytes = memory_bytes
         self._remember = remember

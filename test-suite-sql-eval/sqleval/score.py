@@ -7,13 +7,14 @@ import math
 import sqlite3
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 from sqleval import compare, rewrite
 from sqleval.outcome import ErrorClass, Failure, Outcome, Rows
+from sqleval.overlap import MOST_ROWS, Overlap, overlap
 from sqleval.protocol import Protocol
 from sqleval.sandbox import Connection, Enough, Limits
 from sqleval.verdict import Verdict
@@ -63,12 +64,20 @@ def column_names(path: Path) -> frozenset[str]:
 
 
 class Judge:
-    """Gives verdicts by one protocol. ``announce`` is told the seconds that the step about to start may take."""
+    """Gives verdicts by one protocol. ``announce`` is told the seconds that the step about to start may take; with
+    ``overlaps``, mismatches say how near they are."""
 
-    def __init__(self, protocol: Protocol, limits: Limits, announce: Callable[[float], None] | None = None) -> None:
+    def __init__(
+        self,
+        protocol: Protocol,
+        limits: Limits,
+        announce: Callable[[float], None] | None = None,
+        overlaps: bool = False,
+    ) -> None:
         self.protocol = protocol
         self.limits = limits
         self.announce = announce or (lambda seconds: None)
+        self.overlaps = overlaps
 
     def judge(self, on: list[Instance], gold: str, pred: str) -> Verdict:
         """Verdict on ``pred``; every instance of ``on`` must agree with ``gold``."""
@@ -114,10 +123,20 @@ class Judge:
         verdict = Verdict(False, "error", ErrorClass.OTHER.value, "no database instance")
         for number, instance in enumerate(on):
             found = self._on_one(instance, gold, pred, ordered, deadline)
+            if not found.correct and number and self.overlaps and found.outcome == "mismatch":
+                return replace(found, overlap=self._overlap(on[0], gold, pred, deadline))
             if not found.correct:
                 return found
             verdict = verdict if number else found
         return verdict
+
+    def _overlap(self, instance: Instance, gold: str, pred: str, deadline: float) -> Overlap | None:
+        """On an instance where the two agree, although they do not on another."""
+        truth = instance.gold(gold, instance.connection)
+        left = max(deadline - time.monotonic(), 0.0)
+        self.announce(left)
+        answer = instance.connection.run(pred, left, self._enough(truth)) if isinstance(truth, Rows) else truth
+        return overlap(truth, answer) if isinstance(truth, Rows) and isinstance(answer, Rows) else None
 
     def _on_one(self, instance: Instance, gold: str, pred: str, ordered: bool, deadline: float) -> Verdict:
         self.announce(self.limits.gold_timeout)
@@ -138,12 +157,16 @@ class Judge:
         score = self._compare(truth, answer, ordered, instance, gold, pred)
         counts = (len(truth.rows), len(answer.rows))
         right = score >= 1.0 if self.protocol.name == "bird-soft-f1" else score > 0.0
-        return Verdict(right, "match" if right else "mismatch", None, "", "", score, *counts)
+        near = None if right or not self.overlaps else overlap(truth, answer)
+        return Verdict(right, "match" if right else "mismatch", None, "", "", score, *counts, near)
 
     def _enough(self, truth: Rows) -> Enough | None:
         """When the rest of a prediction's rows cannot change its verdict any more."""
         if self.protocol.name == "bird-soft-f1":
             return None
+        if self.overlaps:
+            most = max(len(truth.rows), MOST_ROWS)
+            return lambda count, latest: count > most
         if self.protocol.name.startswith("bird"):
             expected = set(truth.rows)
             return lambda count, latest: not expected.issuperset(latest)

@@ -26,12 +26,13 @@ class Session:
         limits: Limits,
         cache: Path | None,
         announce: Callable[[float], None] | None = None,
+        overlaps: bool = False,
     ) -> None:
         self.folder = folder
         self.protocol = protocol
         self.limits = limits
         self.cache = GoldCache(cache)
-        self.judge = Judge(protocol, limits, announce)
+        self.judge = Judge(protocol, limits, announce, overlaps)
         self._checked: set[str] = set()
         self._open: OrderedDict[str, tuple[object, list[Instance]]] = OrderedDict()
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from sqleval.overlap import Overlap
+
 Outcome = Literal["match", "mismatch", "error", "gold_error"]
 
 
@@ -13,8 +15,8 @@ class Verdict:
     ``score`` is 1.0 or 0.0 except for graded protocols (soft F1; VES, where it is the reward, up to 1.25).
     ``error_class`` is an :class:`sqleval.outcome.ErrorClass` value when the prediction gave no rows, or the gold
     (outcome ``gold_error``); ``name`` is the table or column it names. ``gold_rows`` and ``pred_rows`` are counts on the
-    first instance, -1 where unknown; a prediction is read no further than one row past the gold, so a larger
-    count is a lower bound.
+    first instance, -1 where unknown; a prediction is read no further than its verdict needs, so a larger count is a
+    lower bound. ``overlap`` says how near a mismatch is on the first instance, where the evaluator was asked for it.
     """
 
     correct: bool
@@ -25,3 +27,4 @@ class Verdict:
     score: float = 0.0
     gold_rows: int = -1
     pred_rows: int = -1
+    overlap: Overlap | None = None

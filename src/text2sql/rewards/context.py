@@ -12,7 +12,6 @@ an answer is rewarded for answering:
   only for a query that is equivalent to the gold by its tree.
 """
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,8 +25,6 @@ from text2sql.prompts import Answer, read_answer
 from text2sql.records import RewardSample
 
 _MOST_REMEMBERED = 20_000
-_MOST_RESULTS = 4096
-_MOST_ROWS = 10_000
 _Key = tuple[str, str, str]  # completion, db_id, gold SQL
 
 
@@ -75,20 +72,17 @@ class RewardContext:
         self.protocol = protocol
         self.max_chars = max_chars
         self.timeout = timeout
-        # Results that partial credit looks at are read here, after a worker has run the same statement: smaller values
-        # bound what one call of a built-in function can take.
-        self._limits = Limits(timeout=timeout, rows=_MOST_ROWS, cell_bytes=1 << 16, result_bytes=16 << 20)
+        self._limits = Limits(timeout=timeout)
         self._evaluator: Evaluator | None = None
         if database_root is not None:
             try:
-                self._evaluator = Evaluator(database_root, protocol=protocol, jobs=jobs, timeout=timeout)
+                self._evaluator = Evaluator(database_root, protocol=protocol, jobs=jobs, timeout=timeout, overlaps=True)
             except (FileNotFoundError, ValueError) as error:
                 raise UserError(f"rewards: {error}; set database_root to the folder of databases") from error
         self._databases: dict[str, Path] = {}
         self._answers: dict[str, tuple[Answer, str]] = {}
         self._judged: dict[_Key, Judged] = {}
         self._unsure: dict[_Key, Judged] = {}
-        self._results: OrderedDict[tuple[str, str], Rows | None] = OrderedDict()
         self._says_nothing: dict[tuple[str, str], bool] = {}
 
     def __enter__(self) -> "RewardContext":
@@ -189,17 +183,6 @@ class RewardContext:
             paths = instances(self.database_root, db_id, self.protocol == "spider-test-suite")
             self._says_nothing[key] = all(_empty(execute(path, gold, self._limits)) for path in paths)
         return self._says_nothing[key]
-
-    def rows(self, db_id: str, sql: str) -> Rows | None:
-        """The result on the original database; None if the statement fails or gives more than 10,000 rows."""
-        key = (db_id, sql)
-        if key not in self._results:
-            outcome = execute(self.database(db_id), sql, self._limits)
-            self._results[key] = outcome if isinstance(outcome, Rows) else None
-            while len(self._results) > _MOST_RESULTS:
-                self._results.popitem(last=False)
-        self._results.move_to_end(key)
-        return self._results[key]
 
 
 def _empty(outcome: object) -> bool:

@@ -4,7 +4,6 @@ All verdicts come from the evaluator, through :class:`text2sql.rewards.RewardCon
 is never as much as a match.
 """
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 
 from sqleval import Failure, Rows, Verdict
@@ -84,31 +83,14 @@ def _partial(sample: RewardSample, judged: Judged, context: RewardContext) -> fl
     if judged.hollow or (judged.ran and made_up(judged.sql, sample.example.sql)):
         return base
     if judged.verdict.outcome == "mismatch":
-        gold, found = (
-            context.rows(sample.example.db_id, sample.example.sql),
-            context.rows(sample.example.db_id, judged.sql),
-        )
-        return max(0.3, 0.5 * _row_similarity(gold, found)) if base else 0.0
+        near = judged.verdict.overlap
+        return max(0.3, 0.5 * near.rows if near else 0.0) if base else 0.0
     return _error_credit(judged.verdict, base)
 
 
 def _error_credit(verdict: Verdict, base: float) -> float:
     listed = next((credit for text, credit in _MESSAGE_CREDIT if text in verdict.message.lower()), None)
     return listed if listed is not None else _ERROR_CREDIT.get(verdict.error_class or "", base)
-
-
-def _row_similarity(gold: Rows | None, found: Rows | None) -> float:
-    """Jaccard similarity of two bags of rows, projected onto the columns that both results name."""
-    if gold is None or found is None:
-        return 0.0
-    places = {name.lower(): i for i, name in reversed(list(enumerate(found.columns)))}
-    common = [(i, places[name.lower()]) for i, name in enumerate(gold.columns) if name.lower() in places]
-    if not common:
-        return 0.0
-    one = Counter(tuple(row[i] for i, _ in common) for row in gold.rows)
-    other = Counter(tuple(row[j] for _, j in common) for row in found.rows)
-    union = (one | other).total()
-    return (one & other).total() / union if union else 0.0
 
 
 def _written(sample: RewardSample, sql: str, context: RewardContext) -> float:
@@ -139,23 +121,20 @@ def execution_cells(samples: Sequence[RewardSample], context: RewardContext) -> 
     the score is at most 0.9, and 0.1 for a hollow match or a query of constants; results of more than 10,000 rows
     score 0.
     """
-    parts = [_cells(sample, j, context) for sample, j in zip(samples, context.judge(samples), strict=True)]
+    parts = [_cells(sample, j) for sample, j in zip(samples, context.judge(samples), strict=True)]
     names = ("precision", "recall", "cardinality")
     return RewardResult([score for score, _ in parts], {n: [p[i] for _, p in parts] for i, n in enumerate(names)})
 
 
-def _cells(sample: RewardSample, judged: Judged, context: RewardContext) -> tuple[float, tuple[float, float, float]]:
+def _cells(sample: RewardSample, judged: Judged) -> tuple[float, tuple[float, float, float]]:
     if judged.matched:
         return 1.0, (1.0, 1.0, 1.0)
     if not judged.ran:
         return 0.0, (0.0, 0.0, 0.0)
     if judged.hollow or made_up(judged.sql, sample.example.sql):
         return 0.1, (0.0, 0.0, 0.0)
-    gold, found = context.rows(sample.example.db_id, sample.example.sql), context.rows(sample.example.db_id, judged.sql)
-    if gold is None or found is None or not gold.rows or not found.rows:
+    near = judged.verdict.overlap
+    if near is None:
         return 0.0, (0.0, 0.0, 0.0)
-    one, other = Counter(c for row in gold.rows for c in row), Counter(c for row in found.rows for c in row)
-    both = (one & other).total()
-    sizes = sorted((len(gold.rows), len(found.rows)))
-    three = (both / other.total(), both / one.total(), sizes[0] / sizes[1])
-    return (min(sum(three) / 3, 0.9) if both else 0.0), three
+    three = (near.precision, near.recall, near.cardinality)
+    return (min(sum(three) / 3, 0.9) if near.precision else 0.0), three

@@ -71,7 +71,8 @@ def read_reasoning(text: str, prompt: str, names: frozenset[str]) -> Reasoning:
     own = _WORDS.findall(lower)
     monotonous = len(own) > 40 and len(set(own)) < _LEAST_VARIETY * len(own)
     crammed = words >= 8 and _technical(lower, own, names) > _STUFFED * words
-    babble = words >= 8 and sum((w in _GRAMMAR) + 0.5 * (w in _GRAMMAR_CJK) for w in own) < _LEAST_GRAMMAR * words
+    grammar = sum(map(_GRAMMAR.__contains__, own)) + 0.5 * sum(map(_GRAMMAR_CJK.__contains__, own))
+    babble = words >= 8 and grammar < _LEAST_GRAMMAR * words
     return Reasoning(
         text=kept,
         words=words,
@@ -85,20 +86,20 @@ def read_reasoning(text: str, prompt: str, names: frozenset[str]) -> Reasoning:
 
 def _technical(lower: str, own: list[str], names: frozenset[str]) -> float:
     """How many words are SQL terms or names of the schema."""
-    technical = _technical_words(names)
     chinese = sum(len(s) * lower.count(s) for spellings in _TERMS for s in spellings if _CJK.match(s))
-    return sum(word in technical for word in own if not _CJK.match(word)) + 0.5 * chinese
+    return sum(map(_technical_words(names).__contains__, own)) + 0.5 * chinese
 
 
 @lru_cache(maxsize=4096)
 def _technical_words(names: frozenset[str]) -> frozenset[str]:
     of_names = {part for name in names for part in (name, *_WORDS.findall(name.replace("_", " ")))}
-    return frozenset(of_names | {part for spellings in _TERMS for spelling in spellings for part in spelling.split()})
+    of_terms = {part for spellings in _TERMS for spelling in spellings for part in spelling.split()}
+    return frozenset(word for word in of_names | of_terms if not _CJK.match(word))
 
 
 def count_words(text: str) -> float:
     """Words of a text; two Chinese characters count as one."""
-    return sum(0.5 if _CJK.match(word) else 1.0 for word in _WORDS.findall(text))
+    return len(_WORDS.findall(text)) - 0.5 * len(_CJK.findall(text))
 
 
 def _own_sentences(text: str, prompt: str) -> list[str]:
