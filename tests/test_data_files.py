@@ -106,6 +106,46 @@ def test_bad_rows_are_counted_with_file_and_number(tmp_path, name, data, reason,
     assert report["splits"]["train"]["rejected_examples"][reason][0]["detail"] == row["detail"]
 
 
+ODD = ("NaN", "-Infinity", "1e400", str(2**70), '"a\tb"', '{"deep": [NaN]}')
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl", "a.json.gz", "a.json.zst", "objects.json"])
+def test_numbers_that_are_none_cost_their_row_at_most(tmp_path, name):
+    """Where nobody needs the value its row stays; where it is the question, that row alone is left out."""
+    spare = [json.dumps({**GOOD, "question": f"{n}?"})[:-1] + f', "score": {odd}}}' for n, odd in enumerate(ODD)]
+    needed = [f'{{"question": {odd}, "sql": "SELECT 1"}}' for odd in ("NaN", "1e400")]
+    many = [json.dumps({**GOOD, "question": f"{n} singers?"}) for n in range(3000)]
+    rows_ = [*many[:1500], *spare, *needed, *many[1500:]]
+    data = ("\n".join(rows_) if "jsonl" in name or "objects" in name else f"[{', '.join(rows_)}]").encode()
+    packing = name.rpartition(".")[2]
+    if packing == "zst":
+        data = pytest.importorskip("zstandard").compress(data)
+    (tmp_path / name).write_bytes(gzip.compress(data) if packing == "gz" else data)
+    report = prepare(recipe(tmp_path, {"train": [name]}), "r")
+    assert report["splits"]["train"]["kept"] == 3000 + len(ODD)
+    assert report["splits"]["train"]["rejected"] == {"empty value": 1, "wrong type": 1}
+    details = [row["detail"] for row in lines(tmp_path / "out" / "rejected.jsonl")]
+    assert [detail.partition(":")[0] for detail in details] == [f"{name} row 1507", f"{name} row 1508"]
+
+
+@pytest.mark.parametrize(
+    ("end", "found"),
+    [
+        ("", "the end of the file"),
+        ("}", "found }"),
+        ("] []", "more text follows"),
+        (', {"question": "cut', "Unterminated"),
+    ],
+)
+def test_an_array_with_such_numbers_still_has_to_end(tmp_path, end, found):
+    (tmp_path / "a.json").write_text(f'[{json.dumps(GOOD)}, {{"a": NaN}}, {json.dumps({**GOOD, "question": "x"})}{end}')
+    report = prepare(recipe(tmp_path, {"train": ["a.json"]}), "r")
+    assert report["splits"]["train"]["kept"] == 2
+    assert report["splits"]["train"]["rejected"] == {"missing key": 1, "file is cut off or damaged": 1}
+    last = lines(tmp_path / "out" / "rejected.jsonl")[-1]["detail"]
+    assert last.startswith("a.json row 4: ") and found in last
+
+
 def test_a_parquet_file_cut_off_and_a_file_of_unknown_kind(tmp_path):
     write(tmp_path / "a.parquet", rows())
     whole = (tmp_path / "a.parquet").read_bytes()

@@ -1,10 +1,10 @@
 """Reads tables of any size as a stream: JSON arrays, JSON lines, CSV and Parquet, plain or compressed.
 
 A row at fault must not cost the rows around it, so faults come out in place of rows, with a reason to count by;
-where a file cannot be read on (it is cut off), the fault is its last row.
+where a file cannot be read on (it is cut off), the fault is its last row. JSON that the fast parser refuses, as it does
+NaN and numbers of more than 64 bits, is read on by Python's own, which takes what Python's writers leave.
 """
 
-import codecs
 import csv
 import gzip
 import io
@@ -13,17 +13,19 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
 import ijson
 
+from text2sql.data.streams import ReadableJson, Utf8, unpacked
 from text2sql.errors import UserError
 
 FORMATS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")
 _MAX_CELL = 1 << 24
 _PARQUET_ROWS = 256
-_TOO_DEEP = b"[" * 512
+_DECODER = json.JSONDecoder(strict=False, parse_constant=lambda name: None)  # NaN: Python's writers mean no value
 
 
 @dataclass(frozen=True)
@@ -51,30 +53,20 @@ def read_rows(path: Path) -> Iterator[tuple[int, Row, float]]:
     if kind not in FORMATS:
         raise UserError(f"{path}: expected a file ending in {', '.join(FORMATS)}, or one of these with .gz or .zst")
     size = max(1, path.stat().st_size)
-    number = 0
-    with ExitStack() as stack:
-        raw = stack.enter_context(path.open("rb"))
-        stream = stack.enter_context(_unpacked(raw, packing))
-        try:
-            for number, row in enumerate(_READERS[kind](stream), 1):
-                yield number, row, min(1.0, raw.tell() / size)
-        except _broken() as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            yield number + 1, Fault("file is cut off or damaged", f"{reason}; nothing after this row was read"), 1.0
-
-
-def _unpacked(raw: IO[bytes], packing: str) -> IO[bytes]:
-    if packing == ".gz":
-        return gzip.open(raw)  # type: ignore[return-value]
-    if packing == ".zst":
-        try:
-            import zstandard
-        except ImportError as error:
-            raise UserError(
-                "reading .zst needs the package zstandard: pip install zstandard, or unpack the file"
-            ) from error
-        return io.BufferedReader(_Frames(raw, zstandard.ZstdDecompressor().decompressobj))
-    return raw
+    readers = [_READERS[kind], *([_slow_json] if kind == ".json" else [])]
+    done = 0
+    for reader in readers:
+        with ExitStack() as stack:
+            raw = stack.enter_context(path.open("rb"))
+            stream = stack.enter_context(unpacked(raw, packing))
+            try:
+                rows = enumerate(islice(reader(stream), done, None), done + 1)
+                for done, row in rows:
+                    yield done, row, min(1.0, raw.tell() / size)
+                return
+            except _broken() as error:
+                reason = " ".join(str(error).split()) or type(error).__name__
+    yield done + 1, Fault("file is cut off or damaged", f"{reason}; nothing after this row was read"), 1.0
 
 
 def _broken() -> tuple[type[Exception], ...]:
@@ -88,96 +80,13 @@ def _broken() -> tuple[type[Exception], ...]:
     return tuple(found)
 
 
-class _Frames(io.RawIOBase):
-    """Compressed frames one after another. zstandard's own stream takes one that is cut off for the end of the file."""
-
-    def __init__(self, raw: IO[bytes], new_frame: Callable[[], Any]) -> None:
-        self.raw, self.new_frame = raw, new_frame
-        self.frame: Any = None
-        self.packed = self.ready = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        while not self.ready:
-            chunk = self.packed or self.raw.read(1 << 17)
-            if not chunk:
-                if self.frame is not None:
-                    raise EOFError("the compressed data end too early")
-                return 0
-            self.frame = self.frame or self.new_frame()
-            self.ready, self.packed = self.frame.decompress(chunk), b""
-            if self.frame.eof:
-                self.packed, self.frame = self.frame.unused_data, None
-        count = min(len(buffer), len(self.ready))
-        buffer[:count], self.ready = self.ready[:count], self.ready[count:]
-        return count
-
-
-class _Utf8(io.RawIOBase):
-    """A stream of UTF-8 whatever the file's own marks say; bytes that are none come out as U+FFFD, seen by the checks."""
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        head = stream.read(4)
-        # A packed file that is cut off gives what it has by read1, and raises in a plain read.
-        self.read_some = getattr(stream, "read1", stream.read)
-        encoding = "utf-8"
-        for mark, name in (
-            (codecs.BOM_UTF8, "utf-8"),
-            (codecs.BOM_UTF16_LE, "utf-16-le"),
-            (codecs.BOM_UTF16_BE, "utf-16-be"),
-        ):
-            if head.startswith(mark):
-                encoding, head = name, head[len(mark) :]
-                break
-        self.decoder = codecs.getincrementaldecoder(encoding)(errors="replace")
-        self.ready = self.decoder.decode(head).encode()
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        while not self.ready:
-            chunk = self.read_some(len(buffer))
-            self.ready = self.decoder.decode(chunk, not chunk).encode()
-            if not chunk:
-                break
-        count = min(len(buffer), len(self.ready))
-        buffer[:count], self.ready = self.ready[:count], self.ready[count:]
-        return count
-
-    def first(self) -> bytes:
-        """The first byte that is no space, which stays unread; nothing where there is none."""
-        while not self.ready.lstrip():
-            chunk = self.read_some(1 << 16)
-            self.ready = self.decoder.decode(chunk, not chunk).encode()
-            if not chunk:
-                return b""
-        return self.ready.lstrip()[:1]
-
-
-class _Json(_Utf8):
-    """JSON that stays readable: the parser keeps a path for every open bracket, so a run of them takes all memory."""
-
-    too_deep = False
-
-    def readinto(self, buffer: Any) -> int:
-        if self.too_deep:
-            raise ijson.JSONError("brackets are nested too deeply")
-        count = super().readinto(buffer)
-        place = bytes(buffer[:count]).find(_TOO_DEEP)
-        self.too_deep = place >= 0
-        return (place or self.readinto(buffer)) if self.too_deep else count
-
-
 def _text(stream: IO[bytes]) -> io.BufferedReader:
-    return io.BufferedReader(_Utf8(stream), 1 << 16)
+    return io.BufferedReader(Utf8(stream), 1 << 16)
 
 
 def _json(stream: IO[bytes]) -> Iterator[Row]:
     """An array of objects; objects one after another are taken for lines."""
-    text = _Json(stream)
+    text = ReadableJson(stream)
     return _objects(text) if text.first() == b"{" else _array(text)
 
 
@@ -185,14 +94,79 @@ def _array(text: io.RawIOBase) -> Iterator[Row]:
     nothing = True
     for row in ijson.items(text, "item", use_float=True, buf_size=1 << 18):
         nothing = False
-        yield row if isinstance(row, dict) else Fault("not an object", f"found {type(row).__name__}")
+        yield _object(row)
     if nothing:
         yield Fault("no rows", "expected a JSON array of objects")
 
 
 def _objects(text: io.RawIOBase) -> Iterator[Row]:
     for row in ijson.items(text, "", use_float=True, multiple_values=True, buf_size=1 << 18):
-        yield row if isinstance(row, dict) else Fault("not an object", f"found {type(row).__name__}")
+        yield _object(row)
+
+
+def _object(row: Any) -> Row:
+    return row if isinstance(row, dict) else Fault("not an object", f"found {type(row).__name__}")
+
+
+def _slow_json(stream: IO[bytes]) -> Iterator[Row]:
+    """As :func:`_json`, with numbers of any size and NaN; a row is looked for in ever more text, up to a limit."""
+    source = ReadableJson(stream)
+    is_array = source.first() == b"["
+    values = _Values(io.TextIOWrapper(io.BufferedReader(source, 1 << 16), encoding="utf-8"))
+    if not is_array:
+        while values.next_mark():
+            yield _object(values.take())
+        return
+    mark = values.pass_mark()
+    while mark != "]":
+        yield _object(values.take())
+        mark = values.pass_mark()
+        if mark not in (",", "]"):
+            raise ijson.JSONError(f"expected a comma or the array's end, found {mark or 'the end of the file'}")
+    if values.next_mark():
+        raise ijson.JSONError("more text follows the array")
+
+
+class _Values:
+    """The values in a text, and the marks between them."""
+
+    def __init__(self, text: io.TextIOBase) -> None:
+        self.text, self.ready = text, ""
+
+    def next_mark(self) -> str:
+        """The next character that is no space; nothing at the end."""
+        self.ready = self.ready.lstrip()
+        while not self.ready and self._more():
+            self.ready = self.ready.lstrip()
+        return self.ready[:1]
+
+    def pass_mark(self) -> str:
+        mark = self.next_mark()
+        self.ready = self.ready[1:]
+        return mark
+
+    def take(self) -> Any:
+        """The value that begins here.
+
+        Raises:
+            ijson.JSONError: there is none that ends.
+        """
+        self.next_mark()
+        while True:
+            try:
+                value, end = _DECODER.raw_decode(self.ready)
+            except (ValueError, RecursionError) as error:
+                if len(self.ready) > _MAX_CELL or not self._more():
+                    raise ijson.JSONError(getattr(error, "msg", str(error))) from error
+                continue
+            if end < len(self.ready) or not self._more():  # a number at the end may have more digits
+                self.ready = self.ready[end:]
+                return value
+
+    def _more(self) -> bool:
+        chunk = self.text.read(max(1 << 16, len(self.ready)))
+        self.ready += chunk
+        return bool(chunk)
 
 
 def _lines(stream: IO[bytes]) -> Iterator[Row]:
@@ -200,11 +174,11 @@ def _lines(stream: IO[bytes]) -> Iterator[Row]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = _DECODER.decode(line.decode())
         except (ValueError, RecursionError) as error:
             yield Fault("not valid JSON", str(error))
             continue
-        yield row if isinstance(row, dict) else Fault("not an object", f"found {type(row).__name__}")
+        yield _object(row)
 
 
 def _csv(delimiter: str) -> Callable[[IO[bytes]], Iterator[Row]]:
