@@ -1,4 +1,4 @@
-"""Downloads, from a server that speaks as the Hugging Face hub does: whole, broken off and resumed, and damaged."""
+"""Downloads, from a server that speaks as the Hugging Face hub and ModelScope do: whole, broken off and resumed, damaged."""
 
 import hashlib
 import json
@@ -11,6 +11,7 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -44,15 +45,20 @@ class Hub:
     def answer(self, request, body):
         if request.path.startswith("/api/datasets/me/rows"):
             return self.send(request, 200, json.dumps(self.info()).encode(), {"Content-Type": "application/json"})
+        if request.path.startswith("/api/v1/datasets/me/rows/repo/tree"):
+            return self.send(request, 200, json.dumps(self.tree()).encode(), {"Content-Type": "application/json"})
         found = re.match(r"/datasets/me/rows/resolve/[^/]+/(.*)", request.path)
-        if not found or found[1] not in FILES:
+        name = found[1] if found else ""
+        if request.path.startswith("/api/v1/datasets/me/rows/repo?"):
+            (name,) = parse_qs(urlsplit(request.path).query)["FilePath"]
+        if name not in FILES:
             return self.send(request, 404, b"{}", {"X-Error-Code": "RepoNotFound"})
-        data = FILES[found[1]]
-        if found[1] == self.damaged:
+        data = FILES[name]
+        if name == self.damaged:
             data = data[:-1] + b"?"
-        headers = {"ETag": f'"{_hash(found[1])}"', "X-Repo-Commit": COMMIT, "Accept-Ranges": "bytes"}
-        if found[1] == "data/rows.json":
-            headers |= {"X-Linked-Etag": f'"{_hash(found[1])}"', "X-Linked-Size": str(len(data))}
+        headers = {"ETag": f'"{_hash(name)}"', "X-Repo-Commit": COMMIT, "Accept-Ranges": "bytes"}
+        if name == "data/rows.json":
+            headers |= {"X-Linked-Etag": f'"{_hash(name)}"', "X-Linked-Size": str(len(data))}
         asked = re.match(r"bytes=(\d+)-", request.headers.get("Range", ""))
         if asked and body:
             start = int(asked[1])
@@ -74,6 +80,14 @@ class Hub:
             time.sleep(30)
         request.wfile.write(data)
 
+    def tree(self):
+        """The files as ModelScope lists them."""
+        files = [
+            {"Path": name, "Name": Path(name).name, "Type": "blob", "Size": len(data), "Sha256": _sha256(data)}
+            for name, data in FILES.items()
+        ]
+        return {"Code": 200, "Success": True, "Data": {"Files": files}}
+
     def info(self):
         small, large = (
             {"rfilename": name, "size": len(data), "blobId": _hash(name) if name == "README.md" else "b" * 40}
@@ -94,6 +108,10 @@ def _hash(name):
     data = FILES[name]
     if name == "README.md":
         return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+    return _sha256(data)
+
+
+def _sha256(data):
     return hashlib.sha256(data).hexdigest()
 
 
@@ -105,35 +123,44 @@ def hub():
     found.server.server_close()
 
 
-def command(hub, *arguments):
-    environment = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_TELEMETRY": "1"}
+def command(hub, home, where, *arguments):
+    """The command that fetches from ``where`` (huggingface or modelscope), both of which are our server here."""
+    environment = {
+        **os.environ,
+        "HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_TELEMETRY": "1",
+        "MODELSCOPE_ENDPOINT": hub.url, "MODELSCOPE_CACHE": str(home / "cache"), "MODELSCOPE_HOME": str(home / "own"),
+    }  # fmt: skip
     return {
-        "args": [sys.executable, "-m", "text2sql.fetch", *map(str, arguments)],
+        "args": [sys.executable, "-m", "text2sql.fetch", *map(str, arguments), where],
         "cwd": ROOT,
         "env": environment,
         "text": True,
     }
 
 
-def fetch(hub, *arguments):
-    return subprocess.run(**command(hub, *arguments), capture_output=True, check=False)
+def fetch(*arguments):
+    return subprocess.run(**command(*arguments), capture_output=True, check=False)
 
 
-def test_a_download_that_was_killed_goes_on_where_it_stopped(hub, tmp_path):
+both_hubs = pytest.mark.parametrize("where", ["huggingface", "modelscope"])
+
+
+@both_hubs
+def test_a_download_that_was_killed_goes_on_where_it_stopped(hub, tmp_path, where):
     folder = tmp_path / "rows"
     hub.stop_after = 10 << 20
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(**command(hub, "dataset", "me/rows", folder), **quiet) as process:
+    with subprocess.Popen(**command(hub, tmp_path, where, "dataset", "me/rows", folder), **quiet) as process:
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline and process.poll() is None:
-            if any(part.stat().st_size >= 5 << 20 for part in folder.rglob("*.incomplete")):
+            if any(part.stat().st_size >= 5 << 20 for part in folder.rglob("*.incomplete*")):
                 break
             time.sleep(0.05)
         process.kill()
     assert process.returncode == -signal.SIGKILL
     assert not (folder / "data/rows.json").exists()
     hub.stop_after, hub.ranges = None, []
-    result = fetch(hub, "dataset", "me/rows", folder)
+    result = fetch(hub, tmp_path, where, "dataset", "me/rows", folder)
     assert result.returncode == 0, result.stderr
     assert (folder / "data/rows.json").read_bytes() == LARGE
     assert max(hub.ranges) >= 5 << 20, "what had arrived is not asked for again"
@@ -143,7 +170,7 @@ def test_a_download_that_was_killed_goes_on_where_it_stopped(hub, tmp_path):
 def test_a_damaged_file_is_removed_and_fetched_again(hub, tmp_path, name):
     folder = tmp_path / "rows"
     hub.damaged = name
-    result = fetch(hub, "dataset", "me/rows", folder)
+    result = fetch(hub, tmp_path, "huggingface", "dataset", "me/rows", folder)
     assert result.returncode == 2
     assert (
         result.stderr.strip().splitlines()[-1]
@@ -151,16 +178,33 @@ def test_a_damaged_file_is_removed_and_fetched_again(hub, tmp_path, name):
     )
     assert not (folder / name).exists()
     hub.damaged = ""
-    assert fetch(hub, "dataset", "me/rows", folder).returncode == 0
+    assert fetch(hub, tmp_path, "huggingface", "dataset", "me/rows", folder).returncode == 0
     assert (folder / name).read_bytes() == FILES[name]
 
 
-def test_without_a_server_or_a_repository_it_says_what_to_do(hub, tmp_path):
-    hub.server.shutdown()
-    hub.server.server_close()
-    result = fetch(hub, "dataset", "me/rows", tmp_path / "rows")
+def test_a_damaged_file_of_modelscope_is_never_left_as_if_it_were_whole(hub, tmp_path):
+    folder = tmp_path / "rows"
+    hub.damaged = "data/rows.json"
+    result = fetch(hub, tmp_path, "modelscope", "dataset", "me/rows", folder)
     assert result.returncode == 2
-    last = result.stderr.strip().splitlines()[-1]
-    assert last.startswith("error: me/rows could not be fetched from huggingface")
-    assert f"copy the files to {tmp_path / 'rows'}" in last
-    assert not (tmp_path / "rows").exists()
+    assert result.stderr.strip().splitlines()[-1].startswith("error: me/rows could not be fetched from modelscope")
+    assert "Traceback" not in result.stderr
+    assert not (folder / "data/rows.json").exists()
+    hub.damaged = ""
+    assert fetch(hub, tmp_path, "modelscope", "dataset", "me/rows", folder).returncode == 0
+    assert (folder / "data/rows.json").read_bytes() == LARGE
+
+
+@both_hubs
+def test_without_a_server_or_a_repository_it_says_what_to_do(hub, tmp_path, where):
+    for name in ("me/nothing", "me/rows"):
+        if name == "me/rows":
+            hub.server.shutdown()
+            hub.server.server_close()
+        result = fetch(hub, tmp_path, where, "dataset", name, tmp_path / "rows")
+        assert result.returncode == 2
+        assert "Traceback" not in result.stderr
+        last = result.stderr.strip().splitlines()[-1]
+        assert last.startswith(f"error: {name} could not be fetched from {where}")
+        assert f"copy the files to {tmp_path / 'rows'}" in last
+        assert not (tmp_path / "rows").exists()

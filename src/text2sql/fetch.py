@@ -20,15 +20,7 @@ def fetch(kind: str, name: str, folder: Path, hub: str = "huggingface") -> None:
     import requests
 
     try:
-        if hub == "modelscope":
-            from modelscope import snapshot_download as from_modelscope
-
-            from_modelscope(name, local_dir=str(folder), repo_type=kind)
-        else:
-            from huggingface_hub import snapshot_download
-
-            snapshot_download(name, local_dir=folder, repo_type=kind)
-            _check(kind, name, folder)
+        (_from_modelscope if hub == "modelscope" else _from_huggingface)(kind, name, folder)
     except (requests.RequestException, OSError, ValueError, RuntimeError) as error:
         if isinstance(error, OSError) and error.errno == 28:
             raise
@@ -38,6 +30,24 @@ def fetch(kind: str, name: str, folder: Path, hub: str = "huggingface") -> None:
             f"{name} could not be fetched from {hub} ({type(error).__name__}); check network and name and start again: it "
             f"goes on where it stopped. Without network, copy the files to {folder}"
         ) from error
+
+
+def _from_huggingface(kind: str, name: str, folder: Path) -> None:
+    from huggingface_hub import snapshot_download
+
+    snapshot_download(name, local_dir=folder, repo_type=kind)
+    _check(kind, name, folder)
+
+
+def _from_modelscope(kind: str, name: str, folder: Path) -> None:
+    """ModelScope's tool compares checksums itself, and removes what arrived damaged."""
+    from modelscope import snapshot_download
+    from modelscope_hub.errors import HubError
+
+    try:
+        snapshot_download(name, local_dir=str(folder), repo_type=kind)
+    except HubError as error:
+        raise ConnectionError(str(error)) from error
 
 
 def _check(kind: str, name: str, folder: Path) -> None:
