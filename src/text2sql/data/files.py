@@ -46,7 +46,7 @@ class FileSource:
             raise UserError(f"columns: {', '.join(sorted(unknown))}: a row's parts are {', '.join(PARTS)}")
         if options.unit_rows < 1 or options.timeout <= 0:
             raise UserError("unit_rows is 1 or more, and timeout more than 0 seconds")
-        self.files = {split: self._paths(split, entry) for split, entry in options.files.items()}
+        self.files = {split: self._paths(split, entry) for split, entry in options.files.items() if entry}
         if not any(self.files.values()):
             raise UserError("files: say which files hold which split, for example files.train=[rows.jsonl]")
         self.splits = tuple(self.files)
@@ -142,9 +142,11 @@ class FileSource:
     def make(self, unit: Unit) -> Iterator[Made | Rejected]:
         """The rows of a unit, checked."""
         path, first, rows = unit.work
-        for place, (number, row, _) in enumerate(rows):
+        raws = [row if isinstance(row, Fault) else self._raw(row) for _, row, _ in rows]
+        if self.linker is not None:
+            self.linker.read([_asked(raw) for raw in raws if not isinstance(raw, Fault)])
+        for place, ((number, row, _), raw) in enumerate(zip(rows, raws, strict=True)):
             question_id = f"{unit.split}-{first + place:05d}"
-            raw = row if isinstance(row, Fault) else self._raw(row)
             if isinstance(raw, Fault):
                 shown = row if isinstance(row, dict) else {}
                 texts = [str(shown.get(self.columns.get(part, part), "")) for part in ("db_id", "question", "sql")]
@@ -199,8 +201,7 @@ class FileSource:
         """The schema as the prompt shows it, and what linking counted."""
         if ground is None or self.linker is None:
             return ground.text if ground is not None else "", ()
-        asked = f"{raw.question} {raw.evidence}"
-        cut = self.linker.cut(asked, ground.schema, ground.file, tree, split in self.linker.options.keep_gold)
+        cut = self.linker.cut(_asked(raw), ground.schema, ground.file, tree, split in self.linker.options.keep_gold)
         return ground.render(cut.schema), cut.counts
 
     @property
@@ -215,6 +216,10 @@ class FileSource:
             schemas = [ground.schema for ground in grounds if isinstance(ground, Ground)]
             self._leaks = LeakIndex(rows, self.clean.rules, self.clean.near, schemas)
         return self._leaks
+
+
+def _asked(raw: RawRow) -> str:
+    return f"{raw.question} {raw.evidence}"
 
 
 def _parse(sql: str) -> Any:

@@ -5,6 +5,7 @@ can lose a column that nobody asked for, but not its way from table to table.
 """
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -40,6 +41,8 @@ def open_linker(options: LinkOptions | None) -> "Linker | None":
         return None
     if options.tables < 1 or options.columns < 1:
         raise UserError("linking: tables and columns are 1 or more")
+    if options.base_url and not options.embedder:
+        raise UserError("linking: base_url needs the served model's name as embedder")
     embedder = open_embedder(options.embedder, options.base_url) if options.embedder else None
     return Linker(options, embedder)
 
@@ -50,6 +53,13 @@ class Linker:
     def __init__(self, options: LinkOptions, embedder: Embedder | None = None) -> None:
         self.options, self.embedder = options, embedder
         self._named = lru_cache(256)(self._embed_names)
+        self._asked: dict[str, Any] = {}
+
+    def read(self, questions: Sequence[str]) -> None:
+        """Embed questions that are going to be asked, all at once. What an earlier call read is forgotten, so that a
+        vector depends on the rows of its unit alone, whichever process makes it."""
+        if self.embedder is not None and questions:
+            self._asked = dict(zip(questions, self.embedder(questions), strict=True))
 
     def cut(self, question: str, schema: Schema, file: Path | None, tree: Any, keep_gold: bool = False) -> Cut:
         """The part of the schema for a question; ``tree`` is the gold query's, for the counts and ``keep_gold``."""
@@ -68,7 +78,8 @@ class Linker:
         scores = lexical_scores(question, schema, file)
         if self.embedder is not None:
             names = self._named(schema)
-            similar = names @ self.embedder([question])[0]
+            asked = self._asked.get(question)
+            similar = names @ (self.embedder([question])[0] if asked is None else asked)
             for pair, value in zip(scores, similar.tolist(), strict=True):
                 scores[pair] += self.options.weight * value
         return scores
