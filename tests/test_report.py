@@ -47,7 +47,7 @@ def test_splits_have_rows_of_their_own_and_newer_runs_win():
 
 
 def test_other_metrics_stand_in_one_cell():
-    rows = [row("bench.packing", metrics={"ratio": 2.34567, "pairwise_accuracy": 0.5, "pairs": 20000})]
+    rows = [row("bench.packing", metrics={"ratio": 2.34567, "pairwise_accuracy": 0.5, "pairs": 20000, "part/ratio": 1})]
     lines = markdown("bench", rows, "en").splitlines()
     assert lines[2:] == [
         "| `bench.packing` | ratio 2.346; pairwise accuracy 50.0 %; pairs 20,000 | 100 | 2 CPU cores |"

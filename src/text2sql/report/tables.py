@@ -131,9 +131,10 @@ def _accuracy_row(group: list[Row], language: Language) -> list[str]:
 
 
 def _metric_row(group: list[Row], language: Language) -> list[str]:
+    """Metrics in one cell, without those of parts (``part/metric``), which stay in the ledger."""
     newest = group[-1]
     figures = []
-    for metric in newest.metrics:
+    for metric in (name for name in newest.metrics if "/" not in name):
         summary = ledger.summarize(group, metric)
         assert summary is not None
         value = (
