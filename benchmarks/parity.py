@@ -2,12 +2,11 @@
 
 ``python benchmarks/parity.py`` trains the tiny base on the toy questions through the script that users start, once in one
 process without DeepSpeed and once in two processes for each layout, with the same global batch in float32; compares losses
-step by step; and scores what both models answer on the toy test questions. ``--ledger`` appends the rows. Plain data
-parallelism (``ddp_full``) is run for its speed beside the others'. A run that is there already is not repeated.
+step by step; and scores what both models answer on the toy test questions. ``--ledger`` appends the rows.
+A run that is there already is not repeated. What the layouts cost, benchmarks/data_parallel.py measures.
 """
 
 import argparse
-import json
 import logging
 import os
 import subprocess
@@ -30,7 +29,7 @@ class Layout:
     """A recipe of ``recipes/tiny``, DeepSpeed settings in ``recipes/deepspeed``, and data-parallel processes of two."""
 
     recipe: str
-    deepspeed: str | None
+    deepspeed: str
     data: int
 
     @property
@@ -42,7 +41,6 @@ LAYOUTS = {
     "zero3_lora": Layout("lora_qv_sft", "zero3", 2),
     "zero2_full": Layout("full_sft", "zero2", 2),
     "zero2_autotp2_full": Layout("full_sft_zero2_tp", "zero2_tp", 1),
-    "ddp_full": Layout("full_sft", None, 2),
 }
 
 
@@ -79,19 +77,18 @@ def measure(name: str, layout: Layout, steps: int, out: Path, *, write: bool) ->
     whole = [f"model_name_or_path={base}", f"per_device_train_batch_size={BATCH}"]
     single = train(recipe, 1, whole, steps, out / f"{layout.kind}_single")
     given = [f"model_name_or_path={base}", f"per_device_train_batch_size={BATCH // layout.data}"]
-    given += [f"deepspeed=recipes/deepspeed/{layout.deepspeed}.json"] if layout.deepspeed else []
+    given += [f"deepspeed=recipes/deepspeed/{layout.deepspeed}.json"]
     spread = train(layout.recipe, 2, given, steps, out / name)
     parity, n = compare(
         trained(single, base, layout.kind), trained(spread, base, layout.kind),
         Path("recipes/tiny/infer.yaml"), Path("recipes/tiny/evaluate.yaml"),
     )  # fmt: skip
-    speeds = {"samples_per_second_single": speed(single), "samples_per_second": speed(spread)}
-    say(name, parity, n, speeds)
+    say(name, parity, n)
     if write:
         words = f"batch of {BATCH} sequences, float32, 2 processes over gloo"
         data_hash = file_hash(Path("data/prepared/toy/sft_train.jsonl"), Path("data/prepared/toy/examples/test.jsonl"))
         seconds = time.monotonic() - started
-        record(f"parity.{name}", parity, n, words=words, data_hash=data_hash, seconds=seconds, more=speeds)
+        record(f"parity.{name}", parity, n, words=words, data_hash=data_hash, seconds=seconds)
 
 
 def train(recipe: str, processes: int, given: list[str], steps: int, out: Path) -> Path:
@@ -110,18 +107,12 @@ def trained(run: Path, base: Path, kind: str) -> Trained:
     return Trained(run, base, run) if kind == "lora" else Trained(run, run)
 
 
-def speed(run: Path) -> float:
-    """Training sequences a second, loading left out."""
-    return float(json.loads((run / "train_results.json").read_text(encoding="utf-8"))["train_samples_per_second"])
-
-
-def say(name: str, parity: Parity, n: int, speeds: dict[str, float]) -> None:
+def say(name: str, parity: Parity, n: int) -> None:
     """One line of output."""
     sys.stdout.write(
         f"{name}: first step differs by {parity.first_step_difference:.1e}, at most {parity.max_relative_difference:.2%} "
         f"in {parity.steps} steps; {parity.execution_accuracy:.1%} right on {n} questions (one process: "
-        f"{parity.execution_accuracy_single:.1%}), {parity.same_answers:.1%} of answers equal; "
-        f"{speeds['samples_per_second']:.1f} sequences/s (one process: {speeds['samples_per_second_single']:.1f})\n"
+        f"{parity.execution_accuracy_single:.1%}), {parity.same_answers:.1%} of answers equal\n"
     )
     sys.stdout.flush()
 

@@ -105,12 +105,11 @@ def _score(trained: Trained, infer_recipe: Path, evaluate_recipe: Path) -> tuple
 
 def record(
     experiment: str, parity: Parity, n: int, *, words: str, data_hash: str, seconds: float, path: Path = ledger.LEDGER,
-    profile: str = "tiny", seed: int = 42, more: dict[str, float] | None = None,
+    profile: str = "tiny", seed: int = 42,
 ) -> None:  # fmt: skip
     """Append a ledger row such as ``parity.zero3_lora``; ``words`` say batch, precision and processes."""
-    metrics = {**asdict(parity), **(more or {})}
     row = ledger.new_row(
-        experiment, profile=profile, seed=seed, split="test", n=n, metrics=metrics, data_hash=data_hash, seconds=seconds,
+        experiment, profile=profile, seed=seed, split="test", n=n, metrics=asdict(parity), data_hash=data_hash, seconds=seconds,
         protocol=f"losses of {parity.steps} steps ({words}) against one process; answers by spider-test-suite",
         decoding="greedy",
     )  # fmt: skip
