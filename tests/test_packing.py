@@ -35,8 +35,8 @@ def conversations(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def batches(model: Path, data: Path, out: Path, **keys: Any) -> tuple[Any, dict[str, torch.Tensor]]:
-    """LLaMA-Factory's tokenized data set, and all of it as one batch by its own collator."""
+def tokenized(model: Path, data: Path, out: Path, attention: str = "sdpa", **keys: Any) -> tuple[list[dict], Any]:
+    """LLaMA-Factory's tokenized data set, and its own collator for an implementation of attention."""
     from llamafactory.data import SFTDataCollatorWith4DAttentionMask, get_dataset, get_template_and_fix_tokenizer
     from llamafactory.hparams import get_train_args
     from llamafactory.model import load_tokenizer
@@ -55,9 +55,14 @@ def batches(model: Path, data: Path, out: Path, **keys: Any) -> tuple[Any, dict[
     network = AutoModelForCausalLM.from_pretrained(model, attn_implementation="sdpa")
     collator = SFTDataCollatorWith4DAttentionMask(
         template=template, model=network, pad_to_multiple_of=8, block_diag_attn=model_args.block_diag_attn,
-        neat_packing=data_args.neat_packing, attn_implementation="sdpa", compute_dtype=torch.float32, **tokenizer_module,
+        neat_packing=data_args.neat_packing, attn_implementation=attention, compute_dtype=torch.float32, **tokenizer_module,
     )  # fmt: skip
-    rows = [dict(dataset[i]) for i in range(len(dataset))]
+    return [dict(dataset[i]) for i in range(len(dataset))], collator
+
+
+def batches(model: Path, data: Path, out: Path, **keys: Any) -> tuple[list[dict], dict[str, torch.Tensor]]:
+    """The data set, and all of it as one batch."""
+    rows, collator = tokenized(model, data, out, **keys)
     return rows, collator(rows)
 
 
@@ -118,3 +123,16 @@ def test_packing_changes_neither_tokens_nor_loss(model_folder: Path, conversatio
         ).item()
     assert (packed["labels"] != -100).sum() == (padded["labels"] != -100).sum()
     assert losses["packed"] == pytest.approx(losses["padded"], abs=1e-5)
+
+
+def test_for_flash_attention_a_batch_is_one_packed_sequence(
+    model_folder: Path, conversations: Path, tmp_path: Path
+) -> None:
+    """Its kernel finds the examples by their positions; that several sequences are refused is why the preflight does so."""
+    rows, collator = tokenized(model_folder, conversations, tmp_path, "flash_attention_2", neat_packing=True)
+    batch = collator([dict(rows[0])])
+    assert batch["attention_mask"] is None
+    assert batch["position_ids"].shape == batch["input_ids"].shape
+    assert (batch["position_ids"] == 0).sum() == len(pieces(batch)) > 1
+    with pytest.raises(AssertionError, match="bsz should be 1"):
+        collator([dict(row) for row in rows[:2]])

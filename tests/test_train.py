@@ -12,7 +12,7 @@ from text2sql.train.__main__ import train
 from text2sql.train.arguments import check_arguments, known_arguments
 from text2sql.train.launch import _for_the_screen, environment, only_one, run_llamafactory
 from text2sql.train.merge import merge
-from text2sql.train.preflight import check_disk, check_output, fit_device
+from text2sql.train.preflight import check_attention, check_disk, check_output, fit_device
 from text2sql.train.runs import Run, begin, finish, is_done, is_whole, plan_run
 from text2sql.weights import check_adapter_fits, fingerprint, read_shapes
 from tiny_model import make_adapter, make_model
@@ -67,6 +67,7 @@ MISTAKES = [
     (["eval_strategy=sometimes"], ["eval_strategy", "steps", "epoch"]),
     (["stage=sfd"], ["stage", "sft"]),
     (["--learning_rate=1"], ["key=value"]),
+    (["flash_attn=fa2"], ["flash-attn", "not installed", "flash_attn=auto"]),
     (["use_cpu=false", "bf16=true"], ["GPU", "recipes/tiny"]),
 ]
 
@@ -113,6 +114,21 @@ def test_deepspeed_on_a_cpu_lets_go_of_use_cpu() -> None:
 def test_lora_under_deepspeed_needs_an_optimizer_section() -> None:
     with pytest.raises(UserError, match="optimizer"):
         fit_device({"use_cpu": True, "deepspeed": {"zero_optimization": {"stage": 3}}}, TINY, gpus=0)
+
+
+def test_flash_attention_takes_one_packed_sequence_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """tests/test_packing.py sees what LLaMA-Factory does with more."""
+    monkeypatch.setattr("transformers.utils.is_flash_attn_2_available", lambda: True)
+    packed = {"flash_attn": "fa2", "neat_packing": True, "per_device_train_batch_size": 1, "eval_strategy": "no"}
+    check_attention(packed, TINY)
+    for change in ({"neat_packing": False}, {"flash_attn": "auto"}):
+        check_attention(packed | {"per_device_train_batch_size": 4} | change, TINY)
+    with pytest.raises(UserError, match="one sequence a batch; set per_device_train_batch_size=1"):
+        check_attention(packed | {"per_device_train_batch_size": 4}, TINY)
+    evaluated = packed | {"eval_strategy": "steps"}
+    with pytest.raises(UserError, match="set per_device_eval_batch_size=1"):
+        check_attention(evaluated, TINY)
+    check_attention(evaluated | {"per_device_eval_batch_size": 1}, TINY)
 
 
 def test_environment() -> None:

@@ -21,6 +21,7 @@ from text2sql.train.launch import environment, only_one, run_llamafactory
 from text2sql.train.preflight import (
     Recipe,
     check_adapters,
+    check_attention,
     check_disk,
     check_output,
     check_resume,
@@ -63,6 +64,7 @@ def train(where: Path, overrides: list[str]) -> None:
         return
     check_adapters(recipe, base)
     check_resume(recipe)
+    check_attention(recipe, where)
     stage = find_stage(recipe)
     known = known_arguments("megatron" if megatron else "train", ours=stage is not None)
     recipe = check_arguments(recipe, known, where)

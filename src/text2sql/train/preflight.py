@@ -161,6 +161,34 @@ def fit_device(recipe: Recipe, where: Path, gpus: int) -> tuple[Recipe, str]:
     return recipe, ""
 
 
+def check_attention(recipe: Recipe, where: Path) -> None:
+    """Refuse ``flash_attn: fa2`` where LLaMA-Factory would go on without it, and packed sequences that it stops at.
+
+    flash-attn takes the borders of packed examples from their positions, which works for one sequence a batch; LLaMA-Factory
+    stops at the first batch of more, and evaluation's is eight by default.
+
+    Raises:
+        UserError: names the key, and what to write instead.
+    """
+    from transformers.utils import is_flash_attn_2_available
+
+    if recipe.get("flash_attn") != "fa2":
+        return
+    if not is_flash_attn_2_available():
+        raise UserError(
+            f"{where}: flash_attn: fa2 asks for flash-attn, which is not installed or finds no GPU; install it (pip install "
+            "--no-build-isolation flash-attn), or set flash_attn=auto"
+        )
+    evaluates = recipe.get("do_eval") or recipe.get("eval_strategy", "no") not in ("no", False)
+    batches = {"per_device_train_batch_size": True, "per_device_eval_batch_size": evaluates}
+    for key, used in batches.items():
+        if recipe.get("neat_packing") and used and int(recipe.get(key, 8)) != 1:
+            raise UserError(
+                f"{where}: neat_packing with flash_attn: fa2 takes one sequence a batch; set {key}=1 (and a larger cutoff_len), "
+                "or flash_attn=auto"
+            )
+
+
 def deepspeed_settings(recipe: Recipe, where: Path) -> dict[str, Any]:
     """The contents of the recipe's DeepSpeed settings; empty where it has none.
 
