@@ -2,8 +2,10 @@
 
 import json
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -145,6 +147,36 @@ def test_other_machines_wait_for_the_first() -> None:
         started = time.monotonic()
         wait_for_first(processes, patience=20)
         assert time.monotonic() - started > 0.6
+
+
+LEAVING = """
+import atexit, os, sys
+from text2sql.stages import __main__ as stages
+
+class Threads:
+    "Gloo's, when Python takes the process apart."
+    def __del__(self):
+        os.abort()
+
+kept = Threads()
+atexit.register(sys.stdout.write, " closed")
+stages._work = lambda: sys.stdout.write("saved")
+sys.argv = ["worker", {argument!r}]
+{end}
+"""
+
+
+@pytest.mark.parametrize(("end", "code"), [("stages.main()", 0), ("stages._work()", -signal.SIGABRT)])
+def test_a_process_that_has_saved_everything_cannot_be_aborted_on_its_way_out(end: str, code: int) -> None:
+    """The second way is the control: the process as Python would end it."""
+    done = subprocess.run(
+        [sys.executable, "-c", LEAVING.format(argument="recipe.yaml", end=end)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code, done.stderr[-2000:]
+    assert code or done.stdout == "saved closed"
 
 
 # --- whose fault it was --------------------------------------------------------------------------------------------

@@ -4,10 +4,12 @@ torchrun starts this very file once a process, with the recipe alone: LLaMA-Fact
 here, so that every worker of every machine comes through the registration.
 """
 
+import atexit
 import logging
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 
 _HERE = Path(__file__).resolve()
@@ -29,7 +31,7 @@ def main() -> None:
     try:
         if sys.argv[1:2] and sys.argv[1].endswith((".yaml", ".yml")):
             _work()
-            return
+            _leave()
         if not is_env_enabled("FORCE_TORCHRUN"):  # else only its processes need what takes seconds to import
             register()
         launcher.launch()
@@ -55,6 +57,19 @@ def _work() -> None:
 
     register()
     run_exp()
+
+
+def _leave() -> None:
+    """End this process, whose work is done: gloo's threads now and then abort one that Python takes apart.
+
+    torchrun would report a run as failed that has saved everything, and stop processes that are still saving. What comes
+    first at the end of a program comes first here: other threads end, functions left with atexit are called.
+    """
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(0)
 
 
 if __name__ == "__main__":
