@@ -1,6 +1,7 @@
 """The planner's arithmetic against published figures, against PyTorch's own saved tensors, and its command."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -233,12 +234,21 @@ def test_batch_arithmetic(tmp_path: Path) -> None:
         ({"tensor_model_parallel_size": 3}, 3, ["16 attention heads", "3"]),
         ({"pipeline_model_parallel_size": 3}, 3, ["28 layers", "3"]),
         ({"finetuning_type": "lora", "lora_target": "q_projection"}, 1, ["q_projection", "q_proj"]),
+        ({"per_device_train_batch_size": "two"}, 1, ["per_device_train_batch_size", "number", "'two'"]),
+        ({"gradient_accumulation_steps": -1}, 1, ["gradient_accumulation_steps", "-1"]),
     ],
 )
 def test_what_cannot_run_is_said(keys: dict[str, Any], processes: int, words: list[str]) -> None:
     with pytest.raises(UserError) as error:
         plan(processes=processes, **keys)
     assert all(word in str(error.value) for word in words)
+
+
+def test_a_cut_data_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"messages": [{"role": "user", "con', encoding="utf-8")
+    (tmp_path / "dataset_info.json").write_text(json.dumps({"rows": {"file_name": "rows.jsonl"}}), encoding="utf-8")
+    with pytest.raises(UserError, match=r"rows\.jsonl: a line is not JSON .*; prepare the data again"):
+        plan(dataset_dir=str(tmp_path), dataset="rows")
 
 
 def test_advice_ends_with_what_fits() -> None:
@@ -261,3 +271,6 @@ def test_the_command(tmp_path: Path) -> None:
     wrong = subprocess.run([*command, "model_name_or_path=models/x"], capture_output=True, text=True, cwd=ROOT)
     assert wrong.returncode == 2
     assert len(wrong.stderr.splitlines()) == 1
+    cpu = [sys.executable, "-m", "text2sql.plan", "recipes/tiny/full_sft.yaml"]
+    wrong = subprocess.run(cpu, env=os.environ | {"NPROC_PER_NODE": "two"}, capture_output=True, text=True, cwd=ROOT)
+    assert (wrong.returncode, wrong.stderr) == (2, "error: NPROC_PER_NODE=two: a whole number from 1 on is needed\n")

@@ -12,6 +12,7 @@ from text2sql.errors import run_command
 from text2sql.plan.advice import advise
 from text2sql.plan.estimate import SLACK, Estimate, estimate
 from text2sql.recipe import load_recipe
+from text2sql.train.processes import whole_number
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 _GB = 1e9
@@ -52,7 +53,7 @@ def plan(
 def _machine(cpu: bool) -> tuple[int, float | None]:
     """Processes and GB of each that this machine offers."""
     if cpu:
-        processes = int(os.environ.get("NPROC_PER_NODE", "1"))
+        processes = whole_number(os.environ, "NPROC_PER_NODE", 1)
         return processes, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / processes / _GB
     import torch
 

@@ -80,6 +80,9 @@ def read_lengths(recipe: Mapping[str, Any], where: Path) -> Lengths | None:
     """How many training examples there are, and how long after the recipe's cut-off; None where the data are not prepared.
 
     Lengths are 0 where the model folder has no tokenizer, or the rows are no conversations.
+
+    Raises:
+        UserError: a data file is damaged.
     """
     options = {key: value for key, value in recipe.items() if key != "eval_dataset"}
     try:
@@ -90,7 +93,12 @@ def read_lengths(recipe: Mapping[str, Any], where: Path) -> Lengths | None:
     if not rows:
         return None
     stride = -(-rows // _SAMPLE)
-    sampled = [json.loads(line) for line in islice(_lines(files), 0, None, stride)]
+    try:
+        sampled = [json.loads(line) for line in islice(_lines(files), 0, None, stride)]
+    except ValueError as error:
+        raise UserError(
+            f"{', '.join(map(str, files))}: a line is not JSON ({error}); prepare the data again"
+        ) from error
     conversations = [row["messages"] for row in sampled if isinstance(row, dict) and row.get("messages")]
     tokenizer = Path(str(recipe.get("model_name_or_path"))) / "tokenizer.json"
     counts = token_counts(tokenizer, conversations) if tokenizer.is_file() else []

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from text2sql.errors import UserError
 from text2sql.plan import memory
 from text2sql.plan.batch import Batch, Lengths, read_batch, read_lengths
 from text2sql.plan.layout import Layout, read_layout
@@ -17,6 +18,11 @@ from text2sql.train.preflight import names
 CPU_RESERVE = 0.69e9
 GPU_RESERVE = 1.0e9
 NCCL_RESERVE = 0.5e9
+_NUMBERS = (
+    "lora_rank lora_dropout per_device_train_batch_size gradient_accumulation_steps cutoff_len max_steps num_train_epochs "
+    "max_samples val_size max_completion_length steps_per_generation beta tensor_model_parallel_size "
+    "pipeline_model_parallel_size"
+).split()
 # What allocators leave unused and single operations need for a moment, beside the tensors counted; measured on the CPU.
 SLACK = 0.1
 
@@ -88,8 +94,9 @@ def estimate(recipe: Mapping[str, Any], where: Path, processes: int = 1) -> Esti
     tensor parallelism come from the recipe's DeepSpeed settings or Megatron keys.
 
     Raises:
-        UserError: the model is unknown, or sizes do not divide.
+        UserError: the model is unknown, a key's value is no number, or sizes do not divide.
     """
+    _check_numbers(recipe, where)
     shape, source = shape_of(str(recipe.get("model_name_or_path", "")))
     layout = read_layout(recipe, where, shape, processes)
     precision = memory.precision_of(recipe, layout)
@@ -118,6 +125,14 @@ def estimate(recipe: Mapping[str, Any], where: Path, processes: int = 1) -> Esti
         reserve=_reserve(recipe, layout),
         batch=read_batch(recipe, layout, work.length, lengths),
     )
+
+
+def _check_numbers(recipe: Mapping[str, Any], where: Path) -> None:
+    for key in _NUMBERS:
+        value = recipe.get(key)
+        if value is None or (isinstance(value, int | float) and (value >= 0 or key in ("max_steps", "val_size"))):
+            continue
+        raise UserError(f"{where}: {key} should be a number from 0 on, not {value!r}")
 
 
 def _completion(recipe: Mapping[str, Any]) -> int:

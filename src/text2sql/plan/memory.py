@@ -172,10 +172,6 @@ def layer_bytes(shape: Shape, layout: Layout, work: Work, precision: Precision) 
     products = (2 if work.liger else 3) * compute * shape.intermediate
     whole, divided = _inputs(shape, work, precision.autocast)
     inputs = (compute + (1 if work.dropout else 0)) * (whole / outside + divided / tensor)
-    mask = compute * work.length if work.attention == "padding mask" else 0  # of booleans, made numbers by each layer
-    products = (2 if work.liger else 3) * compute * shape.intermediate
-    whole, divided = _inputs(shape, work, precision.autocast)
-    inputs = (compute + (1 if work.dropout else 0)) * (whole / outside + divided / tensor)
     return work.tokens * (norms + (attention + products) / tensor + inputs + mask)
 
 
