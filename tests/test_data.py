@@ -73,6 +73,21 @@ def test_toy_writes_examples_databases_and_training_files(toy_values, tmp_path):
     assert not list(out.glob("**/*.partial")) + list(out.glob(".parts*"))
 
 
+def test_the_synth_command_writes_the_very_questions_of_a_toy_database(toy_values, tmp_path):
+    prepare(toy_values, "toy.yaml")
+    database = tmp_path / "out" / "database" / "zoo_animals" / "zoo_animals.sqlite"
+    for split, register in (("test", "natural"), ("test_heldout", "heldout")):
+        own = tmp_path / f"{register}.jsonl"
+        options = ["--patterns", "core", "-n", "6", "--register", register, "--out", str(own)]
+        subprocess.run(
+            [sys.executable, "-m", "text2sql.synth", "--db", str(database), *options], check=True, capture_output=True
+        )
+        ours = [e for e in examples(tmp_path / "out", split) if e.db_id == "zoo_animals"]
+        assert [{**row, "split": split} for row in lines(own)] == [
+            {**example.__dict__, "reasoning": "", "kind": ""} for example in ours
+        ]
+
+
 def test_toy_suites_differ_and_tables_json_describes_every_database(toy_values, tmp_path):
     prepare(toy_values, "toy.yaml")
     out = tmp_path / "out"

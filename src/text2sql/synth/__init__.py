@@ -1,6 +1,7 @@
 """Questions with executable SQL for any SQLite database, from a grammar of patterns and phrasings.
 
-The toy world, the tiny base's pretraining corpus and a user's own database all go through :func:`generate`.
+The toy world and the tiny base's pretraining corpus go through :func:`generate`, a user's own database through
+:mod:`text2sql.synth.own`, which has more patterns and stricter rules; the command offers both.
 """
 
 from text2sql.synth.generate import generate, write_questions

@@ -22,6 +22,13 @@ class Form(StrEnum):
     coldstart = "coldstart"
 
 
+class Patterns(StrEnum):
+    """Which patterns of SQL are drawn from."""
+
+    all = "all"
+    core = "core"
+
+
 @app.command()
 def synth(
     db: Annotated[Path, typer.Option(help="The SQLite file to ask about.")],
@@ -31,6 +38,9 @@ def synth(
     ] = None,
     language: Annotated[str, typer.Option(help="en, zh, or both: en,zh")] = "en",
     register: Annotated[str, typer.Option(help="natural, or heldout: phrasings to test with")] = "natural",
+    patterns: Annotated[
+        Patterns, typer.Option(help="all, or core: the toy world's own, short queries as they come")
+    ] = Patterns.all,
     reasoning: Annotated[
         bool, typer.Option(help="Give each pair its reasoning in steps and its type of task.")
     ] = False,
@@ -47,13 +57,14 @@ def synth(
     seed: int = 42,
 ) -> None:
     """Write question-SQL pairs about a SQLite database: every SQL ran and gave a result, all four levels of hardness."""
-    from text2sql.synth.own import write_for_database
+    from text2sql.synth.own import write_for_database, write_from_core
 
     if count < 1:
         raise UserError(f"--count is 1 or more, not {count}")
     target = out or Path("data/synth") / f"{db.stem}.jsonl"
     languages = tuple(language.split(","))
-    made = write_for_database(db, count, seed, languages, register, reasoning or form is Form.coldstart)
+    write = write_for_database if patterns is Patterns.all else write_from_core
+    made = write(db, count, seed, languages, register, reasoning or form is Form.coldstart)
     examples = made.examples
     if paraphrase_url:
         examples = examples + _reworded(examples, db, paraphrase_url, model, target, back_check)

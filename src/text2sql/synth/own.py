@@ -16,9 +16,10 @@ from sqleval import hardness
 from sqleval.outcome import Failure
 from sqleval.sandbox import Connection
 from text2sql.errors import UserError
-from text2sql.records import TracedExample
+from text2sql.records import Example, TracedExample
 from text2sql.schema import open_readonly, render_ddl
 from text2sql.synth.bind import Bound, NoBindingError
+from text2sql.synth.generate import generate
 from text2sql.synth.grammar import Language, Pattern, load_all_patterns, load_language
 from text2sql.synth.own_bind import OwnBinder, own_profile
 from text2sql.synth.profile import DatabaseProfile, profile_database
@@ -46,18 +47,8 @@ def write_for_database(
     Raises:
         UserError: no such file, not a database, no rows in it, or an unknown language or register.
     """
-    connection = open_readonly(database)
-    try:
-        profile = own_profile(connection, profile_database(connection))
-    except sqlite3.DatabaseError as error:
-        raise UserError(f"{database}: cannot be read ({error}); is it damaged?") from error
-    finally:
-        connection.close()
-    if not profile.tables:
-        raise UserError(f"{database}: no table has rows to ask about")
+    profile = _profile(database, register)
     known = [load_language(code, more=True) for code in languages]
-    if register not in ("natural", "heldout"):
-        raise UserError(f"register is natural or heldout, not {register!r}")
     sandbox = Connection(database)
     rng = random.Random(f"{seed}/{database.stem}")
     drawer = _Drawer(profile, known, register, rng, sandbox, timeout)
@@ -74,18 +65,57 @@ def write_for_database(
     return Made(examples, {level: levels[level] for level in LEVELS}, drawer.note(count, len(examples), levels))
 
 
+def write_from_core(
+    database: Path, count: int, seed: int = 42, languages: tuple[str, ...] = ("en",), register: str = "natural",
+    reasoning: bool = False,
+) -> Made:  # fmt: skip
+    """As :func:`write_for_database`, by the toy world's patterns and rules: for its databases, its very questions.
+
+    Raises:
+        UserError: as there.
+    """
+    _profile(database, register)
+    share = -(-count // len(languages))
+    drawn = [one for code in languages for one in generate(database, database.stem, share, seed, register, code)]
+    examples = [TracedExample(**one.__dict__, **_reasoning(one, reasoning)) for one in drawn[:count]]
+    levels = Counter(example.difficulty for example in examples)
+    note = f"the schema gives only {len(examples)} of {count} questions" if len(examples) < count else ""
+    return Made(examples, {level: levels[level] for level in LEVELS}, note)
+
+
+def _profile(database: Path, register: str) -> DatabaseProfile:
+    if register not in ("natural", "heldout"):
+        raise UserError(f"register is natural or heldout, not {register!r}")
+    connection = open_readonly(database)
+    try:
+        profile = own_profile(connection, profile_database(connection))
+    except sqlite3.DatabaseError as error:
+        raise UserError(f"{database}: cannot be read ({error}); is it damaged?") from error
+    finally:
+        connection.close()
+    if not profile.tables:
+        raise UserError(f"{database}: no table has rows to ask about")
+    return profile
+
+
 def _example(
     number: int, db_id: str, schema: str, language: str, register: str, pattern: str, bound: Bound, reasoning: bool
 ) -> TracedExample:
+    example = Example(
+        question_id=f"{db_id}-{language}-{register}-{number:05d}", db_id=db_id, question=bound.question, schema=schema,
+        sql=bound.sql, source=f"synth/{language}/{register}/{pattern}", difficulty=hardness(bound.sql),
+    )  # fmt: skip
+    return TracedExample(**example.__dict__, **_reasoning(example, reasoning))
+
+
+def _reasoning(example: Example, wanted: bool) -> dict[str, str]:
+    if not wanted:
+        return {}
     from text2sql.analysis import classify
     from text2sql.synth.trace import trace
 
-    return TracedExample(
-        question_id=f"{db_id}-{language}-{register}-{number:05d}", db_id=db_id, question=bound.question, schema=schema,
-        sql=bound.sql, source=f"synth/{language}/{register}/{pattern}", difficulty=hardness(bound.sql),
-        reasoning=trace(bound.question, bound.sql, schema) if reasoning else "",
-        kind=classify(bound.sql).label if reasoning else "",
-    )  # fmt: skip
+    steps = trace(example.question, example.sql, example.schema)
+    return {"reasoning": steps, "kind": classify(example.sql).label}
 
 
 class _Drawer:
