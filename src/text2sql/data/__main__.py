@@ -23,12 +23,14 @@ def main() -> None:
 
 
 def show(report: dict[str, Any], output: Path) -> None:
-    """Print the report's main figures; prompt lengths are in characters."""
+    """Print the report's main figures; prompt lengths are in tokens where the recipe names a tokenizer."""
     names = ("split", "examples", "rejected", "databases", "mean", "p95", "max", "too long")
-    table = Table(*names, caption="mean, p95 and max of the prompt's length in characters")
+    unit = "tokens" if any("tokens" in found for found in report["splits"].values()) else "characters"
+    table = Table(*names, caption=f"mean, p95 and max of the prompt's length in {unit}")
     console = Console()
     for split, found in report["splits"].items():
-        lengths = [found["prompt_chars"].get(name, 0) for name in ("mean", "p95", "max")]
+        prompts = found["tokens"]["prompt"] if "tokens" in found else found["prompt_chars"]
+        lengths = [prompts.get(name, 0) for name in ("mean", "p95", "max")]
         rejected = sum(found["rejected"].values())
         row = (found["kept"], rejected, found["databases"], *lengths, found["over_max_prompt_chars"])
         table.add_row(split, *map(str, row))

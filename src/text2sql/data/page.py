@@ -67,7 +67,8 @@ def _bars(series: dict[str, dict[str, float]], labels: list[str], unit: str) -> 
         if len(labels) >= 7 or max(map(len, labels), default=0) > 12:
             pyplot.setp(axes.get_xticklabels(), rotation=35, ha="right", rotation_mode="anchor")
         axes.set_ylabel(unit)
-        axes.legend()
+        if series:
+            figure.legend(loc="outside upper center", ncols=len(series), frameon=False)
         out = io.StringIO()
         figure.savefig(out, format="svg", metadata={"Date": None})
         pyplot.close(figure)
