@@ -36,7 +36,7 @@ for place in ${OVERRIDES[@]+"${!OVERRIDES[@]}"}; do
   key="${OVERRIDES[$place]%%=*}"
   case "$key: $*" in
     files.*" folder="*) ;; # paths of files start in that folder
-    files.* | folder:* | databases:* | schema:* | tables:* | described:*)
+    files.* | folder:* | databases:* | schema:* | tables:* | described:* | tokenizer:* | decontaminate.against:*)
       OVERRIDES[place]="$key=$(from_caller "${OVERRIDES[$place]#*=}")"
       ;;
   esac

@@ -232,6 +232,11 @@ def test_linking_shows_less_and_counts_what_it_lost(tmp_path):
         ({"schema": "nowhere.sqlite"}, "nowhere.sqlite: no such"),
         ({"tables": "a.jsonl"}, "not valid JSON"),
         ({"linking": {"embedder": "nowhere"}}, "no such embedding model folder"),
+        ({"jobs": -2}, "jobs is 0 or more"),
+        ({"max_prompt_chars": 0}, "max_prompt_chars 1 or more"),
+        ({"files": {"train": []}}, "files: say which files"),
+        ({"files": {"train": [["a.jsonl"]]}}, "files.train: expected a list of paths"),
+        ({"files": {"train": ["."]}}, "a folder, not a file"),
     ],
 )
 def test_mistakes_in_a_recipe_are_one_line(tmp_path, change, message):

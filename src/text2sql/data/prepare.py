@@ -83,7 +83,7 @@ def _stamp(values: dict[str, Any], source: Source) -> str:
         digest.update(f"{path.relative_to(package)} {data_hash(path)}\n".encode())
     for path in source.inputs():
         if not path.is_file():
-            raise UserError(f"{path}: no such file")
+            raise UserError(f"{path}: {'a folder, not a file' if path.is_dir() else 'no such file'}")
         size, changed = path.stat().st_size, path.stat().st_mtime_ns
         text = data_hash(path) if size < 1 << 26 else f"{size} {changed}"
         digest.update(f"{path.name} {text}\n".encode())
@@ -195,5 +195,8 @@ def _refuse_nothing(splits: dict[str, Any], rejected: Path) -> None:
     if any(found["kept"] for found in splits.values()):
         return
     with rejected.open(encoding="utf-8") as lines:
-        first = json.loads(next(lines, '{"reason": "the files have no rows", "detail": ""}'))
+        line = next(lines, "")
+    if not line:
+        raise UserError("no row could be used: the files have none")
+    first = json.loads(line)
     raise UserError(f"no row could be used; the first: {first['reason']} ({first['detail']}); see {rejected}")
