@@ -43,7 +43,7 @@ def toy_values(tmp_path):
     ):
         (world / f"{name}.yaml").write_bytes((ROOT / "data" / "toy" / f"{name}.yaml").read_bytes())
     counts = [f"questions.{split}.count=6" for split in ("train", "val", "test", "test_heldout")]
-    places = [f"output={tmp_path / 'out'}", f"world={world}", "suite=2"]
+    places = [f"output={tmp_path / 'out'}", f"world={world}", "suite=2", f"tokenizer={ROOT / 'models/tiny-base'}"]
     return load_recipe(ROOT / "recipes" / "data" / "toy.yaml", [*counts, *places])
 
 
@@ -71,6 +71,10 @@ def test_toy_writes_examples_databases_and_training_files(toy_values, tmp_path):
     assert lines(out / "sft_val.jsonl") == [{"messages": training_messages(e)} for e in examples(out, "val")]
     assert not (out / "sft_test.jsonl").exists()
     assert not list(out.glob("**/*.partial")) + list(out.glob(".parts*"))
+    page = (out / "data_preparation_report.html").read_text()
+    longest = report["splits"]["train"]["tokens"]["prompt"]["max"]
+    assert 50 < longest < report["splits"]["train"]["prompt_chars"]["max"]
+    assert "Length of prompts in tokens" in page and f"and {longest} tokens" in page and "<p>None.</p>" in page
 
 
 def test_the_synth_command_writes_the_very_questions_of_a_toy_database(toy_values, tmp_path):

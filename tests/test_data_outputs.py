@@ -112,7 +112,7 @@ def test_formats_teach_the_same_answers_and_llamafactory_reads_their_description
     assert info["mine_train_ranking"]["ranking"] is True
     page = (out / "data_preparation_report.html").read_text()
     assert page.count("<svg") == 4
-    assert "Hardness" in page
+    assert "Hardness" in page and "Length of prompts in characters" in page
 
 
 @pytest.mark.slow

@@ -26,7 +26,7 @@ from text2sql.data.page import write_page
 from text2sql.data.parts import make_in_worker, start_worker, write_part
 from text2sql.data.sources import CommonOptions, Source, Unit, open_source
 from text2sql.data.split import Splitter
-from text2sql.data.statistics import token_lengths
+from text2sql.data.statistics import require_tokenizer, token_lengths
 from text2sql.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -48,6 +48,8 @@ def prepare(values: dict[str, Any], where: str) -> dict[str, Any]:
     if report is not None:
         logger.info("%s is already prepared (data_hash %s)", options.output, report["data_hash"])
         return report
+    if options.tokenizer is not None:
+        require_tokenizer(options.tokenizer)
     try:
         options.output.mkdir(parents=True, exist_ok=True)
         (options.output / REPORT).unlink(missing_ok=True)

@@ -94,16 +94,16 @@ def distribution(lengths: Counter[int]) -> dict[str, int]:
     return found
 
 
-def token_lengths(examples: Path, rows: int, folder: Path) -> dict[str, Any]:
-    """Tokens of prompt and gold SQL, on up to 2,000 rows evenly spread over the file; the tokenizer is in ``folder``.
-
-    Raises:
-        UserError: there is no tokenizer in the folder.
-    """
+def require_tokenizer(folder: Path) -> None:
+    """Raises :class:`UserError` where there is no tokenizer in the folder."""
     if not (folder / "tokenizer.json").is_file():
         raise UserError(
             f"tokenizer: {folder} has no tokenizer.json; bash scripts/download_model.sh, or leave the key out"
         )
+
+
+def token_lengths(examples: Path, rows: int, folder: Path) -> dict[str, Any]:
+    """Tokens of prompt and gold SQL, on up to 2,000 rows evenly spread over the file; the tokenizer is in ``folder``."""
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
