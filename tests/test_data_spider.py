@@ -132,7 +132,7 @@ def test_bad_rows_are_left_out_with_file_and_row(spider, tmp_path, file, text, m
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "no row could be used; the first: "),
+        ("", "no row could be used; the first: file is cut off or damaged (dev.json row 1: the file is empty"),
         (None, "dev.json: no such file"),
         (json.dumps({"rows": [GOOD]}), "no key 'question'"),
     ],

@@ -114,6 +114,8 @@ def _slow_json(stream: IO[bytes]) -> Iterator[Row]:
     is_array = source.first() == b"["
     values = _Values(io.TextIOWrapper(io.BufferedReader(source, 1 << 16), encoding="utf-8"))
     if not is_array:
+        if not values.next_mark():
+            raise ijson.JSONError("the file is empty")
         while values.next_mark():
             yield _object(values.take())
         return
