@@ -5,6 +5,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+
 from sqleval import Evaluator, Rows
 from sqleval.overlap import MOST_ROWS, Overlap, overlap
 
