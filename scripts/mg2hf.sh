@@ -13,6 +13,7 @@ recipes/qwen3_1p7b/mg2hf.yaml. What checkpoint may be:
   Megatron             a folder with latest_checkpointed_iteration.txt (ckpt_format: legacy), tensor and pipeline parallel
   DeepSpeed ZeRO       checkpoint-N with global_stepN in it, put together by DeepSpeed's own zero_to_fp32
   DeepSpeed AutoTP     checkpoint-N, which holds a whole model already
+  a run's folder       its final model; of a run that was stopped, the last checkpoint that was finished
 The folder appears under its name only when it is verified; a second run does nothing.
 
 Examples:

@@ -210,7 +210,7 @@ def test_other_folders_are_told_apart(bases: dict[bool, Path], tmp_path: Path) -
     }
     run = tmp_path / "run"
     (run / "checkpoint-5").mkdir(parents=True)
-    cases["name one in it: checkpoint-5"] = run
+    cases["none of its checkpoints was finished"] = run
     unfinished = tmp_path / "unfinished"
     (unfinished / "global_step4").mkdir(parents=True)
     (unfinished / "global_step4/zero_pp_rank_0_mp_rank_00_optim_states.pt").touch()
@@ -226,6 +226,29 @@ def test_other_folders_are_told_apart(bases: dict[bool, Path], tmp_path: Path) -
     shutil.copy(base / "model.safetensors", autotp)
     assert convert(Mg2hfOptions(autotp, out, base, reference=base)).source == "whole model"
     same_weights(base, out)
+
+
+@pytest.mark.parametrize("kind", ["megatron", "whole model"])
+def test_of_an_unfinished_run_the_last_whole_checkpoint_is_taken(
+    kind: str, bases: dict[bool, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = tmp_path / "run"
+    for step in (5, 10, 15):
+        at = run / f"checkpoint-{step}"
+        if kind == "megatron":
+            write_megatron(bases[True], at, 2, 1)
+            (at / "training_args.bin").touch()
+        else:
+            shutil.copytree(bases[True], at)
+        (at / "trainer_state.json").write_text(json.dumps({"global_step": step}), encoding="utf-8")
+    (run / "checkpoint-15/trainer_state.json").unlink()
+    cut = next((run / "checkpoint-10").rglob("*.pt" if kind == "megatron" else "*.safetensors"))
+    cut.write_bytes(cut.read_bytes()[:1000])
+    with caplog.at_level(logging.INFO):
+        convert(Mg2hfOptions(run, tmp_path / "hf", bases[True]))
+    for words in ("checkpoint-10 was never finished", "checkpoint-15 was never finished", f"taking {run}/checkpoint-5"):
+        assert words in caplog.text
+    same_weights(bases[True], tmp_path / "hf")
 
 
 @pytest.mark.slow

@@ -52,8 +52,8 @@ def check_tensors(tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> N
     missing, more = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
     if missing or more:
         raise UserError(
-            f"the checkpoint is not of the configuration's model: {len(missing)} tensors are missing and {len(more)} too many "
-            f"(first: {(missing + more)[0]})"
+            f"the checkpoint is not of the model that model_name_or_path names: {len(missing)} tensors are missing and "
+            f"{len(more)} too many (first: {(missing + more)[0]})"
         )
     for name, shape in expected.items():
         if tuple(tensors[name].shape) != shape:

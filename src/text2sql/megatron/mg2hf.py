@@ -10,7 +10,7 @@ import logging
 import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -27,6 +27,7 @@ from text2sql.plan import Shape
 from text2sql.plan.shape import read_shape
 from text2sql.recipe import load_recipe, options_from
 from text2sql.train.launch import only_one
+from text2sql.train.runs import find_checkpoints
 from text2sql.weights import fingerprint, folder_shapes
 
 logger = logging.getLogger("text2sql.megatron")
@@ -89,6 +90,7 @@ def convert(options: Mg2hfOptions) -> Report:
         UserError: the checkpoint is not whole, or what was written is not equal to it.
     """
     _check_places(options)
+    options = replace(options, checkpoint=_last_whole(options.checkpoint))
     mark = _fingerprint(options)
     if (done := _already(options.output_dir, mark)) is not None:
         logger.info("already converted: %s", options.output_dir)
@@ -125,6 +127,19 @@ def _check_places(options: Mg2hfOptions) -> None:
         raise UserError(f"{folder}: a LoRA adapter; merge it with `bash scripts/merge_hf_lora.sh`")
 
 
+def _last_whole(folder: Path) -> Path:
+    """``folder`` itself, or the last whole checkpoint of a run that ended before it left a model."""
+    if not any(folder.glob("checkpoint-*")) or is_megatron(folder) or any(folder.glob("*.safetensors")):
+        return folder
+    whole, broken = find_checkpoints(folder)
+    if not whole:
+        raise UserError(f"{folder}: none of its checkpoints was finished; start the training again, which goes on")
+    for path in broken:
+        logger.info("%s was never finished; leaving it out", path)
+    logger.info("taking %s", whole[-1])
+    return whole[-1]
+
+
 def _read(options: Mg2hfOptions, shape: Shape) -> Source:
     folder = options.checkpoint
     if is_megatron(folder):
@@ -146,9 +161,7 @@ def _read(options: Mg2hfOptions, shape: Shape) -> Source:
             f"{folder}: saved under tensor parallelism without a whole model beside it; train with "
             "gather_16bit_weights_on_model_save: true in the DeepSpeed settings"
         )
-    inside = sorted(path.name for path in folder.glob("checkpoint-*"))
-    hint = f"name one in it: {', '.join(inside)}" if inside else "name the folder that training wrote"
-    raise UserError(f"{folder}: no checkpoint in it; {hint}")
+    raise UserError(f"{folder}: no checkpoint in it; name the folder that training wrote")
 
 
 def _untied(tensors: Tensors, shape: Shape) -> Tensors:

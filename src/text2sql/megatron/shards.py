@@ -76,7 +76,10 @@ def merge(name: str, parts: Sequence[Tensor], shape: Shape) -> dict[str, Tensor]
         return {names[0]: whole[: shape.vocab]}  # Megatron may pad the vocabulary
     queries = shape.heads // shape.kv_heads
     if whole.shape[0] != (queries + 2) * shape.key:
-        raise UserError(f"{name} has {whole.shape[0]} rows in all, the model needs {(queries + 2) * shape.key}")
+        raise UserError(
+            f"{name} has {whole.shape[0]} rows in all, the model needs {(queries + 2) * shape.key}; was the checkpoint trained "
+            "from the model that model_name_or_path names?"
+        )
     groups = whole.view(shape.kv_heads, (queries + 2) * shape.head_dim, -1)
     cut = groups.split([queries * shape.head_dim, shape.head_dim, shape.head_dim], dim=1)
     return {hf: part.reshape(-1, whole.shape[-1]) for hf, part in zip(names, cut, strict=True)}

@@ -79,9 +79,7 @@ def plan_run(output_dir: Path, run: Run, overwrite: bool) -> Plan:
     if overwrite or before is None:
         return Plan("start")
     _refuse_another(output_dir, before, run)
-    checkpoints = sorted(output_dir.glob("checkpoint-*"), key=_step)
-    broken = [path for path in checkpoints if not is_whole(path, before.processes)]
-    whole = [path for path in checkpoints if path not in broken]
+    whole, broken = find_checkpoints(output_dir)
     if whole and before.processes != run.processes:
         raise UserError(
             f"{output_dir}: {whole[-1].name} is of a run of {before.processes} processes, this start has {run.processes}; "
@@ -104,6 +102,18 @@ def _refuse_another(output_dir: Path, before: Run, run: Run) -> None:
     for what, old, new in (("data have", before.data, run.data), ("base model has", before.base, run.base)):
         if old != new:
             raise UserError(f"{output_dir}: the {what} changed since that run began; {_WAY_OUT}")
+
+
+def find_checkpoints(output_dir: Path) -> tuple[list[Path], list[Path]]:
+    """The whole checkpoints in a run's folder, the last one last, and those that were never finished.
+
+    Raises:
+        UserError: ``run.json`` cannot be read.
+    """
+    run = _read(output_dir)
+    found = sorted(output_dir.glob("checkpoint-*"), key=_step)
+    whole = [path for path in found if is_whole(path, run.processes if run else 1)]
+    return whole, [path for path in found if path not in whole]
 
 
 def is_whole(checkpoint: Path, processes: int = 1) -> bool:
