@@ -271,6 +271,9 @@ def test_the_command(tmp_path: Path) -> None:
     wrong = subprocess.run([*command, "model_name_or_path=models/x"], capture_output=True, text=True, cwd=ROOT)
     assert wrong.returncode == 2
     assert len(wrong.stderr.splitlines()) == 1
+    untrained = subprocess.run([*command[:3], "recipes/tiny/infer.yaml"], capture_output=True, text=True, cwd=ROOT)
+    assert untrained.returncode == 2
+    assert "infer.yaml: no training recipe" in untrained.stderr
     cpu = [sys.executable, "-m", "text2sql.plan", "recipes/tiny/full_sft.yaml"]
     wrong = subprocess.run(cpu, env=os.environ | {"NPROC_PER_NODE": "two"}, capture_output=True, text=True, cwd=ROOT)
     assert (wrong.returncode, wrong.stderr) == (2, "error: NPROC_PER_NODE=two: a whole number from 1 on is needed\n")

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from text2sql.errors import run_command
+from text2sql.errors import UserError, run_command
 from text2sql.plan.advice import advise
 from text2sql.plan.estimate import SLACK, Estimate, estimate
 from text2sql.recipe import load_recipe
@@ -29,6 +29,8 @@ def plan(
 ) -> None:
     """Exit code 0: it fits; 1: it does not; 2: something is wrong with the recipe."""
     values = load_recipe(recipe, overrides or [])
+    if "stage" not in values:
+        raise UserError(f"{recipe}: no training recipe (it has no stage); plan one of those")
     found, size = _machine(bool(values.get("use_cpu"))) if not (gpus and memory) else (gpus, memory)
     processes, memory = gpus or found, memory or size
     result = estimate(values, recipe, processes)
