@@ -34,8 +34,9 @@ pytestmark = [
     ),
 ]
 
-# What a process of torchrun's needs on a CPU beside the shim: random state by the names that the adapter asks for, and a
-# copy of float32 logits, which Megatron's loss changes in place although the adapter's hook has made them a view.
+# What a process of torchrun's needs on a CPU beside the shim: random state by the names that the adapter asks for, files
+# read to "cpu:0", which is what it calls its device, and a copy of float32 logits, which Megatron's loss changes in place
+# although the adapter's hook has made them a view.
 SITE = """
 import os
 if "LOCAL_RANK" in os.environ and os.environ.get("USE_MCA"):
@@ -43,6 +44,8 @@ if "LOCAL_RANK" in os.environ and os.environ.get("USE_MCA"):
     if not torch.cuda.is_available():
         import megatron_shim
         torch.cpu.get_rng_state, torch.cpu.set_rng_state = torch.get_rng_state, torch.set_rng_state
+        numbered = lambda storage, place: storage if place.startswith("cpu:") else None
+        torch.serialization.register_package(0, lambda storage: None, numbered)
     from megatron.core.tensor_parallel.cross_entropy import VocabParallelCrossEntropy as Loss
     theirs = Loss.calculate_logits_max
     Loss.calculate_logits_max = staticmethod(lambda logits: theirs(logits.clone()))
