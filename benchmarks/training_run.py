@@ -47,13 +47,13 @@ class _Watch:
     marks: list[tuple[int, float, float]] = field(default_factory=list)  # bytes of log, seconds, CPU seconds
     peak: int = 0
     gpu_peak: int = 0
+    cpu: dict[int, float] = field(default_factory=dict)  # seconds of each process, also of those that have ended
 
     def look(self, root: psutil.Process) -> None:
-        cpu = 0.0
         for process in [root, *root.children(recursive=True)]:
             try:
                 times = process.cpu_times()
-                cpu += times.user + times.system
+                self.cpu[process.pid] = times.user + times.system
                 status = Path(f"/proc/{process.pid}/status").read_text()
             except (psutil.Error, OSError):
                 continue
@@ -62,7 +62,7 @@ class _Watch:
         self.gpu_peak = max(self.gpu_peak, *_gpu_bytes())
         size = self.log.stat().st_size if self.log.is_file() else 0
         if size and (not self.marks or size > self.marks[-1][0]):
-            self.marks.append((size, time.monotonic(), cpu))
+            self.marks.append((size, time.monotonic(), sum(self.cpu.values())))
 
 
 def train(recipe: Path, overrides: dict[str, object], processes: int = 1) -> TrainingRun:
