@@ -1,8 +1,11 @@
 """One exception for everything a user can put right, so that commands end in one line and not in a traceback."""
 
+import errno
 import logging
 import sys
 from collections.abc import Callable
+
+_NO_PLACE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG)
 
 
 class UserError(Exception):
@@ -21,7 +24,10 @@ def run_command(main: Callable[[], None]) -> None:
         sys.stderr.write("interrupted\n")
         sys.exit(130)
     except OSError as error:
-        if error.errno != 28:  # ENOSPC: the one operating-system error every command may meet
+        if error.errno == errno.ENOSPC:
+            sys.stderr.write(f"error: no space left on the disk while writing {error.filename or 'output'}\n")
+        elif error.errno in _NO_PLACE and error.filename:
+            sys.stderr.write(f"error: {error.filename}: {error.strerror}; correct the path or its permissions\n")
+        else:
             raise
-        sys.stderr.write(f"error: no space left on the disk while writing {error.filename or 'output'}\n")
         sys.exit(2)
