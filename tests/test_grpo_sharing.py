@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, GenerationConfig
+from transformers import AutoModelForCausalLM, GenerationConfig, Qwen3Config
 
-from text2sql.stages.grpo.sharing import block_size, can_share, shared_logits, shared_prefill
+from text2sql.stages.grpo.sharing import block_size, can_share, shared_logits, shared_prefill, worth_sharing
 from tiny_model import make_model
 
 PAD, END = 0, 1
@@ -80,3 +80,26 @@ def test_generation_gives_the_same_tokens_from_one_prefill(model) -> None:
 def test_block_is_what_every_run_of_equal_prompts_is_made_of(runs: list[int], expected: int) -> None:
     rows = [[place, 7] for place, run in enumerate(runs) for _ in range(run)]
     assert block_size(torch.tensor(rows)) == expected
+
+
+TINY = Qwen3Config(
+    hidden_size=192,
+    num_attention_heads=6,
+    num_key_value_heads=3,
+    head_dim=32,
+    intermediate_size=512,
+    num_hidden_layers=6,
+)
+LARGE = Qwen3Config(
+    hidden_size=2048, num_attention_heads=16, num_key_value_heads=8, head_dim=128, intermediate_size=6144
+)
+
+
+@pytest.mark.parametrize(
+    ("config", "prompt", "completion", "expected"),
+    [(TINY, 290, 96, True), (TINY, 290, 400, False), (LARGE, 450, 512, True), (LARGE, 450, 4096, False)],
+)
+def test_a_prompt_is_shared_where_that_is_less_work(
+    config: Qwen3Config, prompt: int, completion: int, expected: bool
+) -> None:
+    assert worth_sharing(config, prompt, completion, block=8) is expected

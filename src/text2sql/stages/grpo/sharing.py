@@ -29,6 +29,23 @@ def block_size(prompts: torch.Tensor) -> int:
     return math.gcd(len(prompts), *(i for i, equal in enumerate(same, 1) if not equal))
 
 
+def worth_sharing(config: Any, prompt: int, completion: int, block: int) -> bool:
+    """Whether ``block`` completions behind one prompt cost less than each behind its own; lengths are in tokens.
+
+    Counted are a layer's operations: two a weight and token, and four times attention's width for each pair of tokens
+    in a row, since the mask is dense. Long completions of a small model lose more by the second than they gain by the first.
+    """
+    heads, hidden = int(config.num_attention_heads), int(config.hidden_size)
+    width = heads * int(getattr(config, "head_dim", None) or hidden // heads)
+    groups = heads // int(getattr(config, "num_key_value_heads", None) or heads)
+    weights = 2 * hidden * (width + width // groups) + 3 * hidden * int(config.intermediate_size)
+
+    def cost(rows: int, length: int) -> int:
+        return rows * length * (2 * weights + 4 * width * length)
+
+    return cost(1, prompt + block * completion) < cost(block, prompt + completion)
+
+
 def log_probabilities(
     model: Any, ids: torch.Tensor, mask: torch.Tensor, keep: int, block: int, temperature: float, entropy: bool
 ) -> tuple[torch.Tensor, torch.Tensor | None]:

@@ -15,7 +15,7 @@ from trl.trainer.utils import split_tensor_dict
 from text2sql.stages.grpo.callbacks import StepClock
 from text2sql.stages.grpo.heldout import HeldOut, without_model_defaults
 from text2sql.stages.grpo.scoring import Scoring, Sums, means, samples_of
-from text2sql.stages.grpo.sharing import block_size, can_share, log_probabilities, shared_prefill
+from text2sql.stages.grpo.sharing import block_size, can_share, log_probabilities, shared_prefill, worth_sharing
 from text2sql.stages.resume import EpochOrder
 
 
@@ -94,10 +94,11 @@ class CustomGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         compute_entropy: bool = False,
         **others: Any,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Log probabilities and entropies of the completions, each prompt computed once where it can be."""
+        """Log probabilities and entropies of the completions, each prompt computed once where that is less work."""
         size = batch_size or len(input_ids)
         block = math.gcd(block_size(input_ids[:, :-logits_to_keep]), size)
-        if not self._share or block == 1:
+        prompt, config = input_ids.shape[1] - logits_to_keep, self.accelerator.unwrap_model(self.model).config
+        if not (self._share and block > 1 and worth_sharing(config, prompt, logits_to_keep, block)):
             return super()._get_per_token_logps_and_entropies(  # type: ignore[no-any-return]
                 model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy, **others
             )
