@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tables import DDL, lines, recipe, rows, write
@@ -288,8 +289,10 @@ def test_killed_on_two_processes_it_ends_with_the_same_bytes(tmp_path):
     with subprocess.Popen(run(out), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         while process.poll() is None and len(list(out.glob(".parts-*/*/*.jsonl"))) < 4:
             time.sleep(0.01)
+        workers = psutil.Process(process.pid).children()
         process.kill()
     assert process.returncode == -signal.SIGKILL
+    assert len(workers) >= 2 and not psutil.wait_procs(workers, timeout=10)[1]
     assert finished_report(out) is None
     again = subprocess.run(run(out), cwd=ROOT, check=True, capture_output=True, text=True)
     assert "from an earlier run" in again.stderr

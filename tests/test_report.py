@@ -54,6 +54,13 @@ def test_other_metrics_stand_in_one_cell():
     ]
 
 
+def test_splits_of_an_experiment_are_told_apart():
+    rows = [replace(row("bench.plan_memory", metrics={"ratio": 1}), split=split) for split in ("one", "two")]
+    assert [line.split(" | ")[0] for line in markdown("bench", rows, "en").splitlines()[2:]] == [
+        "| `bench.plan_memory` one", "| `bench.plan_memory` two"
+    ]  # fmt: skip
+
+
 def test_only_between_the_markers_is_changed():
     text = fill(MARKED, [row()], "en", "README.md")
     assert text.startswith("# Title\n\n<!-- results:toy -->\n\n| Model |")

@@ -29,7 +29,7 @@ from text2sql.schema import (
     render_ddl,
 )
 
-_OPEN = 200  # a quarter of a megabyte each; Spider's train has 146
+_OPEN = 200  # a sixth of a megabyte each; Spider's train has 146
 _LONGEST_NAME = 240  # bytes; asking for a file of a longer name is an error, not a no
 _LIMITS = Limits()
 

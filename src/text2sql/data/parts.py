@@ -5,6 +5,9 @@ training format, tab-separated. The second pass decides by the heads and copies 
 """
 
 import json
+import multiprocessing
+import os
+import threading
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -130,8 +133,16 @@ _worker: dict[str, Any] = {}
 
 
 def start_worker(values: dict[str, Any], where: str) -> None:
-    """Open the recipe's source in this process."""
+    """Open the recipe's source in this process, which ends when the one that started it is killed."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _worker["options"], _worker["source"] = open_source(values, where)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def make_in_worker(target: Path, unit: Unit) -> None:

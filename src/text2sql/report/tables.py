@@ -3,6 +3,7 @@
 Protocol, n, decoding and seeds stand in every row: a table that is cut out of its page must still tell them.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -94,7 +95,8 @@ def markdown(name: str, rows: Sequence[Row], language: Language) -> str:
         numbers = range(1, 3 + len(LEVELS))
     else:
         columns = [heads["measured"], heads["figures"], "n", heads["machine"]]
-        body = [_metric_row(group, language) for group in groups]
+        times = Counter(group[-1].experiment for group in groups)
+        body = [_metric_row(group, language, times[group[-1].experiment] > 1) for group in groups]
         numbers = range(2, 3)
     rule = ["---:" if position in numbers else "---" for position in range(len(columns))]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in [columns, rule, *body])
@@ -130,8 +132,9 @@ def _accuracy_row(group: list[Row], language: Language) -> list[str]:
     return [*cells, str(newest.n), newest.split, newest.protocol, newest.decoding, seeds]
 
 
-def _metric_row(group: list[Row], language: Language) -> list[str]:
-    """Metrics in one cell, without those of parts (``part/metric``), which stay in the ledger."""
+def _metric_row(group: list[Row], language: Language, several: bool) -> list[str]:
+    """Metrics in one cell, without those of parts (``part/metric``), which stay in the ledger; of an experiment that was
+    run on ``several`` splits, the name tells which."""
     newest = group[-1]
     figures = []
     for metric in (name for name in newest.metrics if "/" not in name):
@@ -141,7 +144,8 @@ def _metric_row(group: list[Row], language: Language) -> list[str]:
             percent(group, metric) + " %" if metric.endswith(("accuracy", "recall", "rate")) else _short(summary.mean)
         )
         figures.append(f"{metric.replace('_', ' ')} {value}")
-    return [label(newest.experiment, language), "; ".join(figures), str(newest.n), newest.machine]
+    name = label(newest.experiment, language) + (f" {newest.split}" if several else "")
+    return [name, "; ".join(figures), str(newest.n), newest.machine]
 
 
 def _short(value: float) -> str:

@@ -93,7 +93,7 @@ def _portable(tree: Any) -> Any:
 
 
 def _build(statements: list[str]) -> sqlite3.Connection:
-    # Hundreds of these stay open while data are prepared, and a kept statement costs five kilobytes.
+    # Hundreds of these stay open while data are prepared, and a kept statement costs ten kilobytes.
     connection = sqlite3.connect(":memory:", check_same_thread=False, cached_statements=1)
     deadline = time.monotonic() + _BUILD_SECONDS
     connection.set_authorizer(lambda action, *_: sqlite3.SQLITE_DENY if action in _FORBIDDEN else sqlite3.SQLITE_OK)
