@@ -19,6 +19,7 @@ from rich.table import Table
 from training_run import ROOT, TrainingRun, train
 
 from text2sql import ledger
+from text2sql.artifacts import digest
 
 RECIPE = ROOT / "recipes/tiny/full_sft.yaml"
 BASE = ROOT / "models/tiny-base"
@@ -60,7 +61,7 @@ def main() -> None:
     if args.ledger:
         row = ledger.new_row(
             "bench.data_parallel", profile="cpu", seed=42, split="train", n=len(rows), metrics=metrics,
-            data_hash=ledger.file_hash(args.output / "train.jsonl"), seconds=0.0,
+            data_hash=digest(args.output / "train.jsonl"), seconds=0.0,
             protocol=f"tiny base, all weights, float32, batch of {BATCH}, 2 processes over gloo against one; CPU seconds",
         )  # fmt: skip
         ledger.append(ledger.LEDGER, row)

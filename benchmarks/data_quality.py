@@ -26,6 +26,7 @@ import sqlglot
 
 from sqleval import Failure, execute
 from text2sql import ledger
+from text2sql.artifacts import digest
 from text2sql.data.leakage import LeakIndex, read_evaluation
 from text2sql.linking.linker import Linker
 from text2sql.linking.options import LinkOptions
@@ -121,7 +122,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     given = dict(argument.split("=", 1) for argument in sys.argv[1:])
     count = int(given.get("count", 1000))
-    data = ledger.file_hash(SHARED / "spider/dev.json")
+    data = digest(SHARED / "spider/dev.json")
     for name, split, n, measure in (
         ("data.leakage", "spider_dev", 1034, leakage),
         ("data.linking", "spider_dev", 1034, linking),

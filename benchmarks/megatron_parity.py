@@ -19,8 +19,9 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from text2sql import ledger  # noqa: E402
+from text2sql.artifacts import digest  # noqa: E402
+from text2sql.checkpoint.convert import Mg2hfOptions, convert  # noqa: E402
 from text2sql.errors import run_command  # noqa: E402
-from text2sql.megatron.mg2hf import Mg2hfOptions, convert  # noqa: E402
 
 DATA = Path("data/prepared/toy/sft_train.jsonl")
 RATE, SEQUENCES, QUESTIONS = 1e-3, 4, 20
@@ -53,7 +54,7 @@ def main() -> None:
     if args.ledger:
         row = ledger.new_row(
             "parity.megatron_tp2", profile="tiny", seed=0, split="train", n=QUESTIONS, metrics=asdict(parity),
-            data_hash=ledger.file_hash(DATA), seconds=time.monotonic() - started, decoding="greedy",
+            data_hash=digest(DATA), seconds=time.monotonic() - started, decoding="greedy",
             protocol=f"losses of {args.steps} steps of {SEQUENCES} sequences, float32, Megatron core with tensor parallel 2 "
             "over gloo against Hugging Face; answers of the converted checkpoint",
         )  # fmt: skip
@@ -63,9 +64,8 @@ def main() -> None:
 def measure(place: Path, steps: int) -> Parity:
     """Both trainings on the same examples, in the folder ``place``."""
     import torch
-    from transformers import AutoTokenizer
-
     from megatron_twins import answers, differences, train_with_hugging_face, train_with_megatron
+    from transformers import AutoTokenizer
 
     base = make_base(place / "base")
     tokenizer = AutoTokenizer.from_pretrained(base)
@@ -75,7 +75,14 @@ def measure(place: Path, steps: int) -> Parity:
     ours = train_with_megatron(base, sequences, place, steps, RATE)
     theirs = train_with_hugging_face(base, sequences, place / "twin", steps, RATE)
     reference = place / "reference.safetensors"
-    report = convert(Mg2hfOptions(place / "checkpoint", place / "converted", base, reference=reference))
+    report = convert(
+        Mg2hfOptions(
+            checkpoint=place / "checkpoint",
+            output_dir=place / "converted",
+            model_name_or_path=base,
+            reference=reference,
+        )
+    )
     prompts = [tokenizer.apply_chat_template(row[:-1], add_generation_prompt=True)[-200:] for row in rows[SEQUENCES:]]
     continued = [answers(place / name, prompts) for name in ("converted", "twin")]
     relative = [abs(a - b) / b for a, b in zip(ours.losses, theirs.losses, strict=True)]

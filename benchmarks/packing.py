@@ -28,6 +28,7 @@ from sample import Conversation
 from training_run import ROOT, TrainingRun, train
 
 from text2sql import ledger
+from text2sql.artifacts import digest
 
 RECIPE = ROOT / "recipes/tiny/spider_sft.yaml"
 BATCH, ACCUMULATION, CUTOFF = 6, 2, 1024  # the descended-from project's
@@ -175,7 +176,7 @@ def _record(
     seconds = sum(run.seconds for found in runs.values() for run in found)
     row = ledger.new_row(
         "bench.packing", profile="cpu", seed=0, split=f"spider_train_{args.model.name}", n=len(lengths), metrics=metrics,
-        data_hash=ledger.file_hash(args.output / "train.jsonl"), seconds=seconds,
+        data_hash=digest(args.output / "train.jsonl"), seconds=seconds,
         protocol=f"batches of {BATCH}, cut-off {CUTOFF}",
     )  # fmt: skip
     ledger.append(ROOT / ledger.LEDGER, row)

@@ -15,9 +15,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from text2sql.artifacts import digest
 from text2sql.errors import UserError, run_command
 from text2sql.evaluate.parity import Parity, Trained, compare, record
-from text2sql.ledger import file_hash
 
 ROOT = Path(__file__).resolve().parents[1]
 BASE = Path("models/tiny-base")
@@ -86,7 +86,7 @@ def measure(name: str, layout: Layout, steps: int, out: Path, *, write: bool) ->
     say(name, parity, n)
     if write:
         words = f"batch of {BATCH} sequences, float32, 2 processes over gloo"
-        data_hash = file_hash(Path("data/prepared/toy/sft_train.jsonl"), Path("data/prepared/toy/examples/test.jsonl"))
+        data_hash = digest(Path("data/prepared/toy/sft_train.jsonl"), Path("data/prepared/toy/examples/test.jsonl"))
         seconds = time.monotonic() - started
         record(f"parity.{name}", parity, n, words=words, data_hash=data_hash, seconds=seconds)
 

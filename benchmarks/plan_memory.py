@@ -19,6 +19,7 @@ from rich.table import Table
 from training_run import ROOT, train
 
 from text2sql import ledger
+from text2sql.artifacts import digest
 from text2sql.plan import estimate
 from text2sql.recipe import load_recipe
 
@@ -117,7 +118,7 @@ def _record(name: str, estimated: float, measured: int, seconds: float, steps: i
     metrics = {"ratio": estimated / measured, "estimated_mb": estimated / 1e6, "measured_mb": measured / 1e6}
     row = ledger.new_row(
         "bench.plan_memory", profile="cpu", seed=0, split=name, n=steps, metrics=metrics,
-        data_hash=ledger.file_hash(ROOT / "data/prepared/toy/sft_train.jsonl"), seconds=seconds,
+        data_hash=digest(ROOT / "data/prepared/toy/sft_train.jsonl"), seconds=seconds,
         protocol="peak resident set of a training process",
     )  # fmt: skip
     ledger.append(ROOT / ledger.LEDGER, row)

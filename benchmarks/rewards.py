@@ -43,11 +43,11 @@ from sqleval import Protocol, Rows, Verdict
 from sqleval.outcome import Outcome, classify
 from sqleval.sandbox import DEFAULT
 from sqleval.score import Instance, Judge, instances
-from text2sql.analysis import complexity, ddl, issues, origin, statement
 from text2sql.prompts import Answer, build_messages
 from text2sql.records import Example, RewardSample
 from text2sql.rewards import REWARD_SETS, Judged, RewardContext, RewardSuite, identifiers, text
 from text2sql.schema import open_readonly, read_schema, render_ddl
+from text2sql.sql import complexity, ddl, issues, origin, statement
 
 ROOT = Path(__file__).resolve().parents[1]
 POLICY = (

@@ -30,9 +30,10 @@ from rich.table import Table
 from training_run import ROOT, TrainingRun, train
 
 from text2sql import ledger
+from text2sql.artifacts import digest
+from text2sql.checkpoint.shape import KNOWN
 from text2sql.plan import estimate
 from text2sql.plan.flops import training_flops
-from text2sql.plan.shape import KNOWN
 from text2sql.recipe import load_recipe
 
 CUTOFF = 1024
@@ -190,7 +191,7 @@ def _record(args: argparse.Namespace, recipe: dict[str, Any], speeds: dict[str, 
     kind = f"{args.random_weights or Path(str(recipe['model_name_or_path'])).name}_{args.recipe.stem}"
     row = ledger.new_row(
         "bench.throughput", profile="cpu" if recipe.get("use_cpu") else "gpu", seed=0, split=f"spider_train_{kind}", n=n,
-        metrics=metrics, data_hash=ledger.file_hash(args.output / "train.jsonl"), seconds=0.0,
+        metrics=metrics, data_hash=digest(args.output / "train.jsonl"), seconds=0.0,
         protocol="against batches of 6 padded, cut-off 1024" + (", CPU seconds" if recipe.get("use_cpu") else ""),
     )  # fmt: skip
     ledger.append(ROOT / ledger.LEDGER, row)

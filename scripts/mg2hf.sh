@@ -25,4 +25,4 @@ EOF
 wants_help "$@" && { usage; exit 0; }
 recipe_and_overrides recipes/qwen3_1p7b/mg2hf.yaml "$@"
 use_env train
-run python -m text2sql.megatron.mg2hf "$RECIPE" ${OVERRIDES[@]+"${OVERRIDES[@]}"}
+run python -m text2sql.checkpoint.convert "$RECIPE" ${OVERRIDES[@]+"${OVERRIDES[@]}"}

@@ -19,9 +19,9 @@ folder="${1:-outputs/tiny/base}"
 use_env train
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 
-run python -m text2sql.tiny recipes/tiny/base/prepare.yaml
+run python -m text2sql.tiny_base recipes/tiny/base/prepare.yaml
 run python -m text2sql.train recipes/tiny/base/pretrain.yaml
 run python -m text2sql.train recipes/tiny/base/middle.yaml
 run python -m text2sql.train recipes/tiny/base/final.yaml
 run python -m text2sql.train recipes/tiny/base/terse.yaml
-run python -m text2sql.tiny.ship outputs/tiny/base_terse "$folder"
+run python -m text2sql.tiny_base.ship outputs/tiny/base_terse "$folder"

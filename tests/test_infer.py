@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from support.tiny_model import QUESTIONS, SCHEMA, make_adapter, make_model
 from text2sql import infer as module
 from text2sql.errors import UserError
 from text2sql.infer import InferOptions, infer
 from text2sql.predictions import PredictionFile, Shard, note_path
 from text2sql.records import Example, Prediction, read_jsonl, write_jsonl
-from tiny_model import QUESTIONS, SCHEMA, make_adapter, make_model
 
 COUNT = 24
 
@@ -31,9 +31,9 @@ def options(model, tmp_path):
     examples = [Example(f"q{i}", "shops", f"{QUESTIONS[i % 6]} ({i})", SCHEMA, "SELECT 1") for i in range(COUNT)]
     write_jsonl(tmp_path / "examples.jsonl", examples)
     return InferOptions(
-        str(model),
-        tmp_path / "examples.jsonl",
-        tmp_path / "out" / "p.jsonl",
+        model_name_or_path=str(model),
+        examples=tmp_path / "examples.jsonl",
+        output=tmp_path / "out" / "p.jsonl",
         engine="transformers",
         max_new_tokens=6,
         batch_size=4,

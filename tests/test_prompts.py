@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from support.tiny_model import QUESTIONS, SCHEMA, make_tokenizer
 from text2sql.generate.render import Renderer
 from text2sql.prompts import build_messages, normalize_answer, parse_completion, training_messages
 from text2sql.records import Example
-from tiny_model import QUESTIONS, SCHEMA, make_tokenizer
 
 ROOT = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("TEXT2SQL_SHARED", ROOT.parent / "shared"))

@@ -4,6 +4,10 @@ import errno
 import logging
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 _NO_PLACE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG)
 
@@ -31,3 +35,19 @@ def run_command(main: Callable[[], None]) -> None:
         else:
             raise
         sys.exit(2)
+
+
+def first_complaint(error: "ValidationError") -> str:
+    """The first thing that pydantic found wrong, in a line: which key, what it should be, and what it is."""
+    found = error.errors(include_url=False)[0]
+    key, said = ".".join(map(str, found["loc"])), found["msg"]
+    if found["type"] == "missing":
+        return f"missing {key}"
+    if found["type"] == "literal_error":
+        return f"{key} is one of {found['ctx']['expected'].replace(chr(39), '')}, not {found['input']!r}"
+    if found["type"] == "json_invalid":
+        return f"not JSON ({said.removeprefix('Invalid JSON: ')})"
+    if found["type"] == "value_error":
+        return f"{key}: {found['ctx']['error']}" if key else str(found["ctx"]["error"])
+    wanted = said.removeprefix("Input should be ").removeprefix("a valid ")
+    return f"{key + ' ' if key else ''}should be {wanted}, not {found['input']!r}"

@@ -1,38 +1,38 @@
-"""Batch inference: a model and a file of examples in, a file of predictions out.
-
-    python -m text2sql.infer RECIPE [key=value ...]
+"""Answer a file of questions with a model, and write a file of predictions.
 
 Predictions are appended as they come, a question's samples in one write, so a killed run goes on where it stopped. A
 note beside them tells which model and settings made them: should either change, the old file is put aside and the
 run starts again, because a file that mixes two models measures neither.
 """
 
-import hashlib
-import json
 import logging
-import sys
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic.dataclasses import dataclass
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from text2sql.artifacts import digest, digest_of
+from text2sql.checkpoint.model import check_adapter, check_model
+from text2sql.checkpoint.weights import fingerprint
 from text2sql.errors import UserError, run_command
 from text2sql.generate import Decoding, EngineSettings, Request, open_engine
-from text2sql.generate.checkpoint import fingerprint
 from text2sql.generate.engines import resolve_engine
 from text2sql.generate.types import Completion
 from text2sql.predictions import PredictionFile, Shard
 from text2sql.prompts import AnswerFormat, build_messages, parse_completion
-from text2sql.recipe import load_recipe, options_from
+from text2sql.recipe import STRICT, load_recipe, options_from
+from text2sql.recipe.command import Overrides, RecipePath, command_app
 from text2sql.records import Example, Prediction, read_jsonl
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("text2sql.infer")
+app = command_app()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class InferOptions:
     """Keys of an inference recipe; see :class:`EngineSettings` and :class:`Decoding` for those of the same name.
 
@@ -67,16 +67,19 @@ class InferOptions:
     def settings(self) -> EngineSettings:
         """What opens the engine."""
         return EngineSettings(
-            self.model_name_or_path, self.adapter_name_or_path, self.engine, self.enable_thinking,
-            self.batch_size, self.max_model_len, self.dtype, tuple(self.base_urls or ()),
-        )  # fmt: skip
+            model=self.model_name_or_path,
+            adapter=self.adapter_name_or_path,
+            base_urls=tuple(self.base_urls or ()),
+            **{
+                key: getattr(self, key) for key in ("engine", "enable_thinking", "batch_size", "max_model_len", "dtype")
+            },
+        )
 
     @property
     def decoding(self) -> Decoding:
         """How tokens are chosen."""
-        return Decoding(
-            self.temperature, self.top_p, self.top_k, self.n, self.max_new_tokens, self.seed, tuple(self.stop or ())
-        )
+        keys = ("temperature", "top_p", "top_k", "n", "max_new_tokens", "seed")
+        return Decoding(stop=tuple(self.stop or ()), **{key: getattr(self, key) for key in keys})
 
 
 def infer(options: InferOptions) -> Path:
@@ -142,7 +145,7 @@ def provenance(options: InferOptions) -> dict[str, Any]:
     return {
         "model": settings.model if remote else fingerprint(Path(settings.model)),
         "adapter": fingerprint(settings.adapter) if settings.adapter and not remote else None,
-        "examples": hashlib.sha256(options.examples.read_bytes()).hexdigest(),
+        "examples": digest(options.examples),
         "engine": resolve_engine(settings),
         "enable_thinking": settings.enable_thinking,
         "dtype": settings.dtype,
@@ -156,14 +159,10 @@ def provenance(options: InferOptions) -> dict[str, Any]:
 
 def _prompt_digest(answer: AnswerFormat) -> str:
     """Changes when the prompt's wording does."""
-    return hashlib.sha256(json.dumps(build_messages("question", "schema", "evidence", answer)).encode()).hexdigest()[
-        :16
-    ]
+    return digest_of(build_messages("question", "schema", "evidence", answer))
 
 
 def _check_folders(options: InferOptions) -> None:
-    from text2sql.generate.checkpoint import check_adapter, check_model
-
     check_model(Path(options.model_name_or_path))
     if options.adapter_name_or_path is not None:
         check_adapter(options.adapter_name_or_path, Path(options.model_name_or_path))
@@ -175,10 +174,8 @@ def _collect(
     """Write each question's samples when they are complete, showing progress."""
     finished: list[Completion] = []
     samples: list[Prediction] = []
-    columns = (
-        TextColumn("answering"), BarColumn(), MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]} questions/s"), TimeRemainingColumn(),
-    )  # fmt: skip
+    rate = TextColumn("{task.fields[rate]} questions/s")
+    columns = (TextColumn("answering"), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
     started = time.monotonic()
     with Progress(*columns) as progress:
         task = progress.add_task("answering", total=len(examples), rate="-")
@@ -190,8 +187,8 @@ def _collect(
             if len(samples) == n:
                 file.append(samples)
                 samples = []
-                rate = len(finished) / n / max(time.monotonic() - started, 1e-9)
-                progress.update(task, advance=1, rate=f"{rate:.1f}")
+                speed = len(finished) / n / max(time.monotonic() - started, 1e-9)
+                progress.update(task, advance=1, rate=f"{speed:.1f}")
     return finished
 
 
@@ -201,20 +198,22 @@ def _report(finished: list[Completion], n: int, seconds: float, loading: float, 
     cut = sum(completion.finish_reason == "length" for completion in finished)
     logger.info(
         "%s: %d questions in %.1f s (%.1f questions/s, %.0f generated tokens/s, %.0f prompt tokens/s; loading took %.1f s)",
-        engine, len(finished) // n, seconds, len(finished) / n / seconds, new / seconds, read / seconds, loading,
-    )  # fmt: skip
+        engine,
+        len(finished) // n,
+        seconds,
+        len(finished) / n / seconds,
+        new / seconds,
+        read / seconds,
+        loading,
+    )
     if cut:
         logger.warning("%d of %d answers were cut at max_new_tokens", cut, len(finished))
 
 
-def main() -> None:
-    """Entry of ``python -m text2sql.infer``."""
-    if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
-        sys.stdout.write(f"{__doc__}\nkeys: {', '.join(field.name for field in fields(InferOptions))}\n")
-        return
-    recipe = Path(sys.argv[1])
-    infer(options_from(InferOptions, load_recipe(recipe, sys.argv[2:]), str(recipe)))
+@app.command(help=f"{__doc__}\n\nKeys: {', '.join(field.name for field in fields(InferOptions))}.")
+def main(recipe: RecipePath, overrides: Overrides = None) -> None:
+    infer(options_from(InferOptions, load_recipe(recipe, overrides or []), str(recipe)))
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(app)

@@ -4,7 +4,6 @@ Rows are never edited. Measured again, an experiment gets another row, and reade
 """
 
 import fcntl
-import hashlib
 import json
 import math
 import os
@@ -160,14 +159,6 @@ def summarize(rows: Sequence[Row], metric: str) -> Summary | None:
     values = [value for _, value in found]
     spread = statistics.stdev(values) if len(values) > 1 else 0.0
     return Summary(statistics.fmean(values), spread, tuple(seed for seed, _ in found))
-
-
-def file_hash(*paths: Path) -> str:
-    """A digest of files' contents, for ``data_hash``."""
-    digest = hashlib.sha256()
-    for path in paths:
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
 
 
 def git_revision() -> str:

@@ -3,14 +3,14 @@
 import fcntl
 import json
 import logging
-import os
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from text2sql.artifacts import is_current, locked, read_note, write_note
 from text2sql.errors import UserError
 from text2sql.records import Prediction, read_jsonl, write_jsonl
 
@@ -22,19 +22,10 @@ def note_path(path: Path) -> Path:
     return path.with_name(path.name + ".meta.json")
 
 
-def read_note(path: Path) -> dict[str, Any] | None:
-    """The note about the predictions at ``path``: provenance, or None where there is none or it is broken."""
-    try:
-        note = json.loads(note_path(path).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return None
-    return note if isinstance(note, dict) else None
-
-
-def _write_note(path: Path, note: dict[str, Any]) -> None:
-    partial = note_path(path).with_name(f"{note_path(path).name}.{os.getpid()}.partial")
-    partial.write_text(json.dumps(note, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.replace(note_path(path))
+def provenance(path: Path) -> dict[str, Any] | None:
+    """What made the predictions at ``path``; None where no note says it."""
+    note = read_note(note_path(path))
+    return note["made_of"] if note else None
 
 
 @dataclass(frozen=True)
@@ -45,42 +36,30 @@ class PredictionFile:
     provenance: dict[str, Any]
     n: int
 
-    @contextmanager
-    def claim(self) -> Iterator[None]:
+    def claim(self) -> AbstractContextManager[int]:
         """Keep other runs from this file.
 
         Raises:
-            UserError: another run holds it, or it cannot be written.
+            UserError: another run holds it.
         """
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            lock = self.path.with_name(f".{self.path.name}.lock").open("a")
-        except OSError as error:
-            raise UserError(f"{self.path}: cannot be written ({error.strerror}); correct output") from error
-        with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UserError(
-                    f"{self.path}: another run is writing there; wait for it, or give another output"
-                ) from None
-            yield
+        message = f"{self.path}: another run is writing there; wait for it, or give another output"
+        return locked(self.path.with_name(f".{self.path.name}.lock"), message)
 
     def open(self, keep: bool) -> set[str]:
         """Get ready to append; returns the ids of questions answered already.
 
         A torn last line or question is dropped. Predictions that something else made are put aside as ``.previous``.
         """
-        note = read_note(self.path)
-        if self.path.exists() and note != self.provenance:
+        if self.path.exists() and not is_current(note_path(self.path), self.provenance):
             aside = self.path.with_name(self.path.name + ".previous")
             self.path.replace(aside)
-            changed = [key for key in self.provenance if (note or {}).get(key) != self.provenance[key]]
-            reason = f"other {', '.join(changed)}" if note else "no note of what made it"
+            before = provenance(self.path)
+            changed = [key for key, value in self.provenance.items() if (before or {}).get(key) != value]
+            reason = f"other {', '.join(changed)}" if before else "no note of what made it"
             logger.warning("%s has %s: put aside as %s, starting again", self.path, reason, aside.name)
         elif not keep:
             self.path.unlink(missing_ok=True)
-        _write_note(self.path, self.provenance)
+        write_note(note_path(self.path), self.provenance)
         return self._mend()
 
     def _mend(self) -> set[str]:
@@ -149,7 +128,7 @@ class Shard:
         if self.count == 1:
             return True
         parts = [Shard(index, self.count).path(output) for index in range(1, self.count + 1)]
-        notes = [read_note(part) for part in parts]
+        notes = [provenance(part) for part in parts]
         if not all(part.is_file() for part in parts) or any(note is None or note != notes[0] for note in notes):
             return False
         samples: dict[str, list[Prediction]] = defaultdict(list)
@@ -161,6 +140,6 @@ class Shard:
             if not set(order) <= set(samples):
                 return False
             write_jsonl(output, (row for key in order for row in samples[key]))
-            _write_note(output, notes[0] or {})
+            write_note(note_path(output), notes[0] or {})
         logger.info("all %d parts are there: joined in %s", self.count, output)
         return True

@@ -7,13 +7,15 @@ error and asked again. What was settled is appended to the output, so a killed r
 output by its key ``described``.
 """
 
+import dataclasses
 import json
 import logging
 import re
 import sys
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
+from pydantic.dataclasses import dataclass
 from rich.progress import Progress
 
 from text2sql.data.grounds import MemoryDatabase
@@ -21,7 +23,7 @@ from text2sql.data.reading import Fault, read_rows
 from text2sql.errors import UserError, run_command
 from text2sql.generate import Decoding, EngineSettings, Request, open_engine
 from text2sql.prompts import Message
-from text2sql.recipe import load_recipe, options_from
+from text2sql.recipe import STRICT, load_recipe, options_from
 from text2sql.schema import SchemaError, build_from_ddl
 
 logger = logging.getLogger(__name__)
@@ -34,7 +36,7 @@ _FENCED = re.compile(r"```(?:\w+)?\s*\n(.*?)(?:```|$)|<sql>(.*?)(?:</sql>|$)", r
 _SHOWN = 3
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Options:
     """``input``: a table whose columns ``description`` and ``sql`` hold the words and a gold query about them.
 
@@ -54,7 +56,7 @@ class Options:
     batch_size: int = 16
 
 
-@dataclass
+@dataclasses.dataclass
 class _Task:
     """A description, its gold queries, and the conversation about it."""
 

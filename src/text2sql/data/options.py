@@ -1,15 +1,18 @@
 """What a recipe may say about a source that reads files."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Literal
 
+from pydantic.dataclasses import dataclass
+
 from text2sql.data.normal import LEAK_RULES
 from text2sql.data.sources.base import CommonOptions
+from text2sql.recipe import STRICT
 from text2sql.schema import Style
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Decontaminate:
     """``against``: evaluation files; ``rules`` and ``near`` as in :mod:`text2sql.data.leakage`; ``splits``: whose rows."""
 
@@ -19,7 +22,7 @@ class Decontaminate:
     splits: list[str] = field(default_factory=lambda: ["train"])
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class FileOptions(CommonOptions):
     """``files``: paths (relative to ``folder``; ``*`` allowed) by split. ``columns``: a row's part -> its column.
 

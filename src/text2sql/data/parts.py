@@ -84,7 +84,7 @@ def _line(made: Made, how: AnswerFormat, formats: list[Format]) -> str:
 def _gold(example: Example, answer: AnswerFormat) -> str:
     if answer == "plain":
         return gold_answer(example.sql)
-    from text2sql.analysis import classify, find_issues
+    from text2sql.sql import classify, find_issues
     from text2sql.synth.trace import trace
 
     reasoning = getattr(example, "reasoning", "") or trace(example.question, example.sql, example.schema)

@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 REPORT = "data_preparation_report.json"
 PAGE = "data_preparation_report.html"
-_CODE = ("data", "synth", "world", "linking", "analysis", "schema", "prompts.py", "records.py")
+_CODE = ("data", "synth", "toy", "linking", "sql", "schema", "prompts.py", "records.py")
 
 
 def prepare(values: dict[str, Any], where: str) -> dict[str, Any]:

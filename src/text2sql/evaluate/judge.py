@@ -5,17 +5,20 @@ and hours, so every judgement is appended to ``judgements.jsonl`` as it comes: a
 starting again asks for what failed only. A judgement belongs to its exact prompt and model, never to a file name.
 """
 
+import dataclasses
 import hashlib
 import json
 import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pydantic.dataclasses import dataclass
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from text2sql.artifacts import digest
 from text2sql.errors import UserError
 from text2sql.evaluate.judgements import Judgement, journal, read_judgements, summarize
 from text2sql.evaluate.reply import UnreadableReplyError, read_reply
@@ -23,8 +26,8 @@ from text2sql.evaluate.report import write_sections
 from text2sql.evaluate.score import pair
 from text2sql.generate.endpoint import EndpointEngine, NoAnswerError
 from text2sql.generate.types import Decoding, EngineSettings, Request
-from text2sql.ledger import file_hash
 from text2sql.prompts import AnswerFormat, JudgeLanguage, Message, judge_again, judge_messages
+from text2sql.recipe import STRICT
 from text2sql.records import Example, read_jsonl
 
 logger = logging.getLogger(__name__)
@@ -32,7 +35,7 @@ logger = logging.getLogger(__name__)
 _SERVER = ("connection", "status_", "no_chat", "timeout")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class JudgeOptions:
     """Keys of a judge's recipe.
 
@@ -60,7 +63,7 @@ class JudgeOptions:
     seed: int = 0
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class _Item:
     key: str
     question_id: str
@@ -96,7 +99,7 @@ def judge(options: JudgeOptions) -> dict[str, Any]:
                 file.flush()
         model = engine.model
     section = summarize([known[item.key] for item in items], model, options.language)
-    write_sections(options.output_dir, file_hash(options.examples, options.predictions), {"judge": section})
+    write_sections(options.output_dir, digest(options.examples, options.predictions), {"judge": section})
     if not section["judged"]:
         raise UserError(f"judge: not one of {len(items)} completions could be judged: {_named(section['failed'])}")
     return section

@@ -1,13 +1,15 @@
 """The keys of an evaluation recipe."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from pydantic.dataclasses import dataclass
+
 from text2sql.ledger import LEDGER
+from text2sql.recipe import STRICT
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class EvaluateOptions:
     """What is scored, how, and where the result goes.
 

@@ -11,17 +11,17 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqleval import Verdict
-from text2sql.analysis import classify, complexity, find_issues
-from text2sql.analysis.complexity import normal_label
+from text2sql.artifacts import digest
 from text2sql.errors import UserError
 from text2sql.evaluate.options import EvaluateOptions
 from text2sql.evaluate.report import write_sections
 from text2sql.evaluate.score import _check_databases, _judge, _protocol, pair
-from text2sql.ledger import file_hash
 from text2sql.prompts import build_messages, read_answer
 from text2sql.records import Example, Prediction, RewardSample, read_jsonl
 from text2sql.rewards import RewardContext, RewardSuite
 from text2sql.rewards.process import declared_issues
+from text2sql.sql import classify, complexity, find_issues
+from text2sql.sql.complexity import normal_label
 
 _SAMPLES = 10
 
@@ -82,7 +82,7 @@ def evaluate_process(options: EvaluateOptions) -> ProcessReport:
         "self_assessment_f1": metrics["self_assessment"]["f1"],
     }
     report = ProcessReport(summary, metrics, [asdict(row) for row in rows[:_SAMPLES]], analyse(rows))
-    write_sections(options.output_dir, file_hash(options.examples, options.predictions), asdict(report))
+    write_sections(options.output_dir, digest(options.examples, options.predictions), asdict(report))
     return report
 
 

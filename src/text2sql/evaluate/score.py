@@ -13,10 +13,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from sqleval import Evaluator, Protocol, Verdict, hardness
 from text2sql import ledger
+from text2sql.artifacts import digest
 from text2sql.errors import UserError
 from text2sql.evaluate.options import EvaluateOptions
 from text2sql.evaluate.report import LEVELS, Report, Score, wilson
-from text2sql.predictions import read_note
+from text2sql.predictions import provenance
 from text2sql.records import Example, Prediction, read_jsonl, write_jsonl
 
 logger = logging.getLogger(__name__)
@@ -146,7 +147,7 @@ def _report(options: EvaluateOptions, protocol: Protocol, judged: list[_Judged],
     levels = sorted(
         {item.difficulty for item in judged}, key=lambda name: (LEVELS.index(name) if name in LEVELS else 9, name)
     )
-    note = read_note(options.predictions) or {}
+    note = provenance(options.predictions) or {}
     report = Report(
         protocol=protocol.label,
         split=options.split or judged[0].example.split,
@@ -159,7 +160,7 @@ def _report(options: EvaluateOptions, protocol: Protocol, judged: list[_Judged],
             Counter(v.error_class for v in verdicts if v.error_class and v.outcome == "error").most_common()
         ),
         oracle=sum(any(v.correct for v in item.verdicts) for item in judged) / len(judged),
-        data_hash=ledger.file_hash(options.examples),
+        data_hash=digest(options.examples),
         seconds=round(seconds, 2),
         experiment=options.experiment,
         seed=options.seed,

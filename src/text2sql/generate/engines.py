@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
+from text2sql.checkpoint.model import check_adapter, check_model
 from text2sql.errors import UserError
-from text2sql.generate.checkpoint import check_adapter, check_model
 from text2sql.generate.types import Engine, EngineSettings
 
 

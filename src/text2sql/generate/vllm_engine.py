@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+from text2sql.checkpoint.model import adapter_rank
 from text2sql.errors import UserError
-from text2sql.generate.checkpoint import adapter_rank
 from text2sql.generate.engines import vllm_python
 from text2sql.generate.render import Renderer, refused
 from text2sql.generate.types import Completion, Decoding, EngineSettings, Request

@@ -1,9 +1,13 @@
 """What a recipe says about schema linking; apart from the linker, which takes longer to import."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from pydantic.dataclasses import dataclass
+
+from text2sql.recipe import STRICT
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class LinkOptions:
     """At most ``tables`` tables and ``columns`` columns of each, keys and joining tables not counted.
 

@@ -5,6 +5,5 @@
 
 from text2sql.plan.estimate import Estimate, estimate
 from text2sql.plan.layout import Layout
-from text2sql.plan.shape import Shape, shape_of
 
-__all__ = ["Estimate", "Layout", "Shape", "estimate", "shape_of"]
+__all__ = ["Estimate", "Layout", "estimate"]

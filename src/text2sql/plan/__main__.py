@@ -1,7 +1,6 @@
 """Print what a recipe will need, and whether it fits: parameters, memory of a GPU, batch arithmetic."""
 
 import os
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -11,17 +10,19 @@ from rich.table import Table
 from text2sql.errors import UserError, run_command
 from text2sql.plan.advice import advise
 from text2sql.plan.estimate import SLACK, Estimate, estimate
+from text2sql.plan.machine import gpu_count, gpu_memory
 from text2sql.recipe import load_recipe
-from text2sql.train.processes import whole_number
+from text2sql.recipe.command import Overrides, RecipePath, command_app
+from text2sql.recipe.keys import whole_number
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = command_app()
 _GB = 1e9
 
 
 @app.command(help=__doc__)
 def plan(
-    recipe: Annotated[Path, typer.Argument(help="A recipe, for example recipes/qwen3_1p7b/full_sft.yaml.")],
-    overrides: Annotated[list[str] | None, typer.Argument(help="key=value, as for training.")] = None,
+    recipe: RecipePath,
+    overrides: Overrides = None,
     gpus: Annotated[int | None, typer.Option(min=1, help="GPUs (processes on a CPU). Default: this machine's.")] = None,
     memory: Annotated[
         float | None, typer.Option(min=0.1, help="GB (10^9 bytes) of each. Default: this machine's.")
@@ -57,11 +58,8 @@ def _machine(cpu: bool) -> tuple[int, float | None]:
     if cpu:
         processes = whole_number(os.environ, "NPROC_PER_NODE", 1)
         return processes, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / processes / _GB
-    import torch
-
-    if not torch.cuda.is_available():
-        return 1, None
-    return torch.cuda.device_count(), torch.cuda.get_device_properties(0).total_memory / _GB
+    gpus = gpu_count()
+    return (gpus, gpu_memory() / _GB) if gpus else (1, None)
 
 
 def _table(title: str, rows: list[tuple[Any, ...]], heads: list[str]) -> Table:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from text2sql.plan.estimate import estimate
+from text2sql.recipe.keys import is_lora
 
 _CHANGES: tuple[dict[str, Any], ...] = (
     {"enable_liger_kernel": True},
@@ -44,8 +45,8 @@ def _applies(change: Mapping[str, Any], recipe: Mapping[str, Any], processes: in
     if "enable_liger_kernel" in change:
         return not recipe.get("use_cpu")
     if "quantization_bit" in change:
-        return recipe.get("finetuning_type", "lora") == "lora" and not recipe.get("use_cpu")
-    return "lora_rank" not in change or recipe.get("finetuning_type", "lora") != "lora"
+        return is_lora(recipe) and not recipe.get("use_cpu")
+    return "lora_rank" not in change or not is_lora(recipe)
 
 
 def _keep_batch(recipe: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:

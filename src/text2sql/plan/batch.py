@@ -10,7 +10,7 @@ from typing import Any
 
 from text2sql.errors import UserError
 from text2sql.plan.layout import Layout
-from text2sql.train.preflight import data_files
+from text2sql.recipe.datasets import data_files
 
 _SAMPLE = 8_000
 _TURN = 5  # tokens of a turn's frame: <|im_start|>, role, line feed, <|im_end|>, line feed
@@ -67,9 +67,15 @@ def read_batch(recipe: Mapping[str, Any], layout: Layout, length: int, lengths: 
     if steps <= 0:
         steps = math.ceil(float(recipe.get("num_train_epochs") or 3) * per_epoch)
     return Batch(
-        device, accumulation, layout.data, sequences * length, lengths, round(sequences * text) or None, per_epoch or None,
-        steps or None,
-    )  # fmt: skip
+        device_sequences=device,
+        accumulation=accumulation,
+        data=layout.data,
+        tokens=sequences * length,
+        lengths=lengths,
+        real_tokens=round(sequences * text) or None,
+        steps_per_epoch=per_epoch or None,
+        steps=steps or None,
+    )
 
 
 def _cutoff(recipe: Mapping[str, Any]) -> int:

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from text2sql.checkpoint.shape import Shape, shape_of
 from text2sql.errors import UserError
 from text2sql.plan import memory
 from text2sql.plan.batch import Batch, Lengths, read_batch, read_lengths
 from text2sql.plan.layout import Layout, read_layout
 from text2sql.plan.memory import Precision, States, Work
-from text2sql.plan.shape import Shape, shape_of
-from text2sql.train.preflight import names
+from text2sql.recipe.keys import is_lora, names
 
 # Bytes before a model is loaded. In a process on a CPU: Python, PyTorch and LLaMA-Factory, measured with a model of next to
 # nothing. On a GPU: the CUDA context, cuBLAS workspaces and, from two processes on, NCCL's buffers; allowed for, not measured.
@@ -100,7 +100,7 @@ def estimate(recipe: Mapping[str, Any], where: Path, processes: int = 1) -> Esti
     shape, source = shape_of(str(recipe.get("model_name_or_path", "")))
     layout = read_layout(recipe, where, shape, processes)
     precision = memory.precision_of(recipe, layout)
-    lora = str(recipe.get("finetuning_type", "lora")) == "lora"
+    lora = is_lora(recipe)
     targets = shape.lora_targets(names(recipe.get("lora_target") or "all")) if lora else ()
     trainable = shape.lora_parameters(targets, int(recipe.get("lora_rank") or 8)) if lora else shape.parameters
     lengths = read_lengths(recipe, where)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from text2sql.plan.shape import Shape
+from text2sql.checkpoint.shape import Shape
 
 
 def training_flops(shape: Shape, lora_parameters: int, lengths: Sequence[int]) -> float:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from text2sql.checkpoint.shape import Shape
 from text2sql.errors import UserError
-from text2sql.plan.shape import Shape
-from text2sql.train.preflight import deepspeed_settings
+from text2sql.recipe.keys import deepspeed_settings, tensor_parallel
 
 MEGATRON_KEYS = ("tensor_model_parallel_size", "pipeline_model_parallel_size", "use_distributed_optimizer", "use_mca")
 
@@ -54,7 +54,7 @@ def read_layout(recipe: Mapping[str, Any], where: Path, shape: Shape, processes:
     """
     if any(recipe.get(key) for key in MEGATRON_KEYS) or os.environ.get("USE_MCA", "").lower() in ("1", "true"):
         layout = _megatron(recipe, processes)
-    elif settings := deepspeed_settings(dict(recipe), where):
+    elif settings := deepspeed_settings(recipe, where):
         layout = _deepspeed(settings, where, processes)
     else:
         layout = Layout("plain", processes)
@@ -75,13 +75,12 @@ def _megatron(recipe: Mapping[str, Any], processes: int) -> Layout:
 
 def _deepspeed(settings: Mapping[str, Any], where: Path, processes: int) -> Layout:
     zero = settings.get("zero_optimization") or {}
-    tensor = (settings.get("tensor_parallel") or {}).get("autotp_size") or 1
     offloads = [(zero.get(key) or {}).get("device", "none") for key in ("offload_optimizer", "offload_param")]
     try:
         return Layout(
             "deepspeed",
             processes,
-            tensor=int(tensor),
+            tensor=tensor_parallel(settings),
             zero=int(zero.get("stage", 0)),
             offload_optimizer=offloads[0] not in ("none", None),
             offload_parameters=offloads[1] not in ("none", None),

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from text2sql.checkpoint.shape import Shape
 from text2sql.plan.layout import Layout
-from text2sql.plan.shape import Shape
 
 Attention = Literal["flash", "padding mask", "block mask", "eager"]
 """``flash``: a kernel that takes no mask; ``block mask`` is what packing without one builds, once for all layers."""

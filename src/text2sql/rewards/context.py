@@ -19,10 +19,10 @@ from pathlib import Path
 from sqleval import Evaluator, Limits, Rows, Verdict
 from sqleval.sandbox import execute
 from sqleval.score import instances
-from text2sql.analysis import draws_lots, equivalent, is_constant, read_statement
 from text2sql.errors import UserError
 from text2sql.prompts import Answer, read_answer
 from text2sql.records import RewardSample
+from text2sql.sql import draws_lots, equivalent, is_constant, read_statement
 
 _MOST_REMEMBERED = 20_000
 _Key = tuple[str, str, str]  # completion, db_id, gold SQL

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from text2sql.analysis import read_statement
 from text2sql.records import RewardSample
 from text2sql.rewards.context import RewardContext
 from text2sql.rewards.registry import RewardResult, reward
 from text2sql.rewards.text import count_words
+from text2sql.sql import read_statement
 
 
 @reward("schema_linking", weight=1.0, needs=("gold",))

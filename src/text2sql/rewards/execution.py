@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from sqleval import Failure, Rows, Verdict
 from sqleval.outcome import Outcome
 from sqleval.scratch import run_on_copy
-from text2sql.analysis import read_statement
 from text2sql.records import RewardSample
 from text2sql.rewards.context import Judged, RewardContext, made_up
 from text2sql.rewards.identifiers import in_schema_case
 from text2sql.rewards.registry import RewardResult, reward
+from text2sql.sql import read_statement
 
 _WRITES = ("insert", "update", "delete")
 _ERROR_CREDIT = {

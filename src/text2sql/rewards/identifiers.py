@@ -3,8 +3,8 @@
 import re
 from functools import lru_cache
 
-from text2sql.analysis.ddl import parse_ddl
-from text2sql.analysis.statement import read_statement
+from text2sql.sql.ddl import parse_ddl
+from text2sql.sql.statement import read_statement
 
 _WORD = re.compile(r"[a-z0-9]+")
 

@@ -8,13 +8,13 @@ that answers another question would earn all; the guards named below tie two of 
 import re
 from collections.abc import Sequence
 
-from text2sql.analysis import ISSUE_RULES, classify, find_issues, read_statement
-from text2sql.analysis.complexity import normal_label
 from text2sql.records import RewardSample
 from text2sql.rewards.context import RewardContext
 from text2sql.rewards.identifiers import mentioned, schema_names
 from text2sql.rewards.registry import RewardResult, reward
 from text2sql.rewards.text import question_coverage, read_reasoning
+from text2sql.sql import ISSUE_RULES, classify, find_issues, read_statement
+from text2sql.sql.complexity import normal_label
 
 _NONE = frozenset(("none", "no issues", "no issue", "nothing", "无", "没有", "没有问题", "无问题"))
 _SEPARATOR = re.compile(r"[,;，、；\n]+")
@@ -74,7 +74,7 @@ def _thinking(sample: RewardSample, context: RewardContext) -> tuple[float, tupl
 def self_assessment(samples: Sequence[RewardSample], context: RewardContext) -> RewardResult:
     """F1 of the issues that the completion names against those its SQL has; range [0, 1], weight 0.25.
 
-    Issues are those of :data:`text2sql.analysis.ISSUE_RULES`, by name or Chinese name; ``none`` (``无``) where there are
+    Issues are those of :data:`text2sql.sql.ISSUE_RULES`, by name or Chinese name; ``none`` (``无``) where there are
     none, which scores 1 if that is true. No account, or no clear SQL, scores 0.
 
     Guard: SQL that does not match is not without fault, so that its account scores at most 0.5.

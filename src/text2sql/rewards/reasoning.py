@@ -7,12 +7,12 @@ make the set ``reasoning``. Its keyword counts can be gamed, hence the guards na
 import math
 from collections.abc import Sequence
 
-from text2sql.analysis import complexity, read_statement
 from text2sql.records import RewardSample
 from text2sql.rewards.context import RewardContext, made_up
 from text2sql.rewards.identifiers import mentioned, schema_names
 from text2sql.rewards.registry import RewardResult, reward
 from text2sql.rewards.text import read_reasoning, topic_factor
+from text2sql.sql import complexity, read_statement
 
 
 @reward("soft_format", weight=1.0)
@@ -29,7 +29,7 @@ def sql_complexity(samples: Sequence[RewardSample], context: RewardContext) -> R
     """exp(-0.5 ln(ratio)^2) for the ratio of the SQL's complexity to the gold's, clamped to [0.001, 1000]; weight 0.6.
 
     Without gold: 0.4 for a complexity within [1.5, 8], else 0.1. Range [0, 1]. Complexity is
-    :func:`text2sql.analysis.complexity`. Guards: counted on the tree, so comments and strings add nothing; a
+    :func:`text2sql.sql.complexity`. Guards: counted on the tree, so comments and strings add nothing; a
     completion without clear SQL, or SQL that cannot be parsed, scores 0, as does a query of constants where the gold
     is none.
     """

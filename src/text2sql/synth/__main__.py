@@ -78,7 +78,7 @@ def synth(
 
 def cold_start(example: TracedExample) -> dict[str, Any]:
     """The process reward's row: ``query``, ``response`` with thinking and answer, ``type``; and what it is about."""
-    from text2sql.analysis import find_issues
+    from text2sql.sql import find_issues
 
     issues = ", ".join(issue.name for issue in find_issues(example.sql, example.question, example.schema)) or "none"
     response = gold_answer(example.sql, "process", example.reasoning, example.kind, issues)

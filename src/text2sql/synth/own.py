@@ -111,7 +111,7 @@ def _example(
 def _reasoning(example: Example, wanted: bool) -> dict[str, str]:
     if not wanted:
         return {}
-    from text2sql.analysis import classify
+    from text2sql.sql import classify
     from text2sql.synth.trace import trace
 
     steps = trace(example.question, example.sql, example.schema)

@@ -11,9 +11,9 @@ from sqlglot import exp
 from sqlglot.dialects.sqlite import SQLite
 from sqlglot.errors import SqlglotError
 
-from text2sql.analysis import classify
-from text2sql.analysis.ddl import parse_ddl
 from text2sql.schema import Schema
+from text2sql.sql import classify
+from text2sql.sql.ddl import parse_ddl
 from text2sql.synth.checks import find_checks
 
 _TEXTS: dict[str, dict[str, str]] = {

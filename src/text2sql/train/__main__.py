@@ -1,48 +1,47 @@
-"""``python -m text2sql.train RECIPE [key=value ...]``: check, then train with llamafactory-cli; resumes by itself.
+"""Validate a recipe, then launch or resume its training with llamafactory-cli; a finished run is left alone.
 
-llamafactory-cli runs with :mod:`text2sql.stages` put into it: stages of ours, and a line that states the real layout.
+llamafactory-cli runs with :mod:`text2sql.llamafactory` registered: our stages, and a line that states the real layout.
 """
 
 import logging
 import os
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import yaml
 
+from text2sql.artifacts import only_one
+from text2sql.checkpoint.weights import fingerprint
 from text2sql.errors import UserError, run_command
-from text2sql.megatron.keys import is_megatron
-from text2sql.megatron.preflight import check_machine, check_recipe
-from text2sql.recipe import load_recipe
-from text2sql.stages import COMMAND, find_stage
-from text2sql.train.arguments import check_arguments, known_arguments
-from text2sql.train.launch import environment, only_one, run_llamafactory
+from text2sql.llamafactory import COMMAND, find_stage
+from text2sql.llamafactory.arguments import check_arguments, known_arguments
+from text2sql.plan.machine import gpu_count
+from text2sql.recipe import Recipe, load_recipe
+from text2sql.recipe.command import Overrides, RecipePath, command_app
+from text2sql.recipe.keys import deepspeed_settings
+from text2sql.recipe.megatron import is_megatron
+from text2sql.train.launch import environment, run_llamafactory
+from text2sql.train.megatron import check_machine, check_recipe
 from text2sql.train.preflight import (
-    Recipe,
     check_adapters,
     check_attention,
     check_disk,
     check_output,
     check_resume,
     data_hashes,
-    deepspeed_settings,
     fit_device,
-    gpu_count,
     model_folder,
 )
 from text2sql.train.processes import check_port, check_processes, read_processes, wait_for_first
 from text2sql.train.runs import Plan, Run, begin, finish, identify, is_done, plan_run
-from text2sql.weights import fingerprint
 
 logger = logging.getLogger("text2sql.train")
+app = command_app()
 
 
-def main() -> None:
-    if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
-        sys.stdout.write(f"{__doc__}\n")
-        return
-    train(Path(sys.argv[1]), sys.argv[2:])
+@app.command(help=__doc__)
+def main(recipe: RecipePath, overrides: Overrides = None) -> None:
+    train(recipe, overrides or [])
 
 
 def train(where: Path, overrides: list[str]) -> None:
@@ -80,7 +79,7 @@ def train(where: Path, overrides: list[str]) -> None:
     if megatron:
         check_machine(recipe, where, processes.total, gpus)
     if stage is not None:
-        stage.check(recipe, where, processes.total)
+        stage.check(recipe, where, processes.total, gpus)
     if processes.node:
         wait_for_first(processes)
         _follow(output_dir, added, output_dir / f"train.{processes.node}.log")
@@ -127,4 +126,4 @@ def _effective(recipe: Recipe, plan: Plan) -> Recipe:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(app)

@@ -1,6 +1,5 @@
 """Runs llamafactory-cli as a child: what it prints goes to the screen and to a log, and a failure becomes one line."""
 
-import fcntl
 import os
 import re
 import shlex
@@ -15,7 +14,8 @@ from typing import Any
 from rich.console import Console
 
 from text2sql.errors import UserError
-from text2sql.train.processes import TORCHRUN_PORT, tensor_parallel, whole_number
+from text2sql.recipe.keys import tensor_parallel, whole_number
+from text2sql.train.processes import TORCHRUN_PORT
 
 _ERROR = re.compile(r"^(?:\[rank(\d+)\]:\s*)?(?:[\w.]+\.)?(\w+(?:Error|Exception))(?:: (.+))?$")
 _KILLED = re.compile(r"rank\s*: (\d+) \(local_rank: \d+\)\s+exitcode\s*: -(\d+)")  # in torchrun's summary
@@ -106,22 +106,6 @@ def _for_the_screen(text: bytes) -> tuple[bytes, bytes]:
     unfinished = _TOKENS_BEGIN.search(text)
     end = unfinished.start() if unfinished else len(text)
     return _TOKENS.sub(b"", text[:end]), text[end:]
-
-
-@contextmanager
-def only_one(folder: Path) -> Iterator[int]:
-    """Hold the folder's lock; a trainer that inherits the yielded descriptor holds it as long as it lives.
-
-    Raises:
-        UserError: another process holds it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{folder}: another process is training there; wait for it, or stop it first") from None
-        yield lock.fileno()
 
 
 @contextmanager

@@ -1,32 +1,19 @@
 """Checks that need the machine: model, data, device, folder and disk. Each failure is one line with a way out."""
 
-import json
 import re
 import shutil
-from collections.abc import Iterator
 from math import prod
 from pathlib import Path
-from typing import Any
 
+from text2sql.artifacts import digest
+from text2sql.checkpoint.model import check_adapter, check_model
+from text2sql.checkpoint.weights import folder_shapes
 from text2sql.errors import UserError
-from text2sql.weights import check_adapter_fits, check_index, fingerprint, folder_shapes
-
-Recipe = dict[str, Any]
+from text2sql.recipe import Recipe
+from text2sql.recipe.datasets import data_files
+from text2sql.recipe.keys import deepspeed_settings, is_lora, names
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+\Z")
-
-
-def names(value: Any) -> list[str]:
-    """A comma-separated key of LLaMA-Factory as a list."""
-    parts = value if isinstance(value, list) else str(value or "").split(",")
-    return [str(part).strip() for part in parts if str(part).strip()]
-
-
-def gpu_count() -> int:
-    """How many CUDA devices torch sees."""
-    import torch
-
-    return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
 def model_folder(recipe: Recipe, where: Path) -> Path | None:
@@ -39,40 +26,21 @@ def model_folder(recipe: Recipe, where: Path) -> Path | None:
     if not name:
         raise UserError(f"{where}: model_name_or_path is missing; name a model folder, for example models/tiny-base")
     folder = Path(str(name))
-    if not folder.is_dir():
-        if _HUB_ID.fullmatch(str(name)) and not Path(folder.parts[0]).is_dir():
-            return None
-        raise UserError(
-            f"{folder}: no such model folder; fetch it with `bash scripts/download_model.sh` (without network: copy the "
-            f"model's files there), or give another with model_name_or_path="
-        )
-    if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
-        raise UserError(
-            f"{folder} holds an adapter, not a model; name its base as model_name_or_path and it as adapter_name_or_path"
-        )
-    for file in ("config.json", "tokenizer_config.json"):
-        if not (folder / file).is_file():
-            raise UserError(f"{folder}: no {file} in it, so it is not a whole model; download or copy it again")
-    check_index(folder)
-    if not recipe.get("train_from_scratch") and not folder_shapes(folder) and not any(folder.glob("*.bin")):
-        raise UserError(f"{folder}: no weights in it; download or copy the model again")
+    if not folder.is_dir() and _HUB_ID.fullmatch(str(name)) and not Path(folder.parts[0]).is_dir():
+        return None
+    check_model(folder, weights=not recipe.get("train_from_scratch"))
     return folder
 
 
 def check_adapters(recipe: Recipe, base: Path | None) -> None:
     """Every adapter that the recipe names exists and fits the base, and the recipe trains adapters."""
-    kind = recipe.get("finetuning_type", "lora")
     for name in names(recipe.get("adapter_name_or_path")):
-        adapter = Path(name)
-        if kind == "full":
+        if recipe.get("finetuning_type", "lora") == "full":
             raise UserError(
-                f"{adapter}: finetuning_type: full trains no adapter; merge it first (bash scripts/merge_hf_lora.sh) and "
+                f"{name}: finetuning_type: full trains no adapter; merge it first (bash scripts/merge_hf_lora.sh) and "
                 "train the merged model"
             )
-        if not (adapter / "adapter_config.json").is_file():
-            raise UserError(f"{adapter}: no adapter there; train one first (bash scripts/qwen3_1p7B_train.sh --help)")
-        if base is not None:
-            check_adapter_fits(adapter, base)
+        check_adapter(Path(name), base)
 
 
 def check_resume(recipe: Recipe) -> None:
@@ -87,50 +55,14 @@ def check_resume(recipe: Recipe) -> None:
         raise UserError(f"resume_from_checkpoint: {checkpoint} is not of a {kind} run, which this recipe is")
 
 
-def data_files(recipe: Recipe, where: Path) -> Iterator[tuple[str, Path]]:
-    """Name and file of every data set that the recipe trains or evaluates on; hub data sets have no file and are left out.
-
-    Raises:
-        UserError: ``dataset_info.json`` does not know the name, or the file is missing (with the command that makes it).
-    """
-    folder = Path(str(recipe.get("dataset_dir", "data")))
-    info_path = folder / "dataset_info.json"
-    if not info_path.is_file():
-        raise UserError(f"{where}: {info_path} is missing; dataset_dir names the folder that holds it")
-    try:
-        known = json.loads(info_path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{info_path}: not JSON ({error})") from error
-    for key in ("dataset", "eval_dataset"):
-        for name in names(recipe.get(key)):
-            if name not in known:
-                raise UserError(
-                    f"{where}: {key} {name!r} is not in {info_path}, which knows {', '.join(sorted(known))}"
-                )
-            if "file_name" not in known[name]:
-                continue
-            path = folder / known[name]["file_name"]
-            if not path.exists():
-                maker = Path("recipes/data") / f"{name.split('_')[0]}.yaml"
-                how = (
-                    f"bash scripts/prepare_data.sh {maker}"
-                    if maker.is_file()
-                    else "bash scripts/prepare_data.sh --help"
-                )
-                raise UserError(f"{path}: data set {name!r} is not prepared; make it with `{how}`")
-            if path.is_file() and path.stat().st_size == 0:
-                raise UserError(f"{path}: data set {name!r} is empty; prepare it again")
-            yield name, path
-
-
 def data_hashes(recipe: Recipe, where: Path) -> dict[str, str]:
     """Hash of each data file by data set name, checked as :func:`data_files` does; DeepSpeed's settings count as data."""
     hashes = {}
     for name, path in data_files(recipe, where):
         files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
-        hashes[name] = "".join(fingerprint(file) for file in files)
+        hashes[name] = digest(*files)
     if deepspeed_settings(recipe, where) and isinstance(recipe["deepspeed"], str):
-        hashes["deepspeed"] = fingerprint(Path(recipe["deepspeed"]))
+        hashes["deepspeed"] = digest(Path(recipe["deepspeed"]))
     return hashes
 
 
@@ -189,34 +121,6 @@ def check_attention(recipe: Recipe, where: Path) -> None:
             )
 
 
-def deepspeed_settings(recipe: Recipe, where: Path) -> dict[str, Any]:
-    """The contents of the recipe's DeepSpeed settings; empty where it has none.
-
-    Raises:
-        UserError: there is no such file, it is not JSON, or LoRA could not train with it.
-    """
-    settings = recipe.get("deepspeed")
-    if isinstance(settings, str):
-        path = Path(settings)
-        if not path.is_file():
-            raise UserError(f"{where}: deepspeed: {path}: no such file; recipes/deepspeed has some")
-        try:
-            settings = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise UserError(f"{path}: not JSON ({error})") from error
-    settings = settings or {}
-    if (
-        settings
-        and recipe.get("finetuning_type", "lora") == "lora"
-        and not settings.keys() & {"optimizer", "scheduler"}
-    ):
-        raise UserError(
-            f'{where}: deepspeed: LoRA under DeepSpeed needs an "optimizer" section in its settings, or the learning rate '
-            "scheduler fails at the first step; recipes/deepspeed/zero3.json has one"
-        )
-    return dict(settings)
-
-
 def check_output(recipe: Recipe, where: Path, base: Path | None, key: str = "output_dir") -> Path:
     """The output folder, checked to be a place that may be written to and emptied.
 
@@ -241,13 +145,20 @@ def check_disk(recipe: Recipe, output_dir: Path, base: Path | None) -> None:
     if base is None:
         return
     parameters = sum(prod(shape) for shape in folder_shapes(base).values())
-    trained = parameters * (0.02 if recipe.get("finetuning_type", "lora") == "lora" else 1.0)
+    trained = parameters * (0.02 if is_lora(recipe) else 1.0)
     one = trained * (4 if recipe.get("save_only_model") else 16)
     needed = one * (int(recipe.get("save_total_limit") or 2) + 1) + (64 << 20)
-    place = next(folder for folder in (output_dir.resolve(), *output_dir.resolve().parents) if folder.is_dir())
+    ways = "set save_only_model=true or a smaller save_total_limit, or give output_dir on another disk"
+    check_free(output_dir, needed, f"checkpoints; free some space, {ways}")
+
+
+def check_free(folder: Path, needed: float, what: str) -> None:
+    """Refuse a disk that has fewer than ``needed`` bytes free where ``folder`` is, or will be.
+
+    Raises:
+        UserError: says how many there are, and for ``what`` they are needed.
+    """
+    place = next(path for path in (folder.resolve(), *folder.resolve().parents) if path.is_dir())
     free = shutil.disk_usage(place).free
     if free < needed:
-        raise UserError(
-            f"{place}: {free / 1e9:.1f} GB free, {needed / 1e9:.1f} GB needed for checkpoints; free some space, set "
-            "save_only_model=true or a smaller save_total_limit, or give output_dir on another disk"
-        )
+        raise UserError(f"{place}: {free / 1e9:.1f} GB free, {needed / 1e9:.1f} GB needed for {what}")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from text2sql.errors import UserError
+from text2sql.recipe.keys import tensor_parallel, whole_number
 
 logger = logging.getLogger("text2sql.train")
 
@@ -38,18 +39,6 @@ class Processes:
         return self.here * self.nodes
 
 
-def whole_number(given: Mapping[str, str], key: str, default: int, least: int = 1) -> int:
-    """An environment variable as a number.
-
-    Raises:
-        UserError: it is no whole number, or below ``least``.
-    """
-    text = given.get(key, str(default))
-    if not text.isdecimal() or int(text) < least:
-        raise UserError(f"{key}={text}: a whole number from {least} on is needed")
-    return int(text)
-
-
 def read_processes(gpus: int, given: Mapping[str, str]) -> Processes:
     """What NPROC_PER_NODE, NNODES, NODE_RANK, MASTER_ADDR and MASTER_PORT say.
 
@@ -68,11 +57,6 @@ def read_processes(gpus: int, given: Mapping[str, str]) -> Processes:
     if port > 65535:
         raise UserError(f"MASTER_PORT={port}: ports end at 65535")
     return Processes(here, nodes, node, given.get("MASTER_ADDR", "127.0.0.1"), port)
-
-
-def tensor_parallel(settings: Mapping[str, Any]) -> int:
-    """Over how many processes DeepSpeed's settings split each layer; 1 where they don't."""
-    return int((settings.get("tensor_parallel") or {}).get("autotp_size", 1))
 
 
 def check_processes(
@@ -118,8 +102,10 @@ def _check_tensor_parallel(
     if zero.get("stage", 0) > 2:
         raise UserError(f"{where}: tensor parallelism works with ZeRO stages up to 2, not {zero['stage']}")
     if not zero.get("gather_16bit_weights_on_model_save"):
-        raise UserError(f"{where}: zero_optimization.gather_16bit_weights_on_model_save: true is missing in the DeepSpeed "
-                        "settings; without it no model is saved")  # fmt: skip
+        raise UserError(
+            f"{where}: zero_optimization.gather_16bit_weights_on_model_save: true is missing in the DeepSpeed settings; "
+            "without it no model is saved"
+        )
     try:
         found = version("deepspeed")
     except PackageNotFoundError:

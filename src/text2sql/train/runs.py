@@ -5,15 +5,13 @@ effective recipe and by the contents of its data and base, so that a changed one
 """
 
 import json
-import os
-import shutil
-import zipfile
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from text2sql.artifacts import is_current, read_note, remove, write_note, write_text
+from text2sql.checkpoint.run import RUN, find_checkpoints, step_of
 from text2sql.errors import UserError
-from text2sql.weights import read_shapes
 
 # Keys that change what is printed or how fast it goes, not what is learnt.
 _FREE = frozenset(
@@ -43,6 +41,11 @@ class Run:
     steps: int = 0
     processes: int = 1
 
+    @property
+    def made_of(self) -> dict[str, Any]:
+        """What identifies the run."""
+        return {"recipe": self.recipe, "data": self.data, "base": self.base}
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -61,9 +64,8 @@ def identify(recipe: dict[str, Any], data: dict[str, str], base: str) -> Run:
 def is_done(output_dir: Path, run: Run) -> bool:
     """True when exactly this run ended in ``output_dir`` and its model is still there."""
     before = _read(output_dir)
-    same = before is not None and (before.recipe, before.data, before.base) == (run.recipe, run.data, run.base)
     model = [*output_dir.glob("*.safetensors"), *output_dir.glob("iter_*/mp_rank_*")]
-    return same and before.status == "done" and bool(model)  # type: ignore[union-attr]
+    return before is not None and before.status == "done" and bool(model) and is_current(output_dir / RUN, run.made_of)
 
 
 def plan_run(output_dir: Path, run: Run, overwrite: bool) -> Plan:
@@ -104,71 +106,17 @@ def _refuse_another(output_dir: Path, before: Run, run: Run) -> None:
             raise UserError(f"{output_dir}: the {what} changed since that run began; {_WAY_OUT}")
 
 
-def find_checkpoints(output_dir: Path) -> tuple[list[Path], list[Path]]:
-    """The whole checkpoints in a run's folder, the last one last, and those that were never finished.
-
-    Raises:
-        UserError: ``run.json`` cannot be read.
-    """
-    run = _read(output_dir)
-    found = sorted(output_dir.glob("checkpoint-*"), key=_step)
-    whole = [path for path in found if is_whole(path, run.processes if run else 1)]
-    return whole, [path for path in found if path not in whole]
-
-
-def is_whole(checkpoint: Path, processes: int = 1) -> bool:
-    """True when training by as many ``processes`` can go on from it.
-
-    The state is there, which the first process writes last; each process has left its own part; and nothing is cut.
-    """
-    try:
-        state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-        weights = list(checkpoint.glob("*.safetensors"))
-        for path in weights:
-            read_shapes(path)
-        if any(checkpoint.glob("iter_*")):
-            _check_megatron(checkpoint)
-    except (OSError, ValueError, UserError):
-        return False
-    found = weights or list(checkpoint.glob("*.bin")) or list(checkpoint.glob("global_step*"))
-    return bool(found) and state.get("global_step") == _step(checkpoint) and _has_all_parts(checkpoint, processes)
-
-
-def _check_megatron(checkpoint: Path) -> None:
-    from text2sql.megatron.checkpoint import find_checkpoint  # imports torch
-
-    find_checkpoint(checkpoint)
-
-
-def _has_all_parts(checkpoint: Path, processes: int) -> bool:
-    """True when every process's random state and DeepSpeed partition are there; without either only weights were saved."""
-    files = [
-        path
-        for kind in ("*.pth", "optimizer.pt", "global_step*/*.pt", "iter_*/*/*.pt")
-        for path in checkpoint.glob(kind)
-    ]
-    states = [path for path in files if path.name.startswith("rng_state")]
-    if states and len(states) < processes:
-        return False
-    if list(checkpoint.glob("global_step*")):
-        latest = checkpoint / "latest"
-        named = checkpoint / latest.read_text(encoding="utf-8").strip() if latest.is_file() else None
-        if named is None or len(list(named.glob("*_optim_states.pt"))) != processes:
-            return False
-    return all(zipfile.is_zipfile(path) for path in files)  # torch's format, whose directory is at the end
-
-
 def begin(output_dir: Path, run: Run, plan: Plan) -> None:
     """Make the folder fit the plan: remove what must not be trusted, and write down what is being trained."""
     if plan.action == "start":
         for pattern in _PRODUCTS:
             for path in output_dir.glob(pattern):
-                _remove(path)
+                remove(path)
     for path in plan.broken:
-        _remove(path)
+        remove(path)
     output_dir.mkdir(parents=True, exist_ok=True)
     if plan.checkpoint is not None:
-        _cut_log(output_dir / "trainer_log.jsonl", _step(plan.checkpoint))
+        _cut_log(output_dir / "trainer_log.jsonl", step_of(plan.checkpoint))
     _write(output_dir, run)
 
 
@@ -178,18 +126,6 @@ def finish(output_dir: Path, run: Run) -> int:
     steps = int(state["global_step"])
     _write(output_dir, replace(run, status="done", steps=steps))
     return steps
-
-
-def _step(checkpoint: Path) -> int:
-    number = checkpoint.name.removeprefix("checkpoint-")
-    return int(number) if number.isdigit() else -1
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def _cut_log(log: Path, step: int) -> None:
@@ -203,25 +139,22 @@ def _cut_log(log: Path, step: int) -> None:
                 kept.append(line + "\n")
         except ValueError:
             continue  # cut off by the kill
-    partial = log.with_name(log.name + ".partial")
-    partial.write_text("".join(kept), encoding="utf-8")
-    partial.replace(log)
+    write_text(log, "".join(kept))
 
 
 def _read(output_dir: Path) -> Run | None:
-    path = output_dir / "run.json"
+    path = output_dir / RUN
     if not path.is_file():
         return None
+    note = read_note(path)
     try:
-        return Run(**json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
+        if note is None:
+            raise TypeError("not a run's note")
+        made_of = note.pop("made_of")
+        return Run(**made_of, **note)
+    except TypeError as error:
         raise UserError(f"{path} cannot be read ({error}); {_WAY_OUT}") from error
 
 
 def _write(output_dir: Path, run: Run) -> None:
-    partial = output_dir / "run.json.partial"
-    with partial.open("w", encoding="utf-8") as file:
-        json.dump(asdict(run), file, ensure_ascii=False, indent=1, default=str)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(output_dir / "run.json")
+    write_note(output_dir / RUN, run.made_of, status=run.status, steps=run.steps, processes=run.processes)

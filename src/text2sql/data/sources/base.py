@@ -5,18 +5,22 @@ and a function ``open_source(options) -> Source``; the recipe's ``source`` is th
 files of rows is a few lines: see :mod:`text2sql.data.files`.
 """
 
+import dataclasses
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from pydantic.dataclasses import dataclass
+
 from text2sql.prompts import AnswerFormat
+from text2sql.recipe import STRICT
 from text2sql.records import Example
 
 Format = Literal["messages", "alpaca", "ranking", "grpo"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class CommonOptions:
     """Recipe keys of every source.
 
@@ -38,7 +42,7 @@ class CommonOptions:
     seed: int = 42
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Rejected:
     """A row that was left out. ``reason`` is a class to count by, ``detail`` is what happened to this row."""
 
@@ -50,7 +54,7 @@ class Rejected:
     detail: str = ""
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Unit:
     """A piece of one split, made at one go and never again once made.
 
@@ -64,7 +68,7 @@ class Unit:
     work: Any
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Made:
     """An example, a worse answer for preference pairs, and what linking counted (see :class:`text2sql.linking.Cut`)."""
 

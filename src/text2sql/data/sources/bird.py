@@ -1,14 +1,16 @@
 """BIRD: questions with evidence over large databases. Where a row has no question_id, its number in the split serves."""
 
-from dataclasses import dataclass
 from typing import Literal
+
+from pydantic.dataclasses import dataclass
 
 from text2sql.data.files import FileSource
 from text2sql.data.options import FileOptions
 from text2sql.errors import UserError
+from text2sql.recipe import STRICT
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Options(FileOptions):
     """As :class:`FileOptions`; duplicates are kept, as benchmarks count all of their rows."""
 

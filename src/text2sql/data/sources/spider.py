@@ -1,14 +1,17 @@
 """Spider 1.0 and its relatives (Spider-Syn, -Realistic, -DK), every gold query run before it counts."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Literal
+
+from pydantic.dataclasses import dataclass
 
 from text2sql.data.files import FileSource
 from text2sql.data.options import FileOptions
 from text2sql.errors import UserError
+from text2sql.recipe import STRICT
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Options(FileOptions):
     """``folder`` holds Spider as unpacked; a relative's questions may lie elsewhere, its ``databases`` be Spider's.
 

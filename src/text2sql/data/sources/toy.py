@@ -1,21 +1,23 @@
 """The toy world: builds the databases of ``data/toy`` and their suites, and has ``text2sql.synth`` ask."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+
+from pydantic.dataclasses import dataclass
 
 from text2sql.data.gold import gold_failure
 from text2sql.data.sources.base import CommonOptions, Made, Rejected, Unit
 from text2sql.data.tables import write_tables
 from text2sql.errors import UserError
-from text2sql.recipe import options_from
+from text2sql.recipe import STRICT, options_from
 from text2sql.synth import generate
-from text2sql.world import DatabaseSpec, build_database, load_world
+from text2sql.toy import DatabaseSpec, build_database, load_world
 
 _SUITE_SCALES = (0.5, 1.5, 0.75, 1.2)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class QuestionSet:
     """``count`` questions about each database of the split ``databases``, in a register of phrasings."""
 
@@ -25,7 +27,7 @@ class QuestionSet:
     language: str = "en"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Options(CommonOptions):
     """``questions``: a :class:`QuestionSet` by split; ``suite``: how many further instances of a database."""
 

@@ -1,0 +1,101 @@
+"""Megatron's tensors and Hugging Face's, of a Qwen3-shaped decoder: each is a rearrangement of the other.
+
+Megatron splits a matrix over tensor-parallel processes by rows (column parallel: its outputs are split) or by columns
+(row parallel), and stores queries, keys and values as one matrix, group by group, and gate and up projection as another.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from text2sql.checkpoint.shape import Shape
+from text2sql.errors import UserError
+
+Kind = Literal["copy", "vocab", "row", "qkv", "gated"]
+
+EMBEDDING, HEAD = "embedding.word_embeddings.weight", "output_layer.weight"
+LAYER = "decoder.layers."
+
+_OUTSIDE: dict[str, tuple[Kind, tuple[str, ...]]] = {
+    EMBEDDING: ("vocab", ("model.embed_tokens.weight",)),
+    HEAD: ("vocab", ("lm_head.weight",)),
+    "decoder.final_layernorm.weight": ("copy", ("model.norm.weight",)),
+}
+# Two names for a norm: Transformer Engine stores it with the matrix that follows.
+_INSIDE: dict[str, tuple[Kind, tuple[str, ...]]] = {
+    "input_layernorm.weight": ("copy", ("input_layernorm",)),
+    "self_attention.linear_qkv.layer_norm_weight": ("copy", ("input_layernorm",)),
+    "self_attention.linear_qkv.weight": ("qkv", ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")),
+    "self_attention.q_layernorm.weight": ("copy", ("self_attn.q_norm",)),
+    "self_attention.k_layernorm.weight": ("copy", ("self_attn.k_norm",)),
+    "self_attention.linear_proj.weight": ("row", ("self_attn.o_proj",)),
+    "pre_mlp_layernorm.weight": ("copy", ("post_attention_layernorm",)),
+    "mlp.linear_fc1.layer_norm_weight": ("copy", ("post_attention_layernorm",)),
+    "mlp.linear_fc1.weight": ("gated", ("mlp.gate_proj", "mlp.up_proj")),
+    "mlp.linear_fc2.weight": ("row", ("mlp.down_proj",)),
+}
+
+
+def hf_names(name: str) -> tuple[Kind, tuple[str, ...]]:
+    """How a Megatron tensor is split, and the Hugging Face tensors that it holds.
+
+    Raises:
+        UserError: a Qwen3 decoder has no such tensor.
+    """
+    if name in _OUTSIDE:
+        return _OUTSIDE[name]
+    layer, _, inside = name.removeprefix(LAYER).partition(".")
+    if not name.startswith(LAYER) or not layer.isdigit() or inside not in _INSIDE:
+        raise UserError(f"the checkpoint holds {name}, which a dense Qwen3 model does not have; it cannot be converted")
+    kind, parts = _INSIDE[inside]
+    return kind, tuple(f"model.layers.{layer}.{part}.weight" for part in parts)
+
+
+def merge(name: str, parts: Sequence[Tensor], shape: Shape) -> dict[str, Tensor]:
+    """The Hugging Face tensors that a Megatron tensor holds, from its parts on all tensor-parallel processes in order.
+
+    Raises:
+        UserError: the parts do not fit each other or the model.
+    """
+    kind, names = hf_names(name)
+    if kind == "copy":
+        if any(not torch.equal(parts[0], part) for part in parts[1:]):
+            raise UserError(
+                f"the tensor-parallel processes disagree on {name}; the checkpoint was not saved at one step"
+            )
+        return {names[0]: parts[0]}
+    if kind == "row":
+        return {names[0]: torch.cat(list(parts), dim=1)}
+    if kind == "gated":
+        halves = zip(*(part.chunk(2) for part in parts), strict=True)
+        return {hf: torch.cat(half) for hf, half in zip(names, halves, strict=True)}
+    whole = torch.cat(list(parts))
+    if kind == "vocab":
+        return {names[0]: whole[: shape.vocab]}  # Megatron may pad the vocabulary
+    queries = shape.heads // shape.kv_heads
+    if whole.shape[0] != (queries + 2) * shape.key:
+        raise UserError(
+            f"{name} has {whole.shape[0]} rows in all, the model needs {(queries + 2) * shape.key}; was the checkpoint trained "
+            "from the model that model_name_or_path names?"
+        )
+    groups = whole.view(shape.kv_heads, (queries + 2) * shape.head_dim, -1)
+    cut = groups.split([queries * shape.head_dim, shape.head_dim, shape.head_dim], dim=1)
+    return {hf: part.reshape(-1, whole.shape[-1]) for hf, part in zip(names, cut, strict=True)}
+
+
+def split(name: str, tensors: Mapping[str, Tensor], shape: Shape, size: int) -> list[Tensor]:
+    """A Megatron tensor's parts on ``size`` tensor-parallel processes: the inverse of :func:`merge`, without padding."""
+    kind, names = hf_names(name)
+    found = [tensors[hf] for hf in names]
+    if kind == "copy":
+        return found * size
+    if kind == "row":
+        return list(found[0].chunk(size, dim=1))
+    if kind == "gated":
+        return [torch.cat(halves) for halves in zip(*(tensor.chunk(size) for tensor in found), strict=True)]
+    if kind == "qkv":
+        groups = [tensor.view(shape.kv_heads, -1, tensor.shape[-1]) for tensor in found]
+        found = [torch.cat(groups, dim=1).reshape(-1, found[0].shape[-1])]
+    return list(found[0].chunk(size))

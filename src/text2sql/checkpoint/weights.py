@@ -1,0 +1,75 @@
+"""What can be told about a model folder without loading it: from the headers of its safetensors files."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from text2sql.errors import UserError
+
+Shapes = dict[str, tuple[int, ...]]
+
+_WHOLE = 64 << 20  # files up to this size are hashed in full, larger ones at both ends
+_END = 4 << 20
+_PARTS = (
+    "config.json adapter_config.json *.safetensors pytorch_model*.bin adapter_model.bin tokenizer.json tokenizer_config.json "
+    "vocab.json merges.txt added_tokens.json chat_template*"
+).split()
+
+
+def read_shapes(path: Path) -> Shapes:
+    """Tensor shapes of one safetensors file.
+
+    Raises:
+        UserError: the file is cut short or is no safetensors file.
+    """
+    size = path.stat().st_size
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if length > size:
+                raise ValueError("header longer than the file")
+            header: dict[str, Any] = json.loads(file.read(length))
+        header.pop("__metadata__", None)
+        end = max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: not a safetensors file ({error}); copy or download it again") from error
+    if size < 8 + length + end:
+        raise UserError(f"{path}: cut short ({size} of {8 + length + end} bytes); copy or download it again")
+    return {name: tuple(tensor["shape"]) for name, tensor in header.items()}
+
+
+def folder_shapes(folder: Path) -> Shapes:
+    """Tensor shapes of all ``*.safetensors`` files in a folder; empty where there are none."""
+    shapes: Shapes = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        shapes.update(read_shapes(path))
+    return shapes
+
+
+def check_index(folder: Path) -> None:
+    """Refuse a sharded model of which a shard is missing."""
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        missing = sorted(name for name in shards if not (folder / name).is_file())
+        if missing:
+            raise UserError(f"{folder}: {', '.join(missing)} is missing; download or copy the model again")
+
+
+def fingerprint(folder: Path) -> str:
+    """A digest of a model's or an adapter's weights, configuration, tokenizer and chat template.
+
+    Equal folders have equal ones wherever they lie. Weights of more than 64 MB count by size and both ends.
+    """
+    found = hashlib.sha256()
+    for file in sorted({path for pattern in _PARTS for path in folder.glob(pattern)}):
+        size = file.stat().st_size
+        found.update(f"{file.name} {size}\n".encode())
+        with file.open("rb") as content:
+            if size > _WHOLE:
+                found.update(content.read(_END))
+                content.seek(-_END, 2)
+            while chunk := content.read(1 << 20):
+                found.update(chunk)
+    return found.hexdigest()[:16]

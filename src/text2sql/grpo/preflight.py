@@ -1,0 +1,113 @@
+"""What can be known to be wrong with a GRPO recipe before a model is loaded: rewards, rows, databases, batches."""
+
+import importlib.metadata
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from text2sql.errors import UserError
+from text2sql.grpo.hparams import Settings, read_settings
+from text2sql.recipe.datasets import data_files
+from text2sql.records import Example, read_jsonl
+from text2sql.rewards import RewardContext, RewardSuite
+
+_VLLM, _VLLM_SERIES, _VLLM_MODES = "0.10.2 to 0.11", ("0.10.2", "0.11."), ("server", "colocate")
+_METRICS = ("execution_accuracy", "executable", "reward", "completion_length", "clipped_ratio")
+
+
+def check(recipe: Mapping[str, Any], where: Path, processes: int, gpus: int) -> None:
+    """Refuse a recipe that cannot work; ``processes`` counts those of all machines, ``gpus`` the GPUs here.
+
+    Raises:
+        UserError: names the key, the reward or the row.
+    """
+    settings = read_settings(recipe)
+    _check_rewards(settings)
+    _check_evaluation(recipe, where, settings)
+    _check_batch(recipe, where, processes)
+    if settings.answer_format == "process" and recipe.get("enable_thinking", True) is False:
+        raise UserError(f"{where}: answer_format process starts with <think>; set enable_thinking=true")
+    if recipe.get("use_vllm"):
+        _check_vllm(recipe, where, gpus)
+    if recipe.get("use_ray"):
+        raise UserError(f"{where}: GRPO is started by torchrun, not by Ray; remove use_ray")
+    _check_rows(recipe, where, settings.database_root)
+
+
+def _check_vllm(recipe: Mapping[str, Any], where: Path, gpus: int) -> None:
+    if recipe.get("vllm_mode", "server") not in _VLLM_MODES:
+        raise UserError(f"{where}: vllm_mode: {' or '.join(_VLLM_MODES)}, not {recipe['vllm_mode']!r}")
+    try:
+        version = importlib.metadata.version("vllm")
+    except importlib.metadata.PackageNotFoundError:
+        raise UserError(
+            f"{where}: use_vllm needs vLLM {_VLLM} in the training environment, and there is none; set use_vllm=false"
+        ) from None
+    if not version.startswith(_VLLM_SERIES):
+        raise UserError(f"{where}: use_vllm: TRL knows vLLM {_VLLM}, here is {version}; set use_vllm=false")
+    if not gpus:
+        raise UserError(f"{where}: use_vllm: rollouts by vLLM need a GPU, and torch sees none; set use_vllm=false")
+
+
+def _check_rewards(settings: Settings) -> None:
+    with RewardContext(
+        settings.database_root, protocol=settings.reward_protocol, timeout=settings.sql_timeout, jobs=0
+    ) as context:
+        RewardSuite(settings.reward_funcs, context, settings.reward_weights, settings.reward_params)
+
+
+def _check_evaluation(recipe: Mapping[str, Any], where: Path, settings: Settings) -> None:
+    if str(recipe.get("eval_strategy") or "no") != "no" and settings.database_root is None:
+        raise UserError(f"{where}: database_root: held-out accuracy executes SQL; set it to the folder of databases")
+    if recipe.get("load_best_model_at_end") or recipe.get("early_stopping_steps"):
+        metric = str(recipe.get("metric_for_best_model", "loss")).removeprefix("eval_")
+        if metric not in _METRICS:
+            raise UserError(f"{where}: metric_for_best_model: one of {', '.join(_METRICS)} for GRPO, not {metric!r}")
+
+
+def _check_batch(recipe: Mapping[str, Any], where: Path, processes: int) -> None:
+    size, accumulated = (int(recipe.get(f"{key}") or d) for key, d in (_SIZE, _ACCUMULATED))
+    group = int(recipe.get("num_generations") or 8)
+    steps = int(recipe.get("steps_per_generation") or accumulated)
+    batch = int(recipe.get("generation_batch_size") or size * processes * steps)
+    if batch % group:
+        raise UserError(
+            f"{where}: {batch} completions a generation ({size} x {steps} steps x {processes} processes) do not make whole "
+            f"groups of num_generations={group}; choose per_device_train_batch_size so that they do"
+        )
+    reuse = (batch // (size * processes)) * int(recipe.get("num_iterations") or 1)
+    every = -(-reuse // accumulated)
+    if every > 1 and int(recipe.get("save_steps") or 0) % every:
+        raise UserError(
+            f"{where}: completions are used for {every} steps, so save_steps={recipe.get('save_steps')} would lose some when "
+            f"a run goes on from a checkpoint; make it a multiple of {every}"
+        )
+
+
+_SIZE = ("per_device_train_batch_size", 8)
+_ACCUMULATED = ("gradient_accumulation_steps", 1)
+
+
+def _check_rows(recipe: Mapping[str, Any], where: Path, root: Path | None) -> None:
+    """Each row of the JSON Lines files is an example whose database is there; other files are read when they are loaded."""
+    known: set[str] = set()
+    for name, path in data_files(recipe, where):
+        if path.suffix != ".jsonl" or not path.is_file():
+            continue
+        try:
+            for number, example in enumerate(read_jsonl(path, Example), 1):
+                _check_row(example, f"{path}: row {number} ({example.question_id})", root, known)
+        except UserError as error:
+            hint = ", or name a data set of examples, for example toy_train_grpo" if "missing key" in str(error) else ""
+            raise UserError(f"{error} (data set {name!r}; GRPO needs db_id, question, schema and sql{hint})") from error
+
+
+def _check_row(example: Example, row: str, root: Path | None, known: set[str]) -> None:
+    for key in ("db_id", "question", "schema", "sql"):
+        if not getattr(example, key).strip():
+            raise UserError(f"{row}: {key} is empty")
+    if root is not None and example.db_id not in known:
+        path = root / example.db_id / f"{example.db_id}.sqlite"
+        if not path.is_file():
+            raise UserError(f"{row}: no database {path}")
+        known.add(example.db_id)

@@ -1,0 +1,110 @@
+"""Checks a recipe's keys and values against LLaMA-Factory's own argument classes, before it starts.
+
+LLaMA-Factory reports an unknown key with a traceback and does not look at the type of most values, so that a typing
+error surfaces minutes later, inside training.
+"""
+
+import dataclasses
+import difflib
+import enum
+import os
+import types
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from text2sql.errors import UserError
+from text2sql.llamafactory.registry import argument_classes
+
+Command = Literal["train", "export", "megatron"]
+
+
+def known_arguments(command: Command, *, ours: bool = False) -> dict[str, Any]:
+    """Type hints of every key that ``llamafactory-cli COMMAND`` reads, and with ``ours`` those of our stages.
+
+    ``megatron`` is training under ``USE_MCA=1``, which LLaMA-Factory looks at when it is imported; that takes seconds.
+    """
+    if command == "megatron":
+        os.environ["USE_MCA"] = "1"
+    from llamafactory.hparams import parser
+
+    kinds = {"train": parser._TRAIN_ARGS, "export": parser._INFER_ARGS, "megatron": parser._TRAIN_MCA_ARGS}[command]
+    if ours:
+        kinds = argument_classes(kinds)
+    known = {}
+    for kind in kinds:
+        hints = get_type_hints(kind)
+        known.update({field.name: hints[field.name] for field in dataclasses.fields(kind) if field.init})
+    return known
+
+
+def check_arguments(recipe: dict[str, Any], known: dict[str, Any], where: Path) -> dict[str, Any]:
+    """Refuse keys that are not ``known`` and values that cannot be what the key's type hint says.
+
+    Returns the recipe, with ``no`` where YAML has read that word as false (``eval_strategy=no``).
+
+    Raises:
+        UserError: names the key, and the nearest known one or what the value should be.
+    """
+    checked = dict(recipe)
+    for key, value in recipe.items():
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else "LLaMA-Factory has no such key"
+            raise UserError(f"{where}: unknown key {key!r}; {hint}")
+        if value is False and _fits("no", known[key]) and not _fits(False, known[key]):
+            checked[key] = "no"
+        elif not _fits(value, known[key]):
+            raise UserError(f"{where}: {key} should be {_describe(known[key])}, not {value!r}")
+    return checked
+
+
+def _members(hint: Any) -> list[Any]:
+    """A union's members; a string beside an enumeration stands for the enumeration's values, so it is left out."""
+    if get_origin(hint) not in (Union, types.UnionType):
+        return [hint]
+    members = [part for member in get_args(hint) for part in _members(member)]
+    if any(_is_enum(member) for member in members):
+        members = [member for member in members if member is not str]
+    return members
+
+
+def _is_enum(hint: Any) -> bool:
+    return isinstance(hint, type) and issubclass(hint, enum.Enum)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    return any(_fits_one(value, member) for member in _members(hint))
+
+
+def _fits_one(value: Any, hint: Any) -> bool:
+    origin = get_origin(hint) or hint
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is type(None):
+        return value is None
+    if origin is Literal:
+        return value in get_args(hint)
+    if _is_enum(hint):
+        return value in [member.value for member in hint]
+    if origin is bool:
+        return isinstance(value, bool)
+    if origin is int:
+        return number and float(value).is_integer()
+    if origin is float:
+        return number
+    if origin is str:
+        return number or isinstance(value, str | list)  # "a,b" and [a, b] are both lists to LLaMA-Factory
+    if origin in (dict, list):
+        return isinstance(value, dict | list | str)
+    return True
+
+
+def _describe(hint: Any) -> str:
+    names = []
+    for member in _members(hint):
+        if get_origin(member) is Literal:
+            names += [str(argument) for argument in get_args(member)]
+        elif _is_enum(member):
+            names += [str(option.value) for option in member]
+        elif member is not type(None):
+            names.append({bool: "true or false", int: "a whole number", float: "a number"}.get(member, "text"))
+    return " or ".join(dict.fromkeys(names)) if len(names) < 3 else f"one of {', '.join(dict.fromkeys(names))}"

@@ -1,0 +1,61 @@
+"""LLaMA-Factory's keys and torchrun's environment variables, read in one way by every room that looks at them."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from text2sql.errors import UserError
+from text2sql.recipe.load import Recipe
+
+
+def names(value: Any) -> list[str]:
+    """A comma-separated key of LLaMA-Factory as a list."""
+    parts = value if isinstance(value, list) else str(value or "").split(",")
+    return [str(part).strip() for part in parts if str(part).strip()]
+
+
+def whole_number(given: Mapping[str, str], key: str, default: int, least: int = 1) -> int:
+    """An environment variable as a number.
+
+    Raises:
+        UserError: it is no whole number, or below ``least``.
+    """
+    text = given.get(key, str(default))
+    if not text.isdecimal() or int(text) < least:
+        raise UserError(f"{key}={text}: a whole number from {least} on is needed")
+    return int(text)
+
+
+def is_lora(recipe: Mapping[str, Any]) -> bool:
+    """Whether the recipe trains LoRA matrices, which is LLaMA-Factory's default."""
+    return str(recipe.get("finetuning_type", "lora")) == "lora"
+
+
+def deepspeed_settings(recipe: Mapping[str, Any], where: Path) -> Recipe:
+    """The contents of the recipe's DeepSpeed settings; empty where it has none.
+
+    Raises:
+        UserError: there is no such file, it is not JSON, or LoRA could not train with it.
+    """
+    settings = recipe.get("deepspeed")
+    if isinstance(settings, str):
+        path = Path(settings)
+        if not path.is_file():
+            raise UserError(f"{where}: deepspeed: {path}: no such file; recipes/deepspeed has some")
+        try:
+            settings = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise UserError(f"{path}: not JSON ({error})") from error
+    settings = settings or {}
+    if settings and is_lora(recipe) and not settings.keys() & {"optimizer", "scheduler"}:
+        raise UserError(
+            f'{where}: deepspeed: LoRA under DeepSpeed needs an "optimizer" section in its settings, or the learning rate '
+            "scheduler fails at the first step; recipes/deepspeed/zero3.json has one"
+        )
+    return dict(settings)
+
+
+def tensor_parallel(settings: Mapping[str, Any]) -> int:
+    """Over how many processes DeepSpeed's settings split each layer; 1 where they don't."""
+    return int((settings.get("tensor_parallel") or {}).get("autotp_size", 1))

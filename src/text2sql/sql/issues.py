@@ -1,0 +1,84 @@
+"""The registry of issues that can be seen in a SQL text, and the function that looks for them.
+
+A user adds one with ``@issue("my_issue", severity=0.4)`` in a module of their own; rewards and reports then know it.
+"""
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+from text2sql.errors import UserError
+from text2sql.schema import Schema
+from text2sql.sql.ddl import parse_ddl
+from text2sql.sql.statement import Statement, read_statement
+
+Rule = Callable[[Statement, str, Schema | None], str | bool | None]
+
+
+@dataclass(frozen=True)
+class IssueRule:
+    """A named rule: ``check(statement, question, schema)`` says what is wrong (text, or True), or nothing.
+
+    ``severity`` is in (0, 1]. ``question`` is empty and ``schema`` None where they are not known. ``alias`` is the
+    name that Chinese self-assessments use.
+    """
+
+    name: str
+    severity: float
+    check: Rule
+    alias: str = ""
+
+
+@dataclass(frozen=True)
+class Issue:
+    """An issue found; ``detail`` says where."""
+
+    name: str
+    severity: float
+    detail: str = ""
+
+
+ISSUE_RULES: dict[str, IssueRule] = {}
+_version = itertools.count()
+_state = {"version": next(_version)}
+
+
+def issue(name: str, severity: float, alias: str = "") -> Callable[[Rule], Rule]:
+    """Register a rule under ``name``.
+
+    Raises:
+        UserError: the name is taken, or the severity is not in (0, 1].
+    """
+    if name in ISSUE_RULES:
+        raise UserError(f"issue {name!r} is registered already; choose another name")
+    if not 0 < severity <= 1:
+        raise UserError(f"issue {name!r}: severity is above 0 and at most 1, not {severity}")
+
+    def register(rule: Rule) -> Rule:
+        ISSUE_RULES[name] = IssueRule(name, severity, rule, alias)
+        _state["version"] = next(_version)
+        return rule
+
+    return register
+
+
+def find_issues(sql: str, question: str = "", schema: str = "") -> tuple[Issue, ...]:
+    """All issues of a SQL text, in the order of the registry.
+
+    ``schema`` is ``CREATE TABLE`` text, as prompts show it; without it, rules that need keys or types see less.
+    """
+    return _find(sql, question, schema, _state["version"])
+
+
+@lru_cache(maxsize=16384)
+def _find(sql: str, question: str, schema: str, _version: int) -> tuple[Issue, ...]:
+    from text2sql.sql import rules as _shipped  # noqa: F401 registers the eleven rules on first use
+
+    statement, tables = read_statement(sql), parse_ddl(schema) if schema else None
+    found = []
+    for rule in ISSUE_RULES.values():
+        detail = rule.check(statement, question, tables)
+        if detail:
+            found.append(Issue(rule.name, rule.severity, detail if isinstance(detail, str) else ""))
+    return tuple(found)

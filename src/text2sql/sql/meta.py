@@ -1,0 +1,55 @@
+"""Checks a classification: how sure can one be of it, and why.
+
+A declared class is a claim. It is checked against the query's tree and, where there is one, against the question:
+words such as "each ... that has the most" or "but not" call for several steps.
+"""
+
+from dataclasses import dataclass
+
+from text2sql.sql import question as asks
+from text2sql.sql.complexity import MULTI_STEP, SIMPLE, classify, normal_label
+from text2sql.sql.statement import read_statement
+
+
+@dataclass(frozen=True)
+class Check:
+    """``label`` is the class that the query has; ``agrees`` says whether the claim is the same; confidence in [0, 1]."""
+
+    label: str
+    agrees: bool
+    confidence: float
+    reasons: tuple[str, ...]
+
+
+def check_classification(sql: str, claimed: str, question: str = "") -> Check:
+    """Check a claimed class of ``sql`` (any spelling that :func:`normal_label` knows).
+
+    Confidence starts at 0.6 for a parsed query and 0.3 for one known by its tokens only. Every further sign of a
+    multi-step query adds 0.15, as does the absence of all signs for a simple one; a query that is nested without
+    aggregating is near the border, which takes 0.2 away; a question that points the same way adds 0.1, one that points
+    the other way takes 0.1 away.
+    """
+    found = classify(sql)
+    if not found.label:
+        return Check("", False, 0.0, found.reasons)
+    features, reasons = found.features, list(found.reasons)
+    parsed = read_statement(sql).tree is not None
+    if not parsed:
+        reasons.append("cannot be parsed, told from its tokens")
+    confidence = 0.6 if parsed else 0.3
+    if found.label == MULTI_STEP:
+        confidence += 0.15 * len(found.reasons)
+        if found.reasons == ("nested queries",):
+            confidence -= 0.2
+            reasons.append("nested without aggregation: near the border")
+    else:
+        confidence += 0.3 if features.joins == 0 else 0.15
+    if question:
+        points_to = MULTI_STEP if asks.wants_several_steps(question) else SIMPLE
+        confidence += 0.1 if points_to == found.label else -0.1
+        if points_to != found.label:
+            reasons.append(f"the question reads like {points_to}")
+    agrees = normal_label(claimed) == found.label
+    if not agrees:
+        reasons.append(f"claimed {claimed.strip() or 'nothing'}")
+    return Check(found.label, agrees, round(min(max(confidence, 0.0), 1.0), 2), tuple(reasons))

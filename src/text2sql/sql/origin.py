@@ -1,0 +1,87 @@
+"""Where a query's values come from: out of the database, or written into the query, or drawn by lot.
+
+A query that carries its answer with it, or guesses, may give the right result without answering anything.
+"""
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from sqlglot import exp
+
+from text2sql.sql.statement import read_statement, sources
+
+_OF_ROWS = (exp.Count, exp.Sum, exp.Exists)  # how many rows there are is data, even where the argument is a constant
+_LOTS = frozenset(("RANDOM", "RANDOMBLOB"))
+# What nearly all queries are: a column, or an aggregate of one, is the first value, and FROM begins with a table.
+_COLUMN = r"(?!null\b|true\b|false\b|current_)(?:[a-z_]\w*\.)?(?:[a-z_]\w*(?!\w*\s*\()|\*)"
+_PLAIN = re.compile(
+    rf"\s*select\s+(?:distinct\s+)?(?:{_COLUMN}|(?:count|sum|avg|min|max)\s*\(\s*{_COLUMN}\s*\))\s*(?:,|from\b|as\b)",
+    re.IGNORECASE,
+)
+_FROM_TABLE = re.compile(r"\bfrom\s+(?!sqlite_|pragma_|json_|values\b)[a-z_]\w*(?!\w*\s*\()", re.IGNORECASE)
+
+
+@lru_cache(maxsize=16384)
+def is_constant(sql: str) -> bool:
+    """Whether a query's values are written into it instead of being read from the database; False for other text."""
+    if sql.lower().count("select") == 1 and _PLAIN.match(sql) and _FROM_TABLE.search(sql):
+        return False
+    tree = read_statement(sql).tree
+    return isinstance(tree, exp.Query | exp.Values) and not _reads(tree, {}, False)
+
+
+def draws_lots(sql: str) -> bool:
+    """Whether a query calls a random function."""
+    words = read_statement(sql).words() if "random" in sql.lower() else ()
+    return any(word in _LOTS and words[i + 1 : i + 2] == ("(",) for i, word in enumerate(words))
+
+
+def _reads(query: Any, defined: Mapping[str, bool], outside: bool) -> bool:
+    """Whether some value of the result is data; ``defined`` says it of WITH's tables, ``outside`` of enclosing queries."""
+    known = dict(defined)
+    clause = query.args.get("with_") or query.args.get("with")  # the key after and before sqlglot 28
+    for table in clause.expressions if clause is not None else ():
+        known[table.alias_or_name.lower()] = False  # a table that is made of itself adds no data
+        known[table.alias_or_name.lower()] = _reads(table.this, known, outside)
+    if isinstance(query, exp.SetOperation):
+        return _reads(query.this, known, outside) or _reads(query.expression, known, outside)
+    if isinstance(query, exp.Subquery):
+        return _reads(query.this, known, outside)
+    if not isinstance(query, exp.Select):
+        return False
+    data = {source.alias_or_name.lower(): _has_data(source, known, outside) for source in sources(query)}
+    return any(_is_data(value, data, known, outside) for value in query.expressions)
+
+
+def _has_data(source: Any, known: Mapping[str, bool], outside: bool) -> bool:
+    if isinstance(source, exp.Table):
+        name = source.name.lower()
+        is_table = isinstance(source.this, exp.Identifier) and not name.startswith(("sqlite_", "pragma_"))
+        return known.get(name, is_table)
+    return isinstance(source, exp.Subquery) and _reads(source, known, outside)
+
+
+def _is_data(value: Any, data: Mapping[str, bool], known: Mapping[str, bool], outside: bool) -> bool:
+    anywhere = any(data.values())
+    waiting = [value]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, exp.Query):
+            if _reads(node, known, anywhere or outside):
+                return True
+            continue
+        if isinstance(node, exp.Column):
+            if data.get(node.table.lower(), anywhere or outside):
+                return True
+            continue
+        inside = _rows_of(node, known, outside) if isinstance(node, exp.Exists) else anywhere
+        if isinstance(node, (*_OF_ROWS, exp.Star)) and inside:
+            return True
+        waiting.extend(part for part in node.iter_expressions())
+    return False
+
+
+def _rows_of(node: Any, known: Mapping[str, bool], outside: bool) -> bool:
+    return any(_has_data(source, known, outside) for select in node.find_all(exp.Select) for source in sources(select))

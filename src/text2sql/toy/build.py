@@ -1,0 +1,142 @@
+"""Fills a described database with rows, from a seed: the same seed gives the same bytes.
+
+The rows are made to tell right queries from wrong ones: ties and duplicates (DISTINCT, COUNT), NULLs, skewed
+categories (GROUP BY), parents without a child and parents with many (inner and outer joins).
+"""
+
+import math
+import random
+import sqlite3
+from collections.abc import Iterator
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+from text2sql.schema import Column, ForeignKey, Schema, Table, quote, render_ddl
+from text2sql.toy.spec import ColumnSpec, DatabaseSpec, TableSpec
+
+_TYPES = {"id": "INTEGER", "ref": "INTEGER", "integer": "INTEGER", "real": "REAL"}
+_REPEAT_NAME = 0.05
+_REPEAT_NUMBER = 0.3
+_CHILDLESS = 0.2
+
+
+def schema_of(spec: DatabaseSpec) -> Schema:
+    """The schema that a described database will have, without building it."""
+    keys = {table.name: table.primary_key[0] for table in spec.tables if len(table.primary_key) == 1}
+    return Schema(tuple(_schema_table(table, keys) for table in spec.tables))
+
+
+def _schema_table(table: TableSpec, keys: dict[str, str]) -> Table:
+    return Table(
+        table.name,
+        tuple(Column(column.name, _TYPES.get(column.kind, "TEXT")) for column in table.columns),
+        table.primary_key,
+        tuple(ForeignKey(c.name, c.to, keys[c.to]) for c in table.columns if c.kind == "ref"),
+    )
+
+
+def build_database(spec: DatabaseSpec, path: Path, seed: int, rows_scale: float = 1.0) -> None:
+    """Write the database file, under a temporary name first; ``rows_scale`` multiplies every table's rows."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    partial.unlink(missing_ok=True)
+    connection = sqlite3.connect(partial)
+    try:
+        connection.execute("PRAGMA synchronous = OFF")  # the rename is what makes the file count
+        fill(connection, spec, seed, rows_scale)
+    finally:
+        connection.close()
+    partial.replace(path)
+
+
+def fill(connection: sqlite3.Connection, spec: DatabaseSpec, seed: int, rows_scale: float = 1.0) -> None:
+    """Create the tables in an open, empty database and insert their rows."""
+    rng = random.Random(f"{spec.db_id}/{seed}")
+    connection.executescript(f"BEGIN;\n{render_ddl(schema_of(spec))}")
+    sizes: dict[str, int] = {}
+    for table in spec.tables:
+        rows = _rows(table, max(1, round(table.rows * rows_scale)), sizes, rng)
+        sizes[table.name] = len(rows)
+        slots = ", ".join("?" * len(table.columns))
+        connection.executemany(f"INSERT INTO {quote(table.name)} VALUES ({slots})", rows)
+    connection.commit()
+
+
+def _rows(table: TableSpec, count: int, sizes: dict[str, int], rng: random.Random) -> list[tuple[Any, ...]]:
+    columns = [_column(column, count, sizes, rng) for column in table.columns]
+    rows = list(zip(*columns, strict=True))
+    if len(table.primary_key) < 2:
+        return rows
+    key = [i for i, column in enumerate(table.columns) if column.name in table.primary_key]
+    return list({tuple(row[i] for i in key): row for row in rows}.values())  # a pair of parents meets once
+
+
+def _column(column: ColumnSpec, count: int, sizes: dict[str, int], rng: random.Random) -> list[Any]:
+    if column.kind == "id":
+        return list(range(1, count + 1))
+    if column.kind == "ref":
+        return _references(count, sizes[column.to], rng)
+    values = _VALUES[column.kind](column, count, rng)
+    if column.nulls:
+        return [None if rng.random() < column.nulls else value for value in values]
+    return list(values)
+
+
+def _references(count: int, parents: int, rng: random.Random) -> list[int]:
+    """Skewed: a fifth of the parents (from three on) gets no child, the first of the others get most."""
+    active = list(range(1, parents + 1))
+    rng.shuffle(active)
+    del active[max(1, parents - math.ceil(parents * _CHILDLESS) if parents > 2 else parents) :]
+    return [active[int(len(active) * rng.random() ** 1.7)] for _ in range(count)]
+
+
+def _names(column: ColumnSpec, count: int, rng: random.Random) -> Iterator[str]:
+    """Without repetition while the pool lasts, but for a few repeats of an earlier name."""
+    fresh: list[str] = []
+    used: list[str] = []
+    for _ in range(count):
+        if used and rng.random() < _REPEAT_NAME:
+            yield rng.choice(used)
+            continue
+        fresh = fresh or rng.sample(column.values, len(column.values))
+        used.append(fresh.pop())
+        yield used[-1]
+
+
+def _categories(column: ColumnSpec, count: int, rng: random.Random) -> list[str]:
+    """Skewed; of four values and more one may be absent, so that instances differ in what is distinct."""
+    known = len(column.values)
+    ranked = rng.sample(column.values, known - rng.randint(0, 1) if known > 3 else known)
+    return rng.choices(ranked, weights=[1 / (rank + 1.5) for rank in range(len(ranked))], k=count)
+
+
+def _numbers(column: ColumnSpec, count: int, rng: random.Random) -> Iterator[float]:
+    """Steps of about a hundredth of the range; some values are drawn again, so that ties are certain."""
+    span = column.high - column.low
+    decimals = 2 - math.floor(math.log10(span)) if span > 0 else 0
+    decimals = min(decimals, 0 if column.kind == "integer" else 2)
+    drawn: list[float] = []
+    for _ in range(count):
+        if drawn and rng.random() < _REPEAT_NUMBER:
+            yield rng.choice(drawn)
+            continue
+        value = round(rng.uniform(column.low, column.high), decimals)
+        value = min(max(value, column.low), column.high)
+        drawn.append(int(value) if column.kind == "integer" else float(value))
+        yield drawn[-1]
+
+
+def _dates(column: ColumnSpec, count: int, rng: random.Random) -> Iterator[str]:
+    first = date(int(column.low), 1, 1)
+    days = (date(int(column.high), 12, 31) - first).days
+    drawn: list[str] = []
+    for _ in range(count):
+        if drawn and rng.random() < _REPEAT_NUMBER / 2:
+            yield rng.choice(drawn)
+            continue
+        drawn.append((first + timedelta(days=rng.randint(0, days))).isoformat())
+        yield drawn[-1]
+
+
+_VALUES = {"name": _names, "category": _categories, "integer": _numbers, "real": _numbers, "date": _dates}

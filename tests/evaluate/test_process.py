@@ -1,0 +1,96 @@
+"""Process evaluation on completions whose every figure can be counted by hand."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from support.grpo_world import make_database
+from support.tiny_model import SCHEMA
+from text2sql.errors import UserError
+from text2sql.evaluate import EvaluateOptions
+from text2sql.evaluate.process import evaluate_process
+from text2sql.prompts import parse_completion
+from text2sql.records import Example, Prediction, write_jsonl
+from text2sql.sql import MULTI_STEP, SIMPLE
+
+SIMPLE_GOLD = "SELECT name FROM shop WHERE city = 'Lyon'"
+NESTED = "SELECT name FROM shop WHERE id IN (SELECT shop_id FROM sale GROUP BY shop_id HAVING count(*) > 1)"
+
+
+def completion(
+    sql: str, kind: str = "sql", issues: str = "none", think: str = "First the table shop.\nThen name."
+) -> str:
+    return f"<think>\n{think}\n</think>\n\n<answer>\n<type>{kind}</type>\n<sql>{sql}</sql>\n<issues>{issues}</issues>\n</answer>"
+
+
+COMPLETIONS = [
+    (SIMPLE_GOLD, completion(SIMPLE_GOLD)),  # all as it should be
+    (SIMPLE_GOLD, completion("SELECT name FROM shop ORDER BY name", "多步推理", "order by without limit")),
+    (NESTED, completion("SELECT name FROM shop ORDER BY name", "sql", "missing_where")),
+    (NESTED, "SELEC"),
+]
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> EvaluateOptions:
+    make_database(tmp_path / "db")
+    examples = [Example(f"q{i}", "shop", "Names of shops?", SCHEMA, gold) for i, (gold, _) in enumerate(COMPLETIONS)]
+    rows = [Prediction(f"q{i}", "shop", parse_completion(text), text) for i, (_, text) in enumerate(COMPLETIONS)]
+    write_jsonl(tmp_path / "examples.jsonl", examples)
+    write_jsonl(tmp_path / "predictions.jsonl", rows)
+    return EvaluateOptions(
+        examples=tmp_path / "examples.jsonl",
+        predictions=tmp_path / "predictions.jsonl",
+        database_root=tmp_path / "db",
+        output_dir=tmp_path / "out",
+        jobs=0,
+    )
+
+
+def test_every_metric_is_what_a_count_by_hand_gives(options: EvaluateOptions) -> None:
+    report = evaluate_process(options)
+    found = report.metrics
+    assert found["execution_accuracy"] == 1 / 4
+    assert found["sql_validity"] == 3 / 4
+    assert found["type_accuracy"] == 1 / 4
+    assert found["format_rate"] == 3 / 4
+    assert 0 < found["thinking_quality"] < 1
+    issues = [row["issues"] for row in report.samples]
+    assert issues[0] == []
+    assert "order_by_without_limit" in issues[1]
+    assert "order_by_without_limit" in issues[2]
+    there = sum(len(names) for names in issues)
+    assert found["self_assessment"]["precision"] == 1 / 2, "two issues named, one is there"
+    assert found["self_assessment"]["recall"] == 1 / there
+    assert found["issue_detection_rate"] == 1 / sum(bool(names) for names in issues)
+    assert found["issue_rate"]["order_by_without_limit"] == 2 / 4
+    assert found["complexity"]["gold_types"] == {SIMPLE: 2, MULTI_STEP: 2}
+    assert found["length"]["max"] == max(len(text) for _, text in COMPLETIONS)
+    wrong = report.error_analysis
+    assert wrong["declared_for_gold_type"] == {SIMPLE: {SIMPLE: 1, MULTI_STEP: 1}, MULTI_STEP: {SIMPLE: 1, "none": 1}}
+    assert wrong["execution_accuracy_by_type"] == {SIMPLE: 0.5, MULTI_STEP: 0.0}
+    assert [row["question_id"] for row in wrong["wrong"]] == ["q1", "q2", "q3"]
+    written = json.loads((options.output_dir / "evaluation_report.json").read_text(encoding="utf-8"))
+    assert written["metrics"] == found
+    assert written["summary"]["completions"] == 4
+
+
+def test_the_command_prints_and_complains_in_one_line(options: EvaluateOptions, tmp_path: Path) -> None:
+    recipe = tmp_path / "r.yaml"
+    keys = ("examples", "predictions", "database_root", "output_dir")
+    recipe.write_text("".join(f"{key}: {getattr(options, key)}\n" for key in keys) + "jobs: 0\n", encoding="utf-8")
+    command = [sys.executable, "-m", "text2sql.evaluate", "process", str(recipe)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "self_assessment f1" in done.stdout
+    done = subprocess.run([*command, "predictions=none.jsonl"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "none.jsonl" in done.stderr
+
+
+def test_missing_predictions_are_refused(options: EvaluateOptions) -> None:
+    options.predictions.write_text("", encoding="utf-8")
+    with pytest.raises(UserError, match="4 of 4 questions have no prediction"):
+        evaluate_process(options)

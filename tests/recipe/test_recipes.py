@@ -1,0 +1,185 @@
+"""Training and merging recipes: LLaMA-Factory's own parser takes every key at its word, and the headers tell the truth."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+MEGATRON = sorted(ROOT.glob("recipes/*/*_megatron.yaml"))  # parsed by another program: see test_megatron_recipes.py
+TRAIN = sorted(
+    p
+    for p in ROOT.glob("recipes/*/**/*.yaml")
+    if "do_train" in yaml.safe_load(p.read_text(encoding="utf-8")) and p not in MEGATRON
+)
+EXPORT = sorted(
+    p for p in ROOT.glob("recipes/*/**/*.yaml") if "export_dir" in yaml.safe_load(p.read_text(encoding="utf-8"))
+)
+OWN = [p for p in TRAIN + EXPORT if p.parent.name in ("tiny", "qwen3_1p7b")]
+SFT = ("lora_qv_sft", "lora_all_sft", "full_sft", "full_sft_zero2_tp")
+GRPO = (
+    "reward_funcs reward_weights answer_format num_generations temperature loss_type scale_rewards beta epsilon_high"
+).split()
+
+# One process parses all recipes, because LLaMA-Factory takes seconds to import and DeepSpeed settings stay in force
+# once read. use_cpu lets recipes for GPUs be parsed where there are none.
+PARSE = """
+import enum, json, sys
+from llamafactory.hparams import parser
+from text2sql.llamafactory import argument_classes, find_stage
+from transformers import HfArgumentParser
+from transformers.integrations.deepspeed import unset_hf_deepspeed_config
+
+def plain(value):
+    if isinstance(value, enum.Enum):
+        return value.value
+    return value if isinstance(value, (bool, int, float, str, list, type(None))) else str(value)
+
+found = {}
+for path, (kind, recipe) in json.load(sys.stdin).items():
+    classes = parser._TRAIN_ARGS if kind == "train" else parser._INFER_ARGS
+    if find_stage(recipe):
+        classes = argument_classes(classes)
+    given = recipe | ({"use_cpu": True} if kind == "train" else {})
+    parsed = HfArgumentParser(classes).parse_dict(given, allow_extra_keys=False)
+    unset_hf_deepspeed_config()
+    values = {}
+    for part in parsed:
+        values.update({key: plain(getattr(part, key)) for key in recipe if hasattr(part, key)})
+    found[path] = values
+print("\\n" + json.dumps(found))
+"""
+
+
+def load(path: Path) -> dict:
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def header(path: Path) -> dict[str, str]:
+    """The labelled parts of a recipe's opening comment."""
+    parts: dict[str, str] = {}
+    label = ""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            break
+        found = re.match(r"# (Launch|Hardware|Memory|Batch|Expected|Needs|Writes)\s+(.*)", line)
+        if found:
+            label = found[1]
+        parts[label] = f"{parts.get(label, '')} {found[2] if found else line[1:].strip()}".strip()
+        if line == "#":
+            label = ""
+    return parts
+
+
+@pytest.fixture(scope="module")
+def parsed() -> dict[str, dict]:
+    recipes = {str(p): ("train", load(p)) for p in TRAIN} | {str(p): ("export", load(p)) for p in EXPORT}
+    done = subprocess.run(
+        [sys.executable, "-c", PARSE], input=json.dumps(recipes), capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def listed(value) -> list[str]:
+    return [str(v) for v in value] if isinstance(value, list) else [v.strip() for v in str(value).split(",")]
+
+
+@pytest.mark.parametrize("path", TRAIN + EXPORT, ids=lambda p: str(p.relative_to(ROOT / "recipes")))
+def test_every_key_is_accepted_and_takes_effect(path: Path, parsed: dict[str, dict]) -> None:
+    values = parsed[str(path)]
+    recipe = load(path)
+    if recipe.get("packing"):
+        recipe["cutoff_len"] -= 1  # LLaMA-Factory keeps one place free, so that padding cannot add a sequence
+    for key, value in recipe.items():
+        assert key in values, f"{key} is parsed into nothing"
+        assert values[key] == value or listed(values[key]) == listed(value), key
+
+
+@pytest.mark.parametrize("path", OWN + MEGATRON, ids=lambda p: str(p.relative_to(ROOT / "recipes")))
+def test_header_states_the_five_things(path: Path) -> None:
+    parts = header(path)
+    for label in ("Launch", "Hardware", "Memory", "Batch", "Expected"):
+        assert parts.get(label), label
+    words = parts["Launch"].split()
+    command, script, recipe = words[words[0].startswith("NPROC_PER_NODE=") :][:3]
+    assert command == "bash"
+    assert (ROOT / script).is_file()
+    assert ROOT / recipe == path
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in OWN if p in TRAIN] + MEGATRON, ids=lambda p: str(p.relative_to(ROOT / "recipes"))
+)
+def test_batch_arithmetic_is_that_of_the_keys(path: Path) -> None:
+    recipe, text = load(path), header(path)["Batch"]
+    factors = re.match(
+        r"(\d+) (?:sequences?|examples|completions)(?: x (\d+) accumulated)? x (\d+) "
+        r"(?:(?:pairs?|groups?) of )?(?:GPUs?|process(?:es)?) = (\d+)",
+        text,
+    )
+    assert factors, text
+    batch, accumulated, devices, total = (int(factor or 1) for factor in factors.groups())
+    assert batch == recipe["per_device_train_batch_size"]
+    assert accumulated == recipe.get("gradient_accumulation_steps", 1)
+    assert total == batch * accumulated * devices
+    if recipe["stage"] == "grpo":
+        prompts, generations = (int(n) for n in re.findall(r"(\d+) prompts x (\d+) generations", text)[0])
+        assert (generations, prompts * generations) == (recipe["num_generations"], total)
+
+
+@pytest.mark.parametrize("path", [p for p in OWN if p in TRAIN], ids=lambda p: str(p.relative_to(ROOT / "recipes")))
+def test_the_best_checkpoint_can_be_kept(path: Path) -> None:
+    recipe = load(path)
+    assert recipe["load_best_model_at_end"]
+    assert recipe["save_steps"] % recipe["eval_steps"] == 0
+    assert recipe.get("eval_dataset") or recipe.get("val_size")
+    assert recipe.get("eval_dataset") != "spider_dev", "the split that is scored must not choose the checkpoint"
+    assert recipe["enable_thinking"] is (recipe.get("answer_format") == "process"), "only that format thinks in <think>"
+
+
+@pytest.mark.parametrize("name", [*SFT, "grpo_execution", "grpo_reasoning", "grpo_process", "merge_lora"])
+def test_twins_agree_on_the_method(name: str) -> None:
+    large, tiny = load(ROOT / f"recipes/qwen3_1p7b/{name}.yaml"), load(ROOT / f"recipes/tiny/{name}.yaml")
+    for key in (
+        "stage",
+        "finetuning_type",
+        "lora_target",
+        "lora_rank",
+        "lora_alpha",
+        "template",
+        "enable_thinking",
+        *GRPO,
+    ):
+        assert large.get(key) == tiny.get(key), key
+    assert (
+        Path(large.get("output_dir", large.get("export_dir"))).name
+        == Path(tiny.get("output_dir", tiny.get("export_dir"))).name
+    )
+
+
+def test_the_lora_recipe_everybody_knows() -> None:
+    recipe = load(ROOT / "recipes/qwen3_1p7b/lora_qv_sft.yaml")
+    assert (recipe["lora_rank"], recipe["lora_alpha"], recipe["lora_target"]) == (32, 64, "q_proj,v_proj")
+    assert json.loads((ROOT / recipe["deepspeed"]).read_text(encoding="utf-8"))["zero_optimization"]["stage"] == 3
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "recipes/deepspeed").glob("*.json")), ids=lambda p: p.name)
+def test_deepspeed_settings_name_an_optimizer_and_save_whole_models(path: Path) -> None:
+    settings = json.loads(path.read_text(encoding="utf-8"))
+    assert settings["optimizer"]["type"] == "AdamW"
+    zero = settings["zero_optimization"]
+    if zero["stage"] == 3:
+        assert zero["stage3_gather_16bit_weights_on_model_save"]
+    if "tensor_parallel" in settings:
+        assert zero["gather_16bit_weights_on_model_save"]
+
+
+@pytest.mark.parametrize("path", TRAIN + EXPORT + MEGATRON, ids=lambda p: str(p.relative_to(ROOT / "recipes")))
+def test_paths_are_relative(path: Path) -> None:
+    for key, value in load(path).items():
+        assert not (isinstance(value, str) and value.startswith(("/", "~"))), key
