@@ -9,7 +9,7 @@ import pytest
 @pytest.fixture
 def their_rewards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A module of the user's on the path."""
-    from grpo_world import REWARD
+    from support.grpo_world import REWARD
 
     (tmp_path / "their_rewards.py").write_text(REWARD, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)

@@ -25,11 +25,10 @@ from text2sql.generate.types import Completion
 from text2sql.predictions import PredictionFile, Shard
 from text2sql.prompts import AnswerFormat, build_messages, parse_completion
 from text2sql.recipe import STRICT, load_recipe, options_from
-from text2sql.recipe.command import Overrides, RecipePath, command_app
+from text2sql.recipe.command import Overrides, RecipePath, single
 from text2sql.records import Example, Prediction, read_jsonl
 
 logger = logging.getLogger("text2sql.infer")
-app = command_app()
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -210,10 +209,10 @@ def _report(finished: list[Completion], n: int, seconds: float, loading: float, 
         logger.warning("%d of %d answers were cut at max_new_tokens", cut, len(finished))
 
 
-@app.command(help=f"{__doc__}\n\nKeys: {', '.join(field.name for field in fields(InferOptions))}.")
 def main(recipe: RecipePath, overrides: Overrides = None) -> None:
+    """Answer a file of questions with a model and write its predictions; a stopped run goes on where it was."""
     infer(options_from(InferOptions, load_recipe(recipe, overrides or []), str(recipe)))
 
 
 if __name__ == "__main__":
-    run_command(app)
+    run_command(single(main))

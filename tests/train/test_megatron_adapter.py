@@ -42,7 +42,7 @@ import os
 if "LOCAL_RANK" in os.environ and os.environ.get("USE_MCA"):
     import torch
     if not torch.cuda.is_available():
-        import megatron_shim
+        from support import megatron_shim
         torch.cpu.get_rng_state, torch.cpu.set_rng_state = torch.get_rng_state, torch.set_rng_state
         numbered = lambda storage, place: storage if place.startswith("cpu:") else None
         torch.serialization.register_package(0, lambda storage: None, numbered)

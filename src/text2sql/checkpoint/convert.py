@@ -25,11 +25,10 @@ from text2sql.checkpoint.weights import folder_shapes
 from text2sql.checkpoint.zero import has_partitions, load_partitions, load_whole
 from text2sql.errors import UserError, run_command
 from text2sql.recipe import STRICT, load_recipe, options_from
-from text2sql.recipe.command import Overrides, RecipePath, command_app
+from text2sql.recipe.command import Overrides, RecipePath, single
 from text2sql.recipe.megatron import adapter_is_here
 
 logger = logging.getLogger("text2sql.checkpoint")
-app = command_app()
 _NOTE = "conversion.json"
 
 Tensors = dict[str, Tensor]
@@ -75,8 +74,8 @@ class Report:
     reference: str
 
 
-@app.command(help=__doc__)
-def main(recipe: RecipePath, overrides: Overrides = None) -> None:
+def mg2hf(recipe: RecipePath, overrides: Overrides = None) -> None:
+    """Convert a Megatron or DeepSpeed checkpoint to a Hugging Face folder, and verify every tensor of it."""
     convert(options_from(Mg2hfOptions, load_recipe(recipe, overrides or []), str(recipe)))
 
 
@@ -194,4 +193,4 @@ def _made_of(options: Mg2hfOptions) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    run_command(app)
+    run_command(single(mg2hf))

@@ -14,6 +14,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from text2sql.errors import UserError
 from text2sql.llamafactory.registry import argument_classes
+from text2sql.recipe.options import RENAMED
 
 Command = Literal["train", "export", "megatron"]
 
@@ -48,6 +49,8 @@ def check_arguments(recipe: dict[str, Any], known: dict[str, Any], where: Path) 
     checked = dict(recipe)
     for key, value in recipe.items():
         if key not in known:
+            if RENAMED.get(key) in known:
+                raise UserError(f"{where}: unknown key {key!r}; it is called {RENAMED[key]!r} now")
             near = difflib.get_close_matches(key, known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else "LLaMA-Factory has no such key"
             raise UserError(f"{where}: unknown key {key!r}; {hint}")

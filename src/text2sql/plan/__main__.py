@@ -12,14 +12,12 @@ from text2sql.plan.advice import advise
 from text2sql.plan.estimate import SLACK, Estimate, estimate
 from text2sql.plan.machine import gpu_count, gpu_memory
 from text2sql.recipe import load_recipe
-from text2sql.recipe.command import Overrides, RecipePath, command_app
+from text2sql.recipe.command import Overrides, RecipePath, single
 from text2sql.recipe.keys import whole_number
 
-app = command_app()
 _GB = 1e9
 
 
-@app.command(help=__doc__)
 def plan(
     recipe: RecipePath,
     overrides: Overrides = None,
@@ -28,7 +26,10 @@ def plan(
         float | None, typer.Option(min=0.1, help="GB (10^9 bytes) of each. Default: this machine's.")
     ] = None,
 ) -> None:
-    """Exit code 0: it fits; 1: it does not; 2: something is wrong with the recipe."""
+    """Print what a recipe will need, and whether it fits: parameters, memory of a GPU, batch arithmetic.
+
+    Exit code 0: it fits; 1: it does not; 2: something is wrong with the recipe.
+    """
     values = load_recipe(recipe, overrides or [])
     if "stage" not in values:
         raise UserError(f"{recipe}: no training recipe (it has no stage); plan one of those")
@@ -133,4 +134,4 @@ def _batch_table(result: Estimate) -> Table:
 
 
 if __name__ == "__main__":
-    run_command(app)
+    run_command(single(plan))

@@ -17,7 +17,7 @@ from text2sql.llamafactory import COMMAND, find_stage
 from text2sql.llamafactory.arguments import check_arguments, known_arguments
 from text2sql.plan.machine import gpu_count
 from text2sql.recipe import Recipe, load_recipe
-from text2sql.recipe.command import Overrides, RecipePath, command_app
+from text2sql.recipe.command import Overrides, RecipePath, single
 from text2sql.recipe.keys import deepspeed_settings
 from text2sql.recipe.megatron import is_megatron
 from text2sql.train.launch import environment, run_llamafactory
@@ -36,16 +36,15 @@ from text2sql.train.processes import check_port, check_processes, read_processes
 from text2sql.train.runs import Plan, Run, begin, finish, identify, is_done, plan_run
 
 logger = logging.getLogger("text2sql.train")
-app = command_app()
 
 
-@app.command(help=__doc__)
-def main(recipe: RecipePath, overrides: Overrides = None) -> None:
-    train(recipe, overrides or [])
+def train(recipe: RecipePath, overrides: Overrides = None) -> None:
+    """Train by a recipe with llamafactory-cli: from the start, from the last whole checkpoint, or not at all when done."""
+    run(recipe, overrides or [])
 
 
-def train(where: Path, overrides: list[str]) -> None:
-    """Run the recipe at ``where`` to its end: from the start, from its last whole checkpoint, or not at all when done.
+def run(where: Path, overrides: list[str]) -> None:
+    """Run the recipe at ``where`` to its end.
 
     Raises:
         UserError: something is wrong that the user can mend, or training failed.
@@ -57,8 +56,8 @@ def train(where: Path, overrides: list[str]) -> None:
     base = model_folder(recipe, where)
     data = data_hashes(recipe, where)
     output_dir = check_output(recipe, where, base)
-    run = identify(recipe, data, fingerprint(base) if base else str(recipe["model_name_or_path"]))
-    if not recipe.get("overwrite_output_dir") and is_done(output_dir, run):
+    this = identify(recipe, data, fingerprint(base) if base else str(recipe["model_name_or_path"]))
+    if not recipe.get("overwrite_output_dir") and is_done(output_dir, this):
         logger.info("already trained: %s (overwrite_output_dir=true trains it again)", output_dir)
         return
     check_adapters(recipe, base)
@@ -86,7 +85,7 @@ def train(where: Path, overrides: list[str]) -> None:
         return
     check_port(processes)
     with only_one(output_dir) as lock:
-        _lead(recipe, replace(run, processes=processes.total), output_dir, added, lock)
+        _lead(recipe, replace(this, processes=processes.total), output_dir, added, lock)
 
 
 def _follow(output_dir: Path, added: dict[str, str], log: Path) -> None:
@@ -126,4 +125,4 @@ def _effective(recipe: Recipe, plan: Plan) -> Recipe:
 
 
 if __name__ == "__main__":
-    run_command(app)
+    run_command(single(train))

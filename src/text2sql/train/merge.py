@@ -15,23 +15,22 @@ from text2sql.checkpoint.weights import fingerprint, folder_shapes
 from text2sql.errors import UserError, run_command
 from text2sql.llamafactory.arguments import check_arguments, known_arguments
 from text2sql.recipe import Recipe, load_recipe
-from text2sql.recipe.command import Overrides, RecipePath, command_app
+from text2sql.recipe.command import Overrides, RecipePath, single
 from text2sql.recipe.keys import names
 from text2sql.train.launch import run_llamafactory
 from text2sql.train.preflight import check_adapters, check_free, check_output, model_folder
 
 logger = logging.getLogger("text2sql.train.merge")
-app = command_app()
 _NOTE = "merge.json"
 
 
-@app.command(help=__doc__)
-def main(recipe: RecipePath, overrides: Overrides = None) -> None:
-    merge(recipe, overrides or [])
+def merge(recipe: RecipePath, overrides: Overrides = None) -> None:
+    """Merge a LoRA adapter into its base model with llamafactory-cli export, unless that is done already."""
+    run(recipe, overrides or [])
 
 
-def merge(where: Path, overrides: list[str]) -> None:
-    """Write the merged model to the recipe's ``export_dir``, unless it is there already.
+def run(where: Path, overrides: list[str]) -> None:
+    """Write the merged model to the recipe's ``export_dir``.
 
     Raises:
         UserError: base or adapter is missing, they do not fit, or export failed.
@@ -78,4 +77,4 @@ def _export(recipe: Recipe, partial: Path) -> None:
 
 
 if __name__ == "__main__":
-    run_command(app)
+    run_command(single(merge))
