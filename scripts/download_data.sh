@@ -36,7 +36,7 @@ if [ "$name" != spider ]; then
   [ "$name" != text2sql_dataset ] || repository=fahmiaziz/text2sql-dataset
   folder="${folder:-data/cache/${name##*/}}"
   use_env train
-  run python -m text2sql.fetch dataset "$repository" "$folder" "$hub"
+  run text2sql fetch dataset "$repository" "$folder" "$hub"
   note "$folder: ready; next: bash scripts/prepare_data.sh with a recipe of recipes/data and folder=$folder"
   exit 0
 fi
@@ -52,7 +52,7 @@ use_env train
 mkdir -p data/cache
 if [ -z "$archive" ]; then
   archive="data/cache/download/$file"
-  run python -m text2sql.fetch dataset "$repository" data/cache/download
+  run text2sql fetch dataset "$repository" data/cache/download
 fi
 [ -f "$archive" ] || die "$archive: no such file"
 note "checking and unpacking $archive"

@@ -31,5 +31,5 @@ done
 name="${positional[0]:-$name}"
 folder="${positional[1]:-models/${name##*/}}"
 use_env train
-run python -m text2sql.fetch model "$name" "$folder" "$hub"
+run text2sql fetch model "$name" "$folder" "$hub"
 note "$folder: ready"

@@ -24,32 +24,18 @@ Examples:
 EOF
 }
 case "${1:-}" in
-  -h | --help)
-    usage
-    exit 0
-    ;;
+  -h | --help) usage ;;
   --*)
-    arguments=()
-    previous=""
-    for argument in "$@"; do # paths are the user's, not the repository's
-      case "$previous" in --gold | --pred | --db | --table) argument="$(absolute "$argument")" ;; esac
-      arguments+=("$argument")
-      previous="$argument"
-    done
     use_env train
-    run python test-suite-sql-eval/evaluation.py "${arguments[@]}"
-    exit
+    cd "$TEXT2SQL_CALLER_DIR"
+    run python "$ROOT/test-suite-sql-eval/evaluation.py" "$@"
+    ;;
+  *)
+    wants_help "$@" && { usage; exit 0; }
+    case "${1:-}" in
+      process) text2sql_with_recipe evaluate-process recipes/qwen3_1p7b/evaluate.yaml "${@:2}" ;;
+      judge) text2sql_with_recipe judge recipes/qwen3_1p7b/judge.yaml "${@:2}" ;;
+      *) text2sql_with_recipe evaluate recipes/qwen3_1p7b/evaluate.yaml "$@" ;;
+    esac
     ;;
 esac
-wants_help "$@" && { usage; exit 0; }
-mode=() default=evaluate
-case "${1:-}" in
-  process | judge)
-    mode=("$1")
-    if [ "$1" = judge ]; then default=judge; fi
-    shift
-    ;;
-esac
-recipe_and_overrides "recipes/qwen3_1p7b/$default.yaml" "$@"
-use_env train
-run python -m text2sql.evaluate ${mode[@]+"${mode[@]}"} "$RECIPE" ${OVERRIDES[@]+"${OVERRIDES[@]}"}

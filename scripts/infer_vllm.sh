@@ -16,6 +16,4 @@ Examples:
 EOF
 }
 wants_help "$@" && { usage; exit 0; }
-recipe_and_overrides recipes/qwen3_1p7b/infer.yaml "$@"
-use_env train
-run python -m text2sql.infer "$RECIPE" ${OVERRIDES[@]+"${OVERRIDES[@]}"}
+text2sql_with_recipe infer recipes/qwen3_1p7b/infer.yaml "$@"

@@ -1,7 +1,7 @@
 # Shared by all scripts: where the repository is, how messages look, and which Python runs.
-# A script sources this first; it is then in the repository root, and CALLER_DIR is where the user typed.
+# A script sources this first; it is then in the repository root, and TEXT2SQL_CALLER_DIR is where the user typed.
 
-CALLER_DIR="$PWD"
+export TEXT2SQL_CALLER_DIR="$PWD"
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 cd "$ROOT"
 ENV_DIR="${TEXT2SQL_ENV_DIR:-$ROOT}"
@@ -28,27 +28,26 @@ wants_help() {
 absolute() {
   case "$1" in
     /*) printf '%s\n' "$1" ;;
-    *) if [ -e "$CALLER_DIR/$1" ]; then printf '%s\n' "$CALLER_DIR/$1"; else printf '%s\n' "$1"; fi ;;
+    *) if [ -e "$TEXT2SQL_CALLER_DIR/$1" ]; then printf '%s\n' "$TEXT2SQL_CALLER_DIR/$1"; else printf '%s\n' "$1"; fi ;;
   esac
 }
 
-# Split "$@" into RECIPE (the first argument that is no override, or the given default) and OVERRIDES.
-recipe_and_overrides() {
-  local default="$1" argument
-  shift
-  RECIPE="" OVERRIDES=()
+# Run `text2sql COMMAND` with a script's arguments, the recipe in front wherever it stands; without one, DEFAULT.
+# Paths are resolved by text2sql: from where the user typed, else from the repository.
+text2sql_with_recipe() { # COMMAND DEFAULT ARGUMENTS...
+  local command="$1" recipe="$2" argument rest=() found=""
+  shift 2
   for argument in "$@"; do
     case "$argument" in
-      -*) die "$argument: unknown option; see --help" ;;
-      *=*) OVERRIDES+=("$argument") ;;
+      -* | *=*) rest+=("$argument") ;;
       *)
-        [ -z "$RECIPE" ] || die "one recipe at a time, not $RECIPE and $argument"
-        RECIPE="$(absolute "$argument")"
+        [ -z "$found" ] || die "one recipe at a time, not $found and $argument"
+        found="$argument"
         ;;
     esac
   done
-  RECIPE="${RECIPE:-$default}"
-  [ -f "$RECIPE" ] || die "$RECIPE: no such recipe"
+  use_env train
+  run text2sql "$command" "${found:-$recipe}" ${rest[@]+"${rest[@]}"}
 }
 
 # cpu or cuda; TEXT2SQL_DEVICE decides, else whether an NVIDIA driver answers.
@@ -85,12 +84,17 @@ env_fingerprint() {
   } | sha256sum | cut -d' ' -f1
 }
 
+# What a whole environment's stamp says: its fingerprint, and the checkout whose packages and commands are linked into it.
+env_stamp() {
+  env_fingerprint "$1"
+  printf '%s %s\n' "$(cat pyproject.toml test-suite-sql-eval/pyproject.toml | sha256sum | cut -c1-16)" "$ROOT"
+}
+
 # The stamp is written last, so an environment that has the right one is whole.
 env_is_ready() {
   local stamp
   stamp="$(env_path "$1")/.text2sql-lock"
-  [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$(env_fingerprint "$1")
-$ROOT" ]
+  [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$(env_stamp "$1")" ]
 }
 
 # Make sure an environment exists, and run its programs from here on.

@@ -27,6 +27,4 @@ Environment variables:
 EOF
 }
 wants_help "$@" && { usage; exit 0; }
-recipe_and_overrides recipes/qwen3_1p7b/full_sft_megatron.yaml "$@"
-use_env train
-run python -m text2sql.train "$RECIPE" ${OVERRIDES[@]+"${OVERRIDES[@]}"}
+text2sql_with_recipe train recipes/qwen3_1p7b/full_sft_megatron.yaml "$@"

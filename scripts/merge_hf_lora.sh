@@ -18,6 +18,4 @@ Examples:
 EOF
 }
 wants_help "$@" && { usage; exit 0; }
-recipe_and_overrides recipes/qwen3_1p7b/merge_lora.yaml "$@"
-use_env train
-run python -m text2sql.train.merge "$RECIPE" ${OVERRIDES[@]+"${OVERRIDES[@]}"}
+text2sql_with_recipe merge recipes/qwen3_1p7b/merge_lora.yaml "$@"

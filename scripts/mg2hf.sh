@@ -23,6 +23,4 @@ Examples:
 EOF
 }
 wants_help "$@" && { usage; exit 0; }
-recipe_and_overrides recipes/qwen3_1p7b/mg2hf.yaml "$@"
-use_env train
-run python -m text2sql.checkpoint.convert "$RECIPE" ${OVERRIDES[@]+"${OVERRIDES[@]}"}
+text2sql_with_recipe mg2hf recipes/qwen3_1p7b/mg2hf.yaml "$@"

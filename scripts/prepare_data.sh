@@ -18,28 +18,5 @@ Examples:
   bash scripts/prepare_data.sh recipes/data/rows.yaml files.train=[my.csv] schema=my.sqlite     # your own questions
 EOF
 }
-# A path, or several in brackets, as the user meant them.
-from_caller() {
-  local item items list=""
-  case "$1" in
-    \[*\])
-      IFS=, read -ra items <<<"${1:1:-1}"
-      for item in ${items[@]+"${items[@]}"}; do list+="${list:+,}$(absolute "${item# }")"; done
-      printf '[%s]\n' "$list"
-      ;;
-    *) absolute "$1" ;;
-  esac
-}
 wants_help "$@" && { usage; exit 0; }
-recipe_and_overrides recipes/data/toy.yaml "$@"
-for place in ${OVERRIDES[@]+"${!OVERRIDES[@]}"}; do
-  key="${OVERRIDES[$place]%%=*}"
-  case "$key: $*" in
-    files.*" folder="*) ;; # paths of files start in that folder
-    files.* | folder:* | databases:* | schema:* | tables:* | described:* | tokenizer:* | decontaminate.against:*)
-      OVERRIDES[place]="$key=$(from_caller "${OVERRIDES[$place]#*=}")"
-      ;;
-  esac
-done
-use_env train
-run python -m text2sql.data "$RECIPE" ${OVERRIDES[@]+"${OVERRIDES[@]}"}
+text2sql_with_recipe data recipes/data/toy.yaml "$@"

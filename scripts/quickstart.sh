@@ -101,7 +101,7 @@ end_step
 
 step "Base and fine-tuned model side by side" "5 seconds"
 use_env train
-run python -m text2sql.report compare "base=$results/base/report.json" \
+run text2sql report compare "base=$results/base/report.json" \
   "fine-tuned=$results/lora_qv_sft/report.json" "output=$results/model_performance_comparison.png"
 end_step
 note ""

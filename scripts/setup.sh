@@ -136,7 +136,7 @@ setup_one() {
     make_env "$kind" "$env"
   fi
   link_checkout "$env"
-  printf '%s\n' "$fingerprint" "$ROOT" >"$stamp.partial"
+  env_stamp "$kind" >"$stamp.partial"
   mv "$stamp.partial" "$stamp"
   note "$kind environment: ready after $((SECONDS - started)) s"
 }

@@ -4,7 +4,7 @@ import errno
 import logging
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -16,15 +16,29 @@ class UserError(Exception):
     """A mistake in the input or the machine that the user can mend: says what, where and what to do."""
 
 
-def run_command(main: Callable[[], None]) -> None:
-    """Run a command's ``main``; a :class:`UserError` prints one line and exits with 2, Ctrl-C exits with 130."""
+def run_command(main: Callable[..., object], **named: Any) -> None:
+    """Run a command's function or Typer application; what a user did wrong becomes one line and exit code 2.
+
+    ``named`` goes to a Typer application (``args``, ``prog_name``). Ctrl-C exits with 130.
+    """
+    import typer
+
+    usage_error: type[Any] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
     try:
-        main()
+        code = main(standalone_mode=False, **named) if isinstance(main, typer.Typer) else main()
+        if isinstance(code, int) and code:
+            sys.exit(code)
+    except usage_error as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            error.show()
+        else:
+            sys.stderr.write(f"error: {error.format_message().rstrip('.')}; see --help\n")
+        sys.exit(2)
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(2)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         sys.stderr.write("interrupted\n")
         sys.exit(130)
     except OSError as error:

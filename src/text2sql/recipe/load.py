@@ -8,6 +8,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from text2sql.errors import UserError
+from text2sql.recipe.paths import from_caller, overrides_from_caller
 
 Recipe = dict[str, Any]
 
@@ -18,6 +19,7 @@ def load_recipe(path: Path, overrides: list[str]) -> Recipe:
     Raises:
         UserError: no such file, not YAML, not a mapping, or an override that is not ``key=value``.
     """
+    path, overrides = Path(from_caller(str(path))), overrides_from_caller(overrides)
     if not path.is_file():
         raise UserError(f"{path}: no such recipe")
     for override in overrides:
