@@ -24,6 +24,21 @@ wants_help() {
   return 1
 }
 
+# What the --help of every training script ends with.
+training_help() {
+  cat <<'EOF'
+
+Started again after it was stopped or killed, training goes on from the last whole checkpoint; once finished it does nothing.
+Every start states the layout: data x tensor x pipeline parallel, ZeRO stage, optimizer, global batch.
+
+Environment variables:
+  NPROC_PER_NODE               processes on this machine (default: its GPUs; on a CPU as many as share a layer, else 1)
+  NNODES, NODE_RANK, MASTER_ADDR, MASTER_PORT    number of machines, which share this folder; this one's number from 0; where
+                               machine 0 listens (port: 29500)
+  CUDA_VISIBLE_DEVICES         which GPUs
+EOF
+}
+
 # A path as the user meant it: relative to where they are if it is there, else relative to the repository root.
 absolute() {
   case "$1" in

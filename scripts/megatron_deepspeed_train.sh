@@ -8,23 +8,18 @@ usage() {
 Usage: bash scripts/megatron_deepspeed_train.sh [RECIPE] [key=value ...]
 
 Checks the recipe against the machine, then trains with `llamafactory-cli train`. The backend is the one that the recipe's
-keys name, and the start states the layout (data x tensor x pipeline, ZeRO stage, optimizer, global batch):
+keys name:
   tensor_model_parallel_size, pipeline_model_parallel_size   Megatron through mcore_adapter (USE_MCA=1 is set)
   deepspeed                                                  DeepSpeed: ZeRO, and tensor parallelism by autotp_size
 Without RECIPE: recipes/qwen3_1p7b/full_sft_megatron.yaml. Its header says what Megatron needs to be installed.
-Started again after it was stopped or killed, it goes on from the last whole checkpoint; once finished it does nothing.
 
 Examples:
   bash scripts/megatron_deepspeed_train.sh recipes/qwen3_1p7b/full_sft_megatron.yaml tensor_model_parallel_size=4
   bash scripts/megatron_deepspeed_train.sh recipes/qwen3_1p7b/full_sft_zero2_tp.yaml
   NPROC_PER_NODE=2 bash scripts/megatron_deepspeed_train.sh recipes/tiny/full_sft_zero2_tp.yaml
-  bash scripts/mg2hf.sh --help                               the way back to Hugging Face
-
-Environment variables:
-  NPROC_PER_NODE               processes on this machine (default: its GPUs)
-  NNODES, NODE_RANK, MASTER_ADDR, MASTER_PORT    several machines that share this folder, as torchrun wants them
-  CUDA_VISIBLE_DEVICES         which GPUs
+  bash scripts/mg2hf.sh --help                               Megatron checkpoints to Hugging Face
 EOF
+  training_help
 }
 wants_help "$@" && { usage; exit 0; }
 text2sql_with_recipe train recipes/qwen3_1p7b/full_sft_megatron.yaml "$@"
