@@ -30,7 +30,9 @@ class Command:
 
 COMMANDS = {
     "data": Command("text2sql.data.__main__:data", "Prepare a data source for training and evaluation."),
-    "describe": Command("text2sql.data.describe:describe_command", "Turn schemas told in words into CREATE TABLE text."),
+    "describe": Command(
+        "text2sql.data.describe:describe_command", "Turn schemas told in words into CREATE TABLE text."
+    ),
     "synth": Command("text2sql.synth.__main__:synth", "Write questions with SQL about your database.", at_home=False),
     "train": Command("text2sql.train.__main__:train", "Train by a recipe; a stopped run goes on."),
     "merge": Command("text2sql.train.merge:merge", "Merge a LoRA adapter into its base model."),
