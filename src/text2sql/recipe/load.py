@@ -1,5 +1,11 @@
-"""Reads a recipe with its overrides; every command starts here."""
+"""Reads a recipe with its overrides; every command starts here.
 
+Commands with a recipe run in the repository, where paths inside recipes start. Paths that a user types start where the user
+is, which the environment variable TEXT2SQL_CALLER_DIR says.
+"""
+
+import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +14,14 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from text2sql.errors import UserError
-from text2sql.recipe.paths import from_caller, overrides_from_caller
 
 Recipe = dict[str, Any]
+
+INPUT_KEYS = frozenset(
+    "adapter_name_or_path checkpoint database_root dataset_dir decontaminate.against deepspeed described examples folder input "
+    "model_name_or_path predictions ref_model reference resume_from_checkpoint schema tables tokenizer".split()
+)
+"""Keys whose value is a file or folder that a command reads; ``files.*`` are as well."""
 
 
 def load_recipe(path: Path, overrides: list[str]) -> Recipe:
@@ -34,3 +45,24 @@ def load_recipe(path: Path, overrides: list[str]) -> Recipe:
     except (YAMLError, OmegaConfBaseException) as error:
         raise UserError(f"{path}: {' '.join(str(error).split())}") from error
     return {str(key): value for key, value in dict(container).items()}
+
+
+def from_caller(text: str) -> str:
+    """A path, or several in brackets, as the user meant it: where they are if it is there, else in the repository."""
+    if text.startswith("[") and text.endswith("]"):
+        return f"[{','.join(from_caller(part.strip()) for part in text[1:-1].split(',') if part.strip())}]"
+    caller = os.environ.get("TEXT2SQL_CALLER_DIR")
+    there = Path(caller or "", text)
+    return str(there) if caller and text and there.exists() else text
+
+
+def overrides_from_caller(overrides: Iterable[str]) -> list[str]:
+    """``key=value`` overrides with the paths of :data:`INPUT_KEYS` as :func:`from_caller` gives them."""
+    given = list(overrides)
+    in_folder = any(override.startswith("folder=") for override in given)  # which paths of files start in, then
+    found = []
+    for override in given:
+        key, equals, value = override.partition("=")
+        is_path = key in INPUT_KEYS or (key.startswith("files.") and not in_folder)
+        found.append(f"{key}={from_caller(value)}" if equals and is_path else override)
+    return found

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from text2sql.recipe.paths import from_caller, overrides_from_caller
+from text2sql.recipe.load import from_caller, overrides_from_caller
 
 
 @pytest.fixture
