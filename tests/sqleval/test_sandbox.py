@@ -17,8 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqleval_files import make_database
 
-from sqleval import ErrorClass, Evaluator, Failure, Limits, Protocol, Rows, execute
-from sqleval.scratch import run_on_copy
+from sqleval import ErrorClass, Evaluator, Failure, Limits, Protocol, Rows, execute, run_on_copy
 
 TIMEOUT = 0.5
 

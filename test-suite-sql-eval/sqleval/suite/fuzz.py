@@ -8,12 +8,13 @@ values repeat, because joins and DISTINCT differ only then.
 import random
 import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqleval.lexer import tokenize
+from sqleval.compare.lexer import tokenize
+from sqleval.files import lenient, open_readonly, quoted
 from sqleval.outcome import Cell
-from sqleval.suite.text import quoted
 
 _MOST_ROWS = 300
 _POOL = 2000
@@ -37,6 +38,11 @@ class Table:
     columns: tuple[Column, ...]
     key: tuple[str, ...]
 
+    @property
+    def parents(self) -> set[str]:
+        """Names of the tables that it refers to."""
+        return {column.refers[0] for column in self.columns if column.refers}
+
 
 def literals(sqls: Sequence[str]) -> list[Cell]:
     """Strings and numbers that queries compare with, and the numbers next to them."""
@@ -54,24 +60,13 @@ def literals(sqls: Sequence[str]) -> list[Cell]:
 
 def read_schema(db: sqlite3.Connection) -> list[Table]:
     """Tables in an order in which referred tables come first (as far as there is one)."""
-    names = [
-        str(n)
-        for (n,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
-    ]
-    tables = {name: _table(db, name) for name in names}
-    ordered: dict[str, Table] = {}
-    while len(ordered) < len(tables):
-        free = [
-            table for name, table in tables.items()
-            if name not in ordered and all(_parent(c, tables) in (None, name, *ordered) for c in table.columns)
-        ]  # fmt: skip
-        for table in free or [next(t for n, t in tables.items() if n not in ordered)]:
-            ordered[table.name] = table
-    return list(ordered.values())
-
-
-def _parent(column: Column, tables: dict[str, Table]) -> str | None:
-    return column.refers[0] if column.refers and column.refers[0] in tables else None
+    query = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+    left = {str(name): _table(db, str(name)) for (name,) in db.execute(query)}
+    ordered: list[Table] = []
+    while left:
+        free = [table for table in left.values() if not (table.parents & set(left)) - {table.name}]
+        ordered += [left.pop(table.name) for table in free or [next(iter(left.values()))]]
+    return ordered
 
 
 def _table(db: sqlite3.Connection, name: str) -> Table:
@@ -87,18 +82,15 @@ def _table(db: sqlite3.Connection, name: str) -> Table:
     columns = tuple(
         Column(str(r[1]), str(r[2] or "").upper(), not r[3] and not r[5], refers.get(str(r[1]).lower())) for r in info
     )
-    key = tuple(str(r[1]) for r in sorted(info, key=lambda r: r[5]) if r[5])
-    return Table(name, columns, key)
+    return Table(name, columns, tuple(str(r[1]) for r in sorted(info, key=lambda r: r[5]) if r[5]))
 
 
 def write_instance(original: Path, target: Path, golds: Sequence[str], seed: int) -> None:
     """Write a fuzzed copy of ``original`` to ``target`` (which must not exist)."""
     source = random.Random(seed)
-    db = sqlite3.connect(target, isolation_level=None)
-    origin = sqlite3.connect(original.absolute().as_uri() + "?mode=ro&immutable=1", uri=True)
-    try:
+    with closing(sqlite3.connect(target, isolation_level=None)) as db, closing(open_readonly(original)) as origin:
         origin.backup(db)
-        db.text_factory = lambda raw: raw.decode("utf-8", errors="ignore")
+        db.text_factory = lenient
         db.execute("PRAGMA foreign_keys = OFF")
         db.execute("BEGIN")
         extra = literals(golds)
@@ -106,9 +98,6 @@ def write_instance(original: Path, target: Path, golds: Sequence[str], seed: int
             _refill(db, table, extra, source)
         db.execute("COMMIT")
         db.execute("VACUUM")
-    finally:
-        origin.close()
-        db.close()
 
 
 def _refill(db: sqlite3.Connection, table: Table, extra: Sequence[Cell], source: random.Random) -> None:

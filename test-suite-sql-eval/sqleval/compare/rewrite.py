@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from functools import lru_cache
 from itertools import pairwise, product
 
-from sqleval.lexer import first_statement, tokenize, without_distinct
+from sqleval.compare.lexer import first_statement, tokenize, without_distinct
 
 _THIS_YEAR = re.compile(r"YEAR\s*\(\s*CURDATE\s*\(\s*\)\s*\)\s*", re.IGNORECASE)
 _QUOTED = re.compile(r"""('[^']*'|"[^"]*")""")
@@ -29,7 +29,7 @@ def tidy(sql: str, keep_distinct: bool) -> str:
 
 
 def fix_year(sql: str) -> str:
-    """MySQL's current year, as the constant that the official evaluator uses."""
+    """Replace MySQL's current year by the constant that the official evaluator uses."""
     return _THIS_YEAR.sub("2020", sql)
 
 

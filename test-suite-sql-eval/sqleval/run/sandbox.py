@@ -28,8 +28,8 @@ from functools import lru_cache
 from marshal import dumps
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
+from sqleval.files import lenient, open_readonly, quoted, side_files
 from sqleval.outcome import ErrorClass, Failure, Outcome, Row, Rows, classify
 
 
@@ -47,22 +47,24 @@ class Limits:
 
 
 DEFAULT = Limits()
+EMPTY_STATEMENT = Failure(ErrorClass.SYNTAX, "the statement is empty")
+NO_ROWS = Failure(ErrorClass.SYNTAX, "no statement that gives rows")
+# What running a statement can raise, MemoryError aside.
+SQL_ERRORS = (sqlite3.Error, sqlite3.Warning, ValueError, OverflowError)
 
 # Told how many rows were read so far and the latest of them; true when the caller needs no more.
 Enough = Callable[[int, list[Row]], bool]
 
 _READING = frozenset((sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_RECURSIVE))
 _UNSAFE_FUNCTIONS = frozenset(
-    ("load_extension", "readfile", "writefile", "edit", "fts3_tokenizer", "sqlite_attach", "sqlite_detach", "fsdir", "lsmode",
-     "sqlite_rename_column", "sqlite_rename_table", "sqlite_log", "zipfile", "eval", "shell_add_schema", "sha3_query")
-)  # fmt: skip
+    "load_extension readfile writefile edit fts3_tokenizer sqlite_attach sqlite_detach fsdir lsmode sqlite_rename_column "
+    "sqlite_rename_table sqlite_log zipfile eval shell_add_schema sha3_query".split()
+)
 _CELLS_AT_ONCE = 64
 _STEPS_BETWEEN_CLOCK_LOOKS = 1000
 
 
-def authorize_reading(
-    action: int, name: str | None, other: str | None, _database: str | None, _source: str | None
-) -> int:
+def authorize_reading(action: int, name: str | None, other: str | None, *_rest: str | None) -> int:
     """SQLite's authorizer for reading: selects, columns, recursion and functions that are safe."""
     # Full-text tables ask for the data's version before they search.
     if action in _READING or (action == sqlite3.SQLITE_PRAGMA and name == "data_version" and other is None):
@@ -70,10 +72,6 @@ def authorize_reading(
     if action == sqlite3.SQLITE_FUNCTION and (other or "").lower() not in _UNSAFE_FUNCTIONS:
         return sqlite3.SQLITE_OK
     return sqlite3.SQLITE_DENY
-
-
-def _lenient(text: bytes) -> str:
-    return text.decode("utf-8", errors="ignore")
 
 
 class Connection:
@@ -92,11 +90,8 @@ class Connection:
         self._open()
 
     def _open(self) -> None:
-        # With changes that are not in the file yet, SQLite must read the log or journal as well.
-        immutable = "" if side_files(self.path) else "&immutable=1"
-        uri = f"file:{quote(str(self.path.absolute()))}?mode=ro{immutable}"
-        # One thread at a time uses a connection, but not always the one that opened it (a server's thread pool).
-        self._db = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+        # Changes that are not in the file yet are in the log or journal, which an immutable database does not read.
+        self._db = open_readonly(self.path, immutable=not side_files(self.path))
         guard(self._db, self.limits)
         self._db.execute("PRAGMA query_only = ON")
         self._db.set_authorizer(authorize_reading)
@@ -119,18 +114,12 @@ class Connection:
             self.close()
             self._open()
             return Failure(ErrorClass.TOO_LARGE, "out of memory")
-        except (sqlite3.Error, sqlite3.Warning, UnicodeError, ValueError, OverflowError) as error:
+        except SQL_ERRORS as error:
             if "decode to UTF-8" not in str(error):
                 return classify(str(error))
         # Decoding in Python is slower, so only databases that turned out to hold invalid text get it, from now on.
-        self._db.text_factory = _lenient
+        self._db.text_factory = lenient
         return self.run(sql, self._deadline - time.monotonic(), enough)
-
-
-def side_files(database: Path) -> list[Path]:
-    """Write-ahead log and rollback journal of a database, as far as they are there and not empty."""
-    beside = [database.with_name(database.name + end) for end in ("-wal", "-journal")]
-    return [path for path in beside if path.is_file() and path.stat().st_size]
 
 
 def guard(db: sqlite3.Connection, limits: Limits) -> None:
@@ -152,7 +141,7 @@ def guard(db: sqlite3.Connection, limits: Limits) -> None:
         db.setlimit(category, value)
     # Their modules run statements of their own when first used, which the authorizer would deny.
     made = "SELECT name FROM sqlite_master WHERE sql LIKE 'CREATE VIRTUAL%'"
-    names = ['"' + str(name).replace('"', '""') + '"' for (name,) in db.execute(made)]
+    names = [quoted(str(name)) for (name,) in db.execute(made)]
     for source in ("json_each('[]')", "json_tree('[]')", *names):
         with suppress(sqlite3.Error):
             db.execute(f"SELECT 1 FROM {source} LIMIT 0")
@@ -161,11 +150,11 @@ def guard(db: sqlite3.Connection, limits: Limits) -> None:
 def fetch(db: sqlite3.Connection, sql: str, limits: Limits, start: float, enough: Enough | None) -> Outcome:
     """Run a statement and read its rows within the caps; sqlite3's own errors pass through."""
     if not sql.strip():
-        return Failure(ErrorClass.SYNTAX, "the statement is empty")
+        return EMPTY_STATEMENT
     cursor: Any = db.execute(sql)
     try:
         if cursor.description is None:
-            return Failure(ErrorClass.SYNTAX, "no statement that gives rows")
+            return NO_ROWS
         columns = tuple(str(column[0]) for column in cursor.description)
         rows: list[Row] = []
         size = 0
