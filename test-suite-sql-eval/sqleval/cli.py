@@ -26,32 +26,27 @@ log = logging.getLogger("sqleval")
 def parser() -> argparse.ArgumentParser:
     """All flags; those of the official evaluator keep their names and meanings."""
     p = argparse.ArgumentParser(prog="evaluation.py", description="Score text-to-SQL predictions.")
-    p.add_argument(
-        "--gold", type=Path, required=True, help="SQL<tab>db_id lines (blank line between interactions), JSON or JSONL"
-    )
-    p.add_argument("--pred", type=Path, required=True, help="one SQL a line, JSON or JSONL (question_id, db_id, pred)")
-    p.add_argument(
-        "--db", type=Path, required=True, help="folder of databases: <db_id>/<db_id>.sqlite and suite instances"
-    )
-    p.add_argument("--table", type=Path, help="tables.json; needed for exact match")
-    p.add_argument("--etype", choices=("all", "exec", "match"), default="exec")
-    p.add_argument("--plug_value", action="store_true", help="put the gold's literals into the prediction")
-    p.add_argument("--keep_distinct", action="store_true", help="leave DISTINCT in both queries")
-    p.add_argument(
-        "--progress_bar_for_each_datapoint", action="store_true", help="show progress even when not on a terminal"
-    )
+    add = p.add_argument
+    gold = "SQL<tab>db_id lines (blank line between interactions), JSON or JSONL"
+    add("--gold", type=Path, required=True, help=gold)
+    add("--pred", type=Path, required=True, help="one SQL a line, JSON or JSONL (question_id, db_id, pred)")
+    add("--db", type=Path, required=True, help="folder of databases: <db_id>/<db_id>.sqlite and suite instances")
+    add("--table", type=Path, help="tables.json; needed for exact match")
+    add("--etype", choices=("all", "exec", "match"), default="exec")
+    add("--plug_value", action="store_true", help="put the gold's literals into the prediction")
+    add("--keep_distinct", action="store_true", help="leave DISTINCT in both queries")
+    shown = "show progress even when not on a terminal"
+    add("--progress_bar_for_each_datapoint", action="store_true", help=shown)
     suite = "default: spider-test-suite where a database has several instances, else spider-exec"
-    p.add_argument("--protocol", choices=NAMES, help=suite)
-    p.add_argument(
-        "--official-quirks", action="store_true", help="reproduce the official tool's mistakes (DEVIATIONS.md)"
-    )
-    p.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="worker processes (default: one a core)")
-    p.add_argument("--timeout", type=float, default=30.0, help="seconds for each prediction (default: 30)")
-    p.add_argument("--no-cache", action="store_true", help="do not keep gold results on disk")
-    p.add_argument("--output", type=Path, help="summary as JSON")
-    p.add_argument("--per-example", type=Path, help="one JSON object a line")
-    p.add_argument("--html", type=Path, help="report for a browser, one file")
-    p.add_argument("--compare", type=Path, help="second prediction file: paired bootstrap and McNemar's test")
+    add("--protocol", choices=NAMES, help=suite)
+    add("--official-quirks", action="store_true", help="reproduce the official tool's mistakes (DEVIATIONS.md)")
+    add("--jobs", type=int, default=os.cpu_count() or 1, help="worker processes (default: one a core)")
+    add("--timeout", type=float, default=30.0, help="seconds for each prediction (default: 30)")
+    add("--no-cache", action="store_true", help="do not keep gold results on disk")
+    add("--output", type=Path, help="summary as JSON")
+    add("--per-example", type=Path, help="one JSON object a line")
+    add("--html", type=Path, help="report for a browser, one file")
+    add("--compare", type=Path, help="second prediction file: paired bootstrap and McNemar's test")
     return p
 
 

@@ -12,19 +12,14 @@ from sqleval.errors import InputError, run_command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code (2 when the input has to be corrected)."""
     parser = argparse.ArgumentParser(prog="python -m sqleval.suite", description="Build test suites.")
-    build = parser.add_subparsers(dest="command", required=True).add_parser(
-        "build", help="fuzzed instances of one database"
-    )
-    build.add_argument("--db", type=Path, required=True, help="the SQLite file")
-    build.add_argument(
-        "--gold", type=Path, required=True, help="gold queries, one a line (a tab and a name may follow)"
-    )
-    build.add_argument(
-        "--out", type=Path, required=True, help="folder of the suite; a copy of the database goes there too"
-    )
-    build.add_argument("--tries", type=int, default=60, help="instances to try (default: 60)")
-    build.add_argument("--most", type=int, default=20, help="instances to keep at most (default: 20)")
-    build.add_argument("--seed", type=int, default=0)
+    commands = parser.add_subparsers(dest="command", required=True)
+    add = commands.add_parser("build", help="fuzzed instances of one database").add_argument
+    add("--db", type=Path, required=True, help="the SQLite file")
+    add("--gold", type=Path, required=True, help="gold queries, one a line (a tab and a name may follow)")
+    add("--out", type=Path, required=True, help="folder of the suite; a copy of the database goes there too")
+    add("--tries", type=int, default=60, help="instances to try (default: 60)")
+    add("--most", type=int, default=20, help="instances to keep at most (default: 20)")
+    add("--seed", type=int, default=0)
     return run_command(lambda: _build(parser.parse_args(arguments)))
 
 
