@@ -1,4 +1,4 @@
-"""The evaluator's command line: the official flags and table, and what the official one lacks."""
+"""The evaluator's command line: the official flags and table, and further formats and outputs."""
 
 import argparse
 import json

@@ -25,7 +25,7 @@ class Evaluator:
     processes are kept between calls; 0 judges in this process, without protection against SQLite hanging inside one
     function call. ``timeout`` bounds each prediction in seconds. ``cache`` is the folder for gold results ("default": the
     user's cache folder, None: memory only). Verdicts are remembered as well, so a repeated item costs nothing;
-    ``remember=False`` turns that off. With ``overlaps``, the verdict on a mismatch says how near it is.
+    ``remember=False`` turns that off. With ``overlaps``, the verdict on a mismatch carries its overlap with the gold.
 
     Raises:
         ValueError: unknown protocol or flag.

@@ -31,14 +31,13 @@ class ErrorClass(StrEnum):
 class Rows:
     """A result: column names and rows in the order SQLite gave them; ``seconds`` is wall time.
 
-    ``truncated`` says that the caller's own row limit stopped the reading. ``changed`` and ``state`` are set in
-    scratch mode only: how many rows were changed, and a digest of every table's content afterwards.
+    ``changed`` and ``state`` are set by ``run_on_copy`` only: how many rows were changed, and a digest of every table's
+    content afterwards.
     """
 
     columns: tuple[str, ...]
     rows: list[Row]
     seconds: float = 0.0
-    truncated: bool = False
     changed: int = 0
     state: str = ""
 
@@ -82,7 +81,7 @@ def classify(message: str) -> Failure:
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """How near a wrong result is to the gold's: shares of 1 over bags, where duplicates count.
+    """How similar a wrong result is to the gold's: shares of 1 over multisets.
 
     ``rows`` is the Jaccard similarity of the rows, over the columns that both results name. ``precision`` is the share
     of the prediction's cells that the gold holds, ``recall`` that of the gold's cells that the prediction holds, and
@@ -103,7 +102,7 @@ class Verdict:
     ``error_class`` is an :class:`ErrorClass` value when the prediction gave no rows, or the gold (outcome
     ``gold_error``); ``name`` is the table or column it names. ``gold_rows`` and ``pred_rows`` are counts on the first
     instance, -1 where unknown; a prediction is read no further than its verdict needs, so a larger count is a lower
-    bound. ``overlap`` says how near a mismatch is on the first instance, where the evaluator was asked for it.
+    bound. ``overlap`` is that of a mismatch on the first instance, where the evaluator was asked for it.
     """
 
     correct: bool

@@ -33,7 +33,7 @@ def test_suite_tells_lucky_queries_apart(
     ]
     before = shop.read_bytes()
     suite = build_suite(shop, golds, tmp_path / "suite/shop", tries=15)
-    assert suite.told_by_suite > suite.told_by_original
+    assert suite.distinguished_by_suite > suite.distinguished_by_original
     assert 2 <= len(suite.files) <= 16 and shop.read_bytes() == before
     again = build_suite(shop, golds, tmp_path / "again/shop", tries=15)
     assert [path.read_bytes() for path in again.files] == [path.read_bytes() for path in suite.files]

@@ -1,6 +1,6 @@
-"""How near a wrong result is to the gold's, for those who give partial credit.
+"""How similar a wrong result is to the gold's, for partial credit.
 
-Computed in the process that ran the query, where the rows are, so that nobody runs it again.
+Computed in the process that ran the query, where the rows are, so that it is not run again.
 """
 
 from collections import Counter

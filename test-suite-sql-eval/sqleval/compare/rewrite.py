@@ -22,7 +22,7 @@ _SPACED_TABLE = re.compile(r"(T\d+\.)\s")
 
 
 def tidy(sql: str, keep_distinct: bool) -> str:
-    """Join split comparisons (``> =``) and, unless told to keep it, drop DISTINCT and all but the first statement."""
+    """Join split comparisons (``> =``) and, unless ``keep_distinct``, drop DISTINCT and all but the first statement."""
     for spaced in ("> =", "< =", "! ="):
         sql = sql.replace(spaced, spaced[0] + "=")
     return sql if keep_distinct else without_distinct(sql)

@@ -94,14 +94,14 @@ def components(gold: Query, pred: Query) -> dict[str, Component]:
     words, pred_words = set(gold.where[1::2]), set(pred.where[1::2])
     connectives = Component(1, 1, 1) if words == pred_words else Component(0, len(pred_words), len(words))
     gold_keywords, pred_keywords = keywords(gold), keywords(pred)
-    rest = [
+    others = [
         _scored(group, bool(one), bool(other)),
         _scored(order, gold.order_by is not None, pred.order_by is not None),
         connectives,
         _set_operations(gold, pred),
         _scored(len(gold_keywords & pred_keywords), len(gold_keywords), len(pred_keywords)),
     ]
-    return dict(zip(COMPONENTS, lists + rest, strict=True))
+    return dict(zip(COMPONENTS, lists + others, strict=True))
 
 
 def _lists(query: Query) -> list[Sequence[object]]:

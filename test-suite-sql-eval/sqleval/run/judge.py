@@ -41,38 +41,40 @@ class Instance:
 
 @dataclass
 class Judge:
-    """Gives verdicts by one protocol. ``announce`` is told the seconds that the step about to start may take; with
-    ``overlaps``, the verdict on a mismatch says how near it is."""
+    """Gives verdicts by one protocol. ``announce`` is called before each step with the seconds it may take; with
+    ``overlaps``, the verdict on a mismatch carries its overlap with the gold."""
 
     protocol: Protocol
     limits: Limits
     announce: Callable[[float], None] = lambda seconds: None
     overlaps: bool = False
 
-    def judge(self, on: list[Instance], gold: str, pred: str) -> Verdict:
-        """Verdict on ``pred``; every instance of ``on`` must agree with ``gold``."""
+    def judge(self, instances: list[Instance], gold: str, pred: str) -> Verdict:
+        """Verdict on ``pred``; every one of ``instances`` must agree with ``gold``."""
         self.announce(self.limits.timeout)
         if len(pred) > self.limits.sql_bytes:
             message = f"longer than {self.limits.sql_bytes} characters"
             return Verdict.failed(Failure(ErrorClass.TOO_LARGE, message))
         keep = self.protocol.keep_distinct
         if not self.protocol.spider:
-            return self._agree(on, gold, pred, rewrite.ends_ordered(gold), time.monotonic() + self.limits.timeout)
+            return self._agree(
+                instances, gold, pred, rewrite.ends_ordered(gold), time.monotonic() + self.limits.timeout
+            )
         if "value" in pred:
-            pred = rewrite.fill_placeholder(pred, on[0].columns, self.protocol.official_quirks)
+            pred = rewrite.fill_placeholder(pred, instances[0].columns, self.protocol.official_quirks)
         gold, pred = rewrite.tidy(gold, keep), rewrite.tidy(pred, keep)
         ordered = rewrite.is_ordered(gold)
         gold_run = rewrite.fix_year(gold)
-        for instance in on:
+        for instance in instances:
             self._truth(instance, gold_run)
         deadline = time.monotonic() + self.limits.timeout
-        first = self._agree(on, gold_run, rewrite.fix_year(pred), ordered, deadline)
+        first = self._agree(instances, gold_run, rewrite.fix_year(pred), ordered, deadline)
         if first.correct or first.outcome == "gold_error" or not self.protocol.plug_value:
             return first
-        return self._plug(on, gold_run, rewrite.plugged(gold, pred), ordered, deadline) or first
+        return self._plug(instances, gold_run, rewrite.plugged(gold, pred), ordered, deadline) or first
 
     def _plug(
-        self, on: list[Instance], gold: str, texts: Iterable[str], ordered: bool, deadline: float
+        self, instances: list[Instance], gold: str, texts: Iterable[str], ordered: bool, deadline: float
     ) -> Verdict | None:
         """The verdict on the first text that is right, None when none is."""
         tried: set[str] = set()
@@ -82,19 +84,19 @@ class Judge:
             if text in tried:
                 continue
             tried.add(text)
-            verdict = self._agree(on, gold, rewrite.fix_year(text), ordered, deadline)
+            verdict = self._agree(instances, gold, rewrite.fix_year(text), ordered, deadline)
             if verdict.correct:
                 return verdict
         return None
 
-    def _agree(self, on: list[Instance], gold: str, pred: str, ordered: bool, deadline: float) -> Verdict:
+    def _agree(self, instances: list[Instance], gold: str, pred: str, ordered: bool, deadline: float) -> Verdict:
         """The verdict on the first instance where the prediction is wrong, else on the first of all."""
         first = None
-        for instance in on:
+        for instance in instances:
             verdict = self._on_one(instance, gold, pred, ordered, deadline)
             if not verdict.correct:
                 if first and self.overlaps and verdict.outcome == "mismatch":
-                    return replace(verdict, overlap=self._overlap(on[0], gold, pred, deadline))
+                    return replace(verdict, overlap=self._overlap(instances[0], gold, pred, deadline))
                 return verdict
             first = first or verdict
         return first or Verdict.failed(Failure(ErrorClass.OTHER, "no database instance"))
@@ -141,7 +143,7 @@ class Judge:
         most = max(len(truth.rows), MOST_ROWS * self.overlaps)
         return lambda count, latest: count > most
 
-    def _score(self, truth: Rows, answer: Rows, ordered: bool, on: Instance, gold: str, pred: str) -> float:
+    def _score(self, truth: Rows, answer: Rows, ordered: bool, instance: Instance, gold: str, pred: str) -> float:
         if self.protocol.spider:
             return float(rules.spider_equal(truth.rows, answer.rows, ordered))
         if self.protocol.name == "strict":
@@ -150,7 +152,7 @@ class Judge:
             return rules.bird_soft_f1(truth.rows, answer.rows)
         if not rules.bird_equal(truth.rows, answer.rows):
             return 0.0
-        return 1.0 if self.protocol.name == "bird-ex" else self._efficiency(on.connection, gold, pred)
+        return 1.0 if self.protocol.name == "bird-ex" else self._efficiency(instance.connection, gold, pred)
 
     def _efficiency(self, connection: Connection, gold: str, pred: str) -> float:
         """BIRD's reward for speed; both statements are timed in turn, at most 100 times and for one timeout."""

@@ -76,7 +76,7 @@ class _Worker:
         return self.chunk is not None and place >= 0 and time.monotonic() > due + _GRACE_SECONDS
 
     def end(self) -> None:
-        """Kill the process and free what it held; a large process takes a moment to go, which nobody waits for."""
+        """Kill the process and free what it held; a large process takes a moment to end, so a thread waits for it."""
         self.process.kill()
         threading.Thread(target=self.process.wait, daemon=True).start()
         for held in (self.pipe, self._heartbeat, self._file):

@@ -1,4 +1,4 @@
-"""Runs one untrusted SQL statement on a SQLite database and always comes back with a typed outcome.
+"""Runs one untrusted SQL statement on a SQLite database and always returns a typed outcome.
 
 Covered, by guards that do not rely on each other:
 
@@ -7,14 +7,14 @@ Covered, by guards that do not rely on each other:
   is on, and an authorizer allows SELECT, column reads, recursion and function calls, and nothing else: no ATTACH,
   PRAGMA, DDL, DML, transactions, temporary objects or new virtual tables, and no function that touches files or
   loads code. Sorting stays in memory, so there are no temporary files either.
-* It ends. A progress handler interrupts SQLite when the wall-clock timeout is over.
-* It stays small. Caps on the statement's length, expression depth, columns, joined terms and LIKE patterns, on a
+* It terminates. A progress handler interrupts SQLite when the wall-clock timeout is over.
+* Its memory is bounded. Caps on the statement's length, expression depth, columns, joined terms and LIKE patterns, on a
   cell's bytes, on rows and bytes of the result, and on SQLite's heap.
 * Text that is not valid UTF-8 is read with the bad bytes left out. NUL bytes and lone surrogates in a statement are
   a syntax error, a second statement is an error.
 
 Not covered here: a single call of a built-in function that runs long (``instr`` on two large strings), because
-SQLite looks at the clock between its own instructions only; and a crash of SQLite itself. :class:`sqleval.Evaluator`
+SQLite checks the clock between its own instructions only; and a crash of SQLite itself. :class:`sqleval.Evaluator`
 covers both by running this code in worker processes that it ends and replaces. The heap cap is SQLite's
 own and holds for the whole process once set. Reading is not restricted: whoever may query sees the whole database.
 """
@@ -52,7 +52,7 @@ NO_ROWS = Failure(ErrorClass.SYNTAX, "no statement that gives rows")
 # What running a statement can raise, MemoryError aside.
 SQL_ERRORS = (sqlite3.Error, sqlite3.Warning, ValueError, OverflowError)
 
-# Told how many rows were read so far and the latest of them; true when the caller needs no more.
+# Called with how many rows were read so far and the latest of them; true when the caller needs no more.
 Enough = Callable[[int, list[Row]], bool]
 
 _READING = frozenset((sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_RECURSIVE))
@@ -61,7 +61,7 @@ _UNSAFE_FUNCTIONS = frozenset(
     "sqlite_rename_table sqlite_log zipfile eval shell_add_schema sha3_query".split()
 )
 _CELLS_AT_ONCE = 64
-_STEPS_BETWEEN_CLOCK_LOOKS = 1000
+_STEPS_BETWEEN_CLOCK_CHECKS = 1000
 
 
 def authorize_reading(action: int, name: str | None, other: str | None, *_rest: str | None) -> int:
@@ -95,7 +95,7 @@ class Connection:
         guard(self._db, self.limits)
         self._db.execute("PRAGMA query_only = ON")
         self._db.set_authorizer(authorize_reading)
-        self._db.set_progress_handler(self._late, _STEPS_BETWEEN_CLOCK_LOOKS)
+        self._db.set_progress_handler(self._late, _STEPS_BETWEEN_CLOCK_CHECKS)
 
     def _late(self) -> bool:
         return time.monotonic() > self._deadline
@@ -158,12 +158,12 @@ def fetch(db: sqlite3.Connection, sql: str, limits: Limits, start: float, enough
         columns = tuple(str(column[0]) for column in cursor.description)
         rows: list[Row] = []
         size = 0
-        # Few cells at a time: what is read before the caps are looked at must not fill memory either.
+        # Few cells at a time: what is read before the caps are checked must not fill memory either.
         many = max(1, _CELLS_AT_ONCE // len(columns))
         while batch := cursor.fetchmany(many):
             rows += batch
             if enough is not None and enough(len(rows), batch):
-                return Rows(columns, rows, time.monotonic() - start, truncated=True)
+                return Rows(columns, rows, time.monotonic() - start)
             size += len(dumps(batch))
             if len(rows) > limits.rows:
                 return Failure(ErrorClass.TOO_LARGE, f"more than {limits.rows} rows")

@@ -41,11 +41,11 @@ class Session:
     def score(self, db_id: str, gold: str, pred: str) -> Verdict:
         """The verdict; whatever the statements do, this returns one."""
         try:
-            on = self._instances(db_id)
+            opened = self._instances(db_id)
         except (OSError, ValueError, sqlite3.Error) as error:  # ValueError: a name that no file can have
             return Verdict.failed(Failure(ErrorClass.OTHER, f"{db_id[:100]}: {error}"[:1000]), "gold_error")
         try:
-            return self.judge.judge(on, gold, pred)
+            return self.judge.judge(opened, gold, pred)
         except sqlite3.Error as error:
             return Verdict.failed(Failure(ErrorClass.OTHER, f"{db_id}: {error}"), "gold_error")
         except (MemoryError, RecursionError) as error:

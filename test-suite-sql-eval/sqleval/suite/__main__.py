@@ -44,7 +44,8 @@ def _build(args: argparse.Namespace) -> None:
         )
     except (OSError, UnicodeDecodeError, ValueError, sqlite3.Error) as error:
         raise InputError(str(error)) from error
-    shares = [f"{count / max(suite.neighbours, 1):.1%}" for count in (suite.told_by_original, suite.told_by_suite)]
+    counts = (suite.distinguished_by_original, suite.distinguished_by_suite)
+    shares = [f"{count / max(suite.neighbours, 1):.1%}" for count in counts]
     sys.stdout.write(
         f"{len(suite.files)} databases in {args.out}: {suite.golds} golds, {suite.neighbours} neighbours; "
         f"the database alone tells {shares[0]} apart, the suite {shares[1]} ({suite.undecided} equal everywhere)\n"

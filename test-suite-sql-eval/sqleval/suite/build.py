@@ -1,4 +1,4 @@
-"""Chooses the smallest set of fuzzed instances that tells each gold query from its neighbours."""
+"""Chooses the smallest set of fuzzed instances that distinguishes each gold query from its neighbours."""
 
 import shutil
 import tempfile
@@ -20,7 +20,8 @@ Pair = tuple[int, int]  # gold, neighbour
 
 @dataclass(frozen=True)
 class Suite:
-    """What was built: the files (the original first), and how many neighbours each set of databases tells apart.
+    """What was built: the files (the original first), and how many neighbours each set of databases distinguishes from
+    their gold.
 
     ``undecided`` neighbours equal their gold on every instance that was tried; most are equivalent queries.
     """
@@ -28,8 +29,8 @@ class Suite:
     files: tuple[Path, ...]
     golds: int
     neighbours: int
-    told_by_original: int
-    told_by_suite: int
+    distinguished_by_original: int
+    distinguished_by_suite: int
     undecided: int
 
 
@@ -46,8 +47,9 @@ def build_suite(
 ) -> Suite:
     """Write a copy of ``database`` and the chosen instances to the folder ``out``.
 
-    ``tries`` instances are fuzzed, at most ``most`` are kept: greedily, the one that tells most pairs still open.
-    The result depends only on the database, the golds and ``seed``. ``progress`` is called with lines of text.
+    ``tries`` instances are fuzzed, at most ``most`` are kept: greedily, the one that distinguishes most of the remaining
+    pairs. The result depends only on the database, the golds and ``seed``. ``progress`` is called with lines
+    of text.
 
     Raises:
         FileNotFoundError: there is no such database.
@@ -56,39 +58,39 @@ def build_suite(
     limits = Limits(timeout=timeout)
     queries = {gold: neighbours(gold) for gold in dict.fromkeys(_ready(gold) for gold in golds)}
     every = {(number, place) for number, others in enumerate(queries.values()) for place in range(len(others))}
-    runs, told_first = _told_apart(database, queries, limits)
+    runs, by_original = _distinguished(database, queries, limits)
     if not any(runs):
         raise ValueError(f"none of the {len(queries)} gold queries runs on {database}")
-    progress(f"{len(queries)} golds, {len(every)} neighbours, {len(told_first)} told apart by the database itself")
+    progress(f"{len(queries)} golds, {len(every)} neighbours, {len(by_original)} told apart by the database itself")
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out, prefix=".building-") as folder:
-        told: dict[Path, set[Pair]] = {}
-        left = every - told_first
+        found_by: dict[Path, set[Pair]] = {}
+        left = every - by_original
         for number in range(tries):
             if not left:
                 break
             path = Path(folder) / f"{number}.sqlite"
             write_instance(database, path, golds, seed * 100_003 + number)
-            runs_now, found = _told_apart(path, queries, limits)
+            runs_now, found = _distinguished(path, queries, limits)
             # An instance on which a gold fails or answers nothing is weak, but one that breaks a gold is of no use.
             if all(now or not before for now, before in zip(runs_now, runs, strict=True)):
-                told[path] = found - told_first
-            left -= told.get(path, set())
+                found_by[path] = found - by_original
+            left -= found_by.get(path, set())
             progress(f"instance {number + 1} of {tries}: {len(left)} neighbours still open")
-        chosen = _cover(told, most)
+        chosen = _cover(found_by, most)
         files = _place(database, chosen, out)
-    told_by_suite = told_first.union(*(told[path] for path in chosen))
-    return Suite(files, len(queries), len(every), len(told_first), len(told_by_suite), len(every - told_by_suite))
+    by_suite = by_original.union(*(found_by[path] for path in chosen))
+    return Suite(files, len(queries), len(every), len(by_original), len(by_suite), len(every - by_suite))
 
 
 def _ready(gold: str) -> str:
     return fix_year(tidy(gold, keep_distinct=False)).strip().rstrip(";")
 
 
-def _told_apart(database: Path, queries: dict[str, list[str]], limits: Limits) -> tuple[list[bool], set[Pair]]:
+def _distinguished(database: Path, queries: dict[str, list[str]], limits: Limits) -> tuple[list[bool], set[Pair]]:
     """Which golds run on one instance, and which neighbours give another answer than their gold there."""
     runs: list[bool] = []
-    told: set[Pair] = set()
+    distinguished: set[Pair] = set()
     with closing(Connection(database, limits)) as connection:
         for number, (gold, others) in enumerate(queries.items()):
             truth = connection.run(gold)
@@ -99,22 +101,22 @@ def _told_apart(database: Path, queries: dict[str, list[str]], limits: Limits) -
             for place, other in enumerate(others):
                 answer = connection.run(tidy(other, False), enough=lambda count, latest, most=most: count > most)  # type: ignore[misc]
                 if not isinstance(answer, Rows) or not spider_equal(truth.rows, answer.rows, is_ordered(gold)):
-                    told.add((number, place))
-    return runs, told
+                    distinguished.add((number, place))
+    return runs, distinguished
 
 
-def _cover(told: dict[Path, set[Pair]], most: int) -> list[Path]:
+def _cover(found_by: dict[Path, set[Pair]], most: int) -> list[Path]:
     """Greedy set cover, then instances that the others make unnecessary are dropped."""
     chosen: list[Path] = []
     covered: set[Pair] = set()
     while len(chosen) < most:
-        best = max(told, key=lambda path: len(told[path] - covered), default=None)
-        if best is None or not told[best] - covered:
+        best = max(found_by, key=lambda path: len(found_by[path] - covered), default=None)
+        if best is None or not found_by[best] - covered:
             break
         chosen.append(best)
-        covered |= told[best]
+        covered |= found_by[best]
     for path in list(chosen):
-        if told[path] <= set[Pair]().union(*(told[other] for other in chosen if other != path)):
+        if found_by[path] <= set[Pair]().union(*(found_by[other] for other in chosen if other != path)):
             chosen.remove(path)
     return chosen
 

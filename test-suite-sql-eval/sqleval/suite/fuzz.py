@@ -1,6 +1,6 @@
-"""Other rows for the same schema: a copy of a database whose cells are drawn anew.
+"""Other rows for the same schema: a copy of a database whose cells are sampled again.
 
-Values come from the column's own, their near misses, and the literals that the gold queries compare with, so that
+Values come from the column's own, numbers close to them, and the literals that the gold queries compare with, so that
 filters keep some rows and drop others. Foreign keys point at rows that exist; some stay without partners, and some
 values repeat, because joins and DISTINCT differ only then.
 """
@@ -108,7 +108,7 @@ def _refill(db: sqlite3.Connection, table: Table, extra: Sequence[Cell], source:
     rows = min(max(int(count * source.uniform(0.5, 1.5)), source.randint(3, 12)), _MOST_ROWS)
     places = ", ".join("?" for _ in table.columns)
     for number in range(rows):
-        cells = [_draw(column, table, pools[column.name], number, source) for column in table.columns]
+        cells = [_sample(column, table, pools[column.name], number, source) for column in table.columns]
         # Rows that break a UNIQUE, CHECK or NOT NULL constraint are simply left out.
         db.execute(f"INSERT OR IGNORE INTO {name} VALUES ({places})", cells)
 
@@ -120,7 +120,7 @@ def _pool(
     if column.refers and column.refers[0] != table.name:
         parent, key = map(quoted, column.refers)
         found = [row[0] for row in db.execute(f"SELECT {key} FROM {parent} LIMIT {_POOL}")]
-        # Some parents stay childless, so that outer and inner joins differ.
+        # Some parent rows are not referenced, so that outer and inner joins differ.
         kept = source.sample(found, max(1, int(len(found) * 0.7))) if found else []
         return kept or [None]
     query = f"SELECT DISTINCT {quoted(column.name)} FROM {quoted(table.name)} LIMIT {_POOL}"
@@ -135,7 +135,7 @@ def _pool(
     return own + near + [value for value in extra if isinstance(value, int | float)] or [0, 1, 2, 3]
 
 
-def _draw(column: Column, table: Table, pool: list[Cell], number: int, source: random.Random) -> Cell:
+def _sample(column: Column, table: Table, pool: list[Cell], number: int, source: random.Random) -> Cell:
     alone = table.key == (column.name,)
     if alone and not column.refers:
         kept = [value for value in pool if isinstance(value, int)]
@@ -145,5 +145,5 @@ def _draw(column: Column, table: Table, pool: list[Cell], number: int, source: r
         return value if number < len(pool) else f"{value!s}{number}"
     if column.nullable and source.random() < 0.06:
         return None
-    # A few favourites make ties and repeated values likely.
+    # A few frequent values make ties and duplicates likely.
     return source.choice(pool[: max(2, len(pool) // 8)] if source.random() < 0.4 else pool)
