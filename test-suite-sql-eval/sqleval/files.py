@@ -7,15 +7,19 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 
+def database_path(folder: Path, db_id: str) -> Path:
+    """Where a database is, whether it exists or not."""
+    return folder / db_id / f"{db_id}.sqlite"
+
+
 def instances(folder: Path, db_id: str, whole_suite: bool) -> list[Path]:
     """Database files to compare on, the original first.
 
     Raises:
         FileNotFoundError: there is none; the message names the folder.
     """
-    home = folder / db_id
-    own = home / f"{db_id}.sqlite"
-    found = sorted(p for p in home.glob("*.sqlite") if p != own) if whole_suite else []
+    own = database_path(folder, db_id)
+    found = sorted(path for path in (folder / db_id).glob("*.sqlite") if path != own) if whole_suite else []
     if own.is_file():
         found.insert(0, own)
     if not found:

@@ -15,7 +15,7 @@ from sqleval.exact.hardness import hardness
 from sqleval.exact.match import COMPONENTS, Component, exact_match, normalise
 from sqleval.exact.tree import EMPTY, Query
 from sqleval.exact.words import GrammarError
-from sqleval.files import read_columns
+from sqleval.files import database_path, read_columns
 from sqleval.inputs import Task
 from sqleval.outcome import Verdict
 from sqleval.protocol import Settings
@@ -59,15 +59,11 @@ def _check_databases(tasks: Sequence[Task], folder: Path) -> None:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder of databases (--db)")
     lines = {task.db_id: task.line for task in reversed(tasks)}
-    missing = [db_id for db_id in sorted(lines, key=lines.__getitem__) if not _database(folder, db_id).is_file()]
+    missing = [db_id for db_id in sorted(lines, key=lines.__getitem__) if not database_path(folder, db_id).is_file()]
     if missing:
         named = ", ".join(f"{db_id} (gold line {lines[db_id]})" for db_id in missing[:5])
         more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
         raise InputError(f"{folder}: no database for {named}{more}; expected <db_id>/<db_id>.sqlite")
-
-
-def _database(folder: Path, db_id: str) -> Path:
-    return folder / db_id / f"{db_id}.sqlite"
 
 
 class Matcher:
@@ -103,7 +99,7 @@ class Matcher:
         return normalise(parse(sql, tables), (self._settings.keys or {}).get(db_id, {}), tables)
 
     def _read_schema(self, db_id: str) -> dict[str, list[str]]:
-        path = _database(self._settings.folder, db_id)
+        path = database_path(self._settings.folder, db_id)
         try:
             return read_columns(path)
         except sqlite3.Error as error:

@@ -1,4 +1,4 @@
-"""Building test suites: neighbours of a query, and instances that tell them from it."""
+"""Building test suites: neighbours of a query, and instances that distinguish them from it."""
 
 from pathlib import Path
 

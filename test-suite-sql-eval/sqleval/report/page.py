@@ -11,6 +11,7 @@ from string import Template
 from typing import Any
 
 from sqleval.compare.rewrite import fix_year, tidy
+from sqleval.files import database_path
 from sqleval.outcome import Failure
 from sqleval.protocol import Settings
 from sqleval.report.tally import Scored
@@ -103,7 +104,7 @@ def _cards(failures: Sequence[Scored], settings: Settings) -> Iterable[str]:
     for item in failures:
         db_id = item.task.db_id
         if db_id not in opened:
-            opened[db_id] = Connection(settings.folder / db_id / f"{db_id}.sqlite", limits)
+            opened[db_id] = Connection(database_path(settings.folder, db_id), limits)
         yield _card(item, opened[db_id], settings)
     for connection in opened.values():
         connection.close()
