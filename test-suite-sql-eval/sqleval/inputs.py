@@ -60,9 +60,8 @@ def read_tasks(gold_path: Path, pred_path: Path) -> list[Task]:
         for turn, (one, other) in enumerate(zip(golds, preds, strict=True)):
             if other.db_id and other.db_id != one.db_id:
                 raise InputError(f"{pred_path}:{other.number}: db_id {other.db_id!r}, but the gold has {one.db_id!r}")
-            tasks.append(
-                Task(len(tasks), one.db_id, one.text, other.text, interaction, turn, one.number, one.question, one.difficulty)
-            )  # fmt: skip
+            about = (one.number, one.question, one.difficulty)
+            tasks.append(Task(len(tasks), one.db_id, one.text, other.text, interaction, turn, *about))
             if not other.text.strip():
                 log.warning("%s:%d: empty prediction, counted as wrong", pred_path, other.number)
     return tasks
