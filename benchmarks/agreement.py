@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from sqleval import Evaluator, Protocol, Verdict, hardness
-from sqleval.exact import foreign_key_map
+from sqleval.compare.rewrite import tidy
+from sqleval.exact.match import foreign_key_map
 from sqleval.inputs import Task
-from sqleval.rewrite import tidy
-from sqleval.run import Matcher, Settings
+from sqleval.protocol import Settings
+from sqleval.score import Matcher
 
 ROOT = Path(__file__).resolve().parents[1]
 SPIDER_MODES = {

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sqleval import Evaluator, Limits, Protocol
-from sqleval.session import Session
+from sqleval.run.session import Session
 
 ROOT = Path(__file__).resolve().parents[1]
 # Seconds of the official evaluator for 1,034 pairs, one process, two-core machine (verdicts/README.md); the lower ends.

@@ -39,10 +39,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sqleval import Protocol, Rows, Verdict
+from sqleval import Protocol, Rows, Verdict, instances
 from sqleval.outcome import Outcome, classify
-from sqleval.sandbox import DEFAULT
-from sqleval.score import Instance, Judge, instances
+from sqleval.run.judge import Instance, Judge
+from sqleval.run.sandbox import DEFAULT
 from text2sql.prompts import Answer, build_messages
 from text2sql.records import Example, RewardSample
 from text2sql.rewards import REWARD_SETS, Judged, RewardContext, RewardSuite, identifiers, text

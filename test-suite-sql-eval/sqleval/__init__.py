@@ -8,29 +8,29 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sqleval.evaluator import Evaluator
-    from sqleval.levels import hardness
-    from sqleval.outcome import ErrorClass, Failure, Rows
+    from sqleval.exact.hardness import hardness
+    from sqleval.files import instances
+    from sqleval.outcome import ErrorClass, Failure, Outcome, Overlap, Rows, Verdict, classify
     from sqleval.protocol import Protocol
-    from sqleval.sandbox import Limits, execute
-    from sqleval.verdict import Verdict
+    from sqleval.run.sandbox import Limits, execute
+    from sqleval.run.scratch import run_on_copy
 
-__all__ = ["ErrorClass", "Evaluator", "Failure", "Limits", "Protocol", "Rows", "Verdict", "execute", "hardness"]
 __version__ = "0.1.0"
-
-_HOMES = {
-    "Evaluator": "evaluator",
-    "hardness": "levels",
-    "ErrorClass": "outcome",
-    "Failure": "outcome",
-    "Rows": "outcome",
-    "Protocol": "protocol",
-    "Limits": "sandbox",
-    "execute": "sandbox",
-    "Verdict": "verdict",
+__all__ = ["ErrorClass", "Evaluator", "Failure", "Limits", "Outcome", "Overlap", "Protocol", "Rows", "Verdict"]
+__all__ += ["classify", "execute", "hardness", "instances", "run_on_copy"]
+_MODULES = {
+    "evaluator": ("Evaluator",),
+    "exact.hardness": ("hardness",),
+    "files": ("instances",),
+    "outcome": ("ErrorClass", "Failure", "Outcome", "Overlap", "Rows", "Verdict", "classify"),
+    "protocol": ("Protocol",),
+    "run.sandbox": ("Limits", "execute"),
+    "run.scratch": ("run_on_copy",),
 }
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'sqleval' has no attribute {name!r}")
-    return getattr(import_module(f"sqleval.{_HOMES[name]}"), name)
+    for module, names in _MODULES.items():
+        if name in names:
+            return getattr(import_module(f"sqleval.{module}"), name)
+    raise AttributeError(f"module 'sqleval' has no attribute {name!r}")

@@ -5,15 +5,13 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
-from sqleval.cache import default_folder
-from sqleval.outcome import ErrorClass
-from sqleval.pool import Item, Pool
+from sqleval.outcome import ErrorClass, Verdict
 from sqleval.protocol import Protocol
-from sqleval.sandbox import Limits
-from sqleval.verdict import Verdict
+from sqleval.run.cache import default_folder
+from sqleval.run.pool import Item, Pool
+from sqleval.run.sandbox import Limits
 
 _MOST_REMEMBERED = 200_000
 _Stamp = tuple[tuple[str, int, int], ...]
@@ -27,7 +25,7 @@ class Evaluator:
     processes are kept between calls; 0 judges in this process, without protection against SQLite hanging inside one
     function call. ``timeout`` bounds each prediction in seconds. ``cache`` is the folder for gold results ("default": the
     user's cache folder, None: memory only). Verdicts are remembered as well, so a repeated item costs nothing;
-    ``remember=False`` turns that off. With ``overlaps``, the verdict on a mismatch says how near it is.
+    ``remember=False`` turns that off. With ``overlaps``, the verdict on a mismatch carries its overlap with the gold.
 
     Raises:
         ValueError: unknown protocol or flag.
@@ -75,17 +73,17 @@ class Evaluator:
 
         ``progress`` is called with the number of items decided since the last call.
         """
-        tell = progress or (lambda done: None)
+        report = progress or (lambda done: None)
         with self._lock:
             if os.getpid() != self._owner:  # a fork must not share its parent's pipes
                 self._reset()
             stamps = {db_id: self._stamp(db_id) for db_id in {item[0] for item in items}}
             keys = [(*item, stamps[item[0]]) for item in items]
             fresh = list({key: item for key, item in zip(keys, items, strict=True) if key not in self._known}.items())
-            found = self._judge([item for _, item in fresh], tell)
+            found = self._judge([item for _, item in fresh], report)
             new = dict(zip((key for key, _ in fresh), found, strict=True))
             verdicts = [new.get(key) or self._known[key] for key in keys]
-            tell(len(items) - len(fresh))
+            report(len(items) - len(fresh))
             self._keep(new)
         return verdicts
 
@@ -93,19 +91,19 @@ class Evaluator:
         """The verdict on one prediction."""
         return self.score_batch([(db_id, gold, pred)])[0]
 
-    def _judge(self, items: list[Item], tell: Callable[[int], None]) -> list[Verdict]:
+    def _judge(self, items: list[Item], report: Callable[[int], None]) -> list[Verdict]:
         if not items:
             return []
         if self._jobs:
-            return self._pool.run(items, tell, lambda db_id: max((file[2] for file in self._stamp(db_id)), default=0))
-        from sqleval.session import Session
+            return self._pool.run(items, report, lambda db_id: max((file[2] for file in self._stamp(db_id)), default=0))
+        from sqleval.run.session import Session
 
         self._session = self._session or Session(**self._settings)
         self._session.begin()
         found = []
         for item in items:
             found.append(self._session.score(*item))
-            tell(1)
+            report(1)
         return found
 
     def _keep(self, new: dict[_Key, Verdict]) -> None:
@@ -142,9 +140,7 @@ class Evaluator:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.close()
 
     def __del__(self) -> None:

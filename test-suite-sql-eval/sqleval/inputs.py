@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +60,8 @@ def read_tasks(gold_path: Path, pred_path: Path) -> list[Task]:
         for turn, (one, other) in enumerate(zip(golds, preds, strict=True)):
             if other.db_id and other.db_id != one.db_id:
                 raise InputError(f"{pred_path}:{other.number}: db_id {other.db_id!r}, but the gold has {one.db_id!r}")
-            tasks.append(
-                Task(len(tasks), one.db_id, one.text, other.text, interaction, turn, one.number, one.question, one.difficulty)
-            )  # fmt: skip
+            about = (one.number, one.question, one.difficulty)
+            tasks.append(Task(len(tasks), one.db_id, one.text, other.text, interaction, turn, *about))
             if not other.text.strip():
                 log.warning("%s:%d: empty prediction, counted as wrong", pred_path, other.number)
     return tasks
@@ -100,17 +100,19 @@ def _lines(path: Path, forgiving: bool) -> list[str]:
 def _objects(path: Path, forgiving: bool) -> list[tuple[int, dict[str, Any]]]:
     """Objects of a JSON list, a JSON mapping of ids to SQL (BIRD), or JSONL, with their line or place."""
     if path.suffix == ".jsonl":
-        found = []
-        for number, line in enumerate(_lines(path, forgiving), 1):
-            if line.strip():
-                found.append((number, _object(path, number, _json(path, line, number))))
-        return found
-    data = _json(path, _text(path, forgiving), 1)
-    if isinstance(data, dict):
-        data = [{"question_id": key, "pred": value} for key, value in data.items()]
-    if not isinstance(data, list):
-        raise InputError(f"{path}: expected a list of objects")
-    return [(place, _object(path, place, item)) for place, item in enumerate(data, 1)]
+        lines = enumerate(_lines(path, forgiving), 1)
+        found = [(number, _json(path, line, number)) for number, line in lines if line.strip()]
+    else:
+        data = _json(path, _text(path, forgiving), 1)
+        if isinstance(data, dict):
+            data = [{"question_id": key, "pred": value} for key, value in data.items()]
+        if not isinstance(data, list):
+            raise InputError(f"{path}: expected a list of objects")
+        found = list(enumerate(data, 1))
+    for number, item in found:
+        if not isinstance(item, dict):
+            raise InputError(f"{path}:{number}: expected an object, found {type(item).__name__}")
+    return found
 
 
 def _json(path: Path, text: str, number: int) -> Any:
@@ -120,12 +122,6 @@ def _json(path: Path, text: str, number: int) -> Any:
         raise InputError(f"{path}:{getattr(error, 'lineno', 1) - 1 + number}: not JSON ({error})") from error
 
 
-def _object(path: Path, number: int, item: Any) -> dict[str, Any]:
-    if not isinstance(item, dict):
-        raise InputError(f"{path}:{number}: expected an object, found {type(item).__name__}")
-    return item
-
-
 def _first(item: Mapping[str, Any], keys: Sequence[str]) -> str | None:
     return next((str(item[key] or "") for key in keys if key in item), None)
 
@@ -133,16 +129,18 @@ def _first(item: Mapping[str, Any], keys: Sequence[str]) -> str | None:
 def _read_gold(path: Path) -> list[list[_Line]]:
     if path.suffix in (".json", ".jsonl"):
         return [[_gold_object(path, number, item) for number, item in _objects(path, forgiving=False)]]
-    interactions: list[list[_Line]] = [[]]
+    found = []
     for number, line in enumerate(_lines(path, forgiving=False), 1):
-        if not line.strip():
-            interactions.append([])
-            continue
         parts = line.strip().split("\t")
-        if len(parts) < 2 or not parts[-1].strip():
+        if parts[0] and (len(parts) < 2 or not parts[-1].strip()):
             raise InputError(f"{path}:{number}: expected SQL, a tab and the database's name")
-        interactions[-1].append(_Line(number, parts[0], parts[-1].strip()))
-    return [turns for turns in interactions if turns]
+        found.append(_Line(number, parts[0], parts[-1].strip()))
+    return _interactions(found)
+
+
+def _interactions(lines: list[_Line]) -> list[list[_Line]]:
+    """Groups of lines between empty ones."""
+    return [list(turns) for filled, turns in groupby(lines, key=lambda line: bool(line.text)) if filled]
 
 
 def _gold_object(path: Path, number: int, item: dict[str, Any]) -> _Line:
@@ -166,13 +164,7 @@ def _read_predictions(path: Path, gold: list[list[_Line]], gold_path: Path) -> l
             lines.pop()
         _same_count(path, len(lines), want, f"{gold_path} has {want} golds")
         return [lines]
-    interactions: list[list[_Line]] = [[]]
-    for line in lines:
-        if line.text:
-            interactions[-1].append(line)
-        else:
-            interactions.append([])
-    interactions = [turns for turns in interactions if turns]
+    interactions = _interactions(lines)
     _same_count(path, len(interactions), len(gold), f"{gold_path} has {len(gold)} interactions")
     for golds, preds in zip(gold, interactions, strict=True):
         where = f"the interaction at {gold_path}:{golds[0].number} has {len(golds)} turns"

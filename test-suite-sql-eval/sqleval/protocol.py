@@ -1,7 +1,12 @@
-"""The named rules by which a prediction is judged. A figure without its protocol's label means nothing."""
+"""The named rules by which a prediction is judged, and the settings of a run."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, get_args
+
+from sqleval.outcome import Verdict
 
 Name = Literal["spider-exec", "spider-test-suite", "bird-ex", "bird-soft-f1", "bird-ves", "strict"]
 NAMES: tuple[str, ...] = get_args(Name)
@@ -35,7 +40,31 @@ class Protocol:
         return self.name.startswith("spider")
 
     @property
+    def graded(self) -> bool:
+        """Whether a verdict's score can lie between right and wrong."""
+        return self.name in ("bird-soft-f1", "bird-ves")
+
+    @property
     def label(self) -> str:
         """Name and flags, for reports: ``spider-exec+plug_value``."""
         flags = [flag for flag in ("plug_value", "keep_distinct", "official_quirks") if getattr(self, flag)]
         return "+".join([self.name, *flags])
+
+    def value(self, verdict: Verdict) -> float:
+        """What a verdict adds to the total: its grade for graded protocols (R-VES: root of the reward), else 0 or 1."""
+        if self.name == "bird-ves":
+            return math.sqrt(verdict.score)
+        return verdict.score if self.graded else float(verdict.correct)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to compute and how. ``keys`` maps each database to its foreign-key map (for exact match)."""
+
+    folder: Path
+    protocol: Protocol
+    etype: str
+    jobs: int
+    timeout: float
+    cache: Path | str | None = "default"
+    keys: Mapping[str, Mapping[str, str]] | None = None

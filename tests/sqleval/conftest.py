@@ -4,7 +4,8 @@ import os
 from pathlib import Path
 
 import pytest
-from sqleval_files import make_database
+
+from support.sqleval_files import make_database
 
 
 @pytest.fixture()

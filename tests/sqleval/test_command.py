@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from sqleval_files import make_database
 
 from sqleval.cli import main
 from sqleval.inputs import read_tasks
+from support.sqleval_files import make_database
 
 TABLES = [
     {

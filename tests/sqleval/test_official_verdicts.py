@@ -5,15 +5,15 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from sqleval_files import rows_of
 
 from sqleval import Evaluator, Protocol, hardness
-from sqleval.exact import exact_match, foreign_key_map, normalise
-from sqleval.grammar import parse
-from sqleval.names import GrammarError
-from sqleval.rewrite import fill_placeholder
-from sqleval.run import read_tables
-from sqleval.tree import EMPTY
+from sqleval.compare.rewrite import fill_placeholder
+from sqleval.exact.grammar import parse
+from sqleval.exact.match import exact_match, foreign_key_map, normalise
+from sqleval.exact.tree import EMPTY
+from sqleval.exact.words import GrammarError
+from sqleval.files import read_columns
+from support.sqleval_files import rows_of
 
 MODELS = ("qwen3_1p7b_zs_baseline", "qwen3_1p7b_tp_dp_P2trainP2", "codes_1b", "codes_7b")
 PLACEHOLDERS = "testsuite_dev_08"
@@ -95,7 +95,7 @@ def check_trees(shared: Path, rows: list[dict]) -> None:
     for row in rows:
         db_id = row["db_id"]
         if db_id not in tables:
-            tables[db_id] = read_tables(shared / f"spider/database/{db_id}/{db_id}.sqlite")
+            tables[db_id] = read_columns(shared / f"spider/database/{db_id}/{db_id}.sqlite")
         known = tables[db_id]
         text = fill_placeholder(row["pred"], {c for names in known.values() for c in names}, everywhere=False)
         try:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sqleval import Evaluator, Rows
-from sqleval.overlap import MOST_ROWS, Overlap, overlap
+from sqleval import Evaluator, Overlap, Rows
+from sqleval.compare.overlap import MOST_ROWS, overlap
 
 
 @pytest.mark.parametrize(

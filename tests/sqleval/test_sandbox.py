@@ -12,13 +12,12 @@ import time
 from pathlib import Path
 
 import pytest
-from hostile import hostile_statements
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqleval_files import make_database
 
-from sqleval import ErrorClass, Evaluator, Failure, Limits, Protocol, Rows, execute
-from sqleval.scratch import run_on_copy
+from sqleval import ErrorClass, Evaluator, Failure, Limits, Protocol, Rows, execute, run_on_copy
+from support.hostile import hostile_statements
+from support.sqleval_files import make_database
 
 TIMEOUT = 0.5
 

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from sqleval.outcome import Failure
-from sqleval.sandbox import execute
+from sqleval import Failure, execute
 
 
 def gold_failure(database: Path, sql: str, timeout: float = 10.0) -> tuple[str, str] | None:

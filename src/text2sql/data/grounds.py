@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from sqleval.outcome import Failure, classify
-from sqleval.sandbox import Limits, authorize_reading, fetch, guard
+from sqleval import Failure, Limits, classify
+from sqleval.run.sandbox import authorize_reading, fetch, guard
 from text2sql.data.gold import gold_failure
 from text2sql.data.reading import Fault
 from text2sql.errors import UserError

@@ -16,9 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqleval import Evaluator, Limits, Rows, Verdict
-from sqleval.sandbox import execute
-from sqleval.score import instances
+from sqleval import Evaluator, Limits, Rows, Verdict, execute, instances
 from text2sql.errors import UserError
 from text2sql.prompts import Answer, read_answer
 from text2sql.records import RewardSample

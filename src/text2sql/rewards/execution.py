@@ -6,9 +6,7 @@ is never as much as a match.
 
 from collections.abc import Callable, Sequence
 
-from sqleval import Failure, Rows, Verdict
-from sqleval.outcome import Outcome
-from sqleval.scratch import run_on_copy
+from sqleval import Failure, Outcome, Rows, Verdict, run_on_copy
 from text2sql.records import RewardSample
 from text2sql.rewards.context import Judged, RewardContext, made_up
 from text2sql.rewards.identifiers import in_schema_case

@@ -12,9 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqleval import hardness
-from sqleval.outcome import Failure
-from sqleval.sandbox import Connection
+from sqleval import Failure, hardness
+from sqleval.run.sandbox import Connection
 from text2sql.errors import UserError
 from text2sql.records import Example, TracedExample
 from text2sql.schema import open_readonly, render_ddl

@@ -1,41 +1,26 @@
 """``python -m sqleval.suite build --db my.sqlite --gold gold.sql --out suite/``: a test suite for one database."""
 
 import argparse
-import logging
 import sqlite3
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from sqleval.errors import InputError
+from sqleval.errors import InputError, run_command
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit code (2 when the input has to be put right)."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr)
+    """Run the command; returns the exit code (2 when the input has to be corrected)."""
     parser = argparse.ArgumentParser(prog="python -m sqleval.suite", description="Build test suites.")
-    build = parser.add_subparsers(dest="command", required=True).add_parser(
-        "build", help="fuzzed instances of one database"
-    )
-    build.add_argument("--db", type=Path, required=True, help="the SQLite file")
-    build.add_argument(
-        "--gold", type=Path, required=True, help="gold queries, one a line (a tab and a name may follow)"
-    )
-    build.add_argument(
-        "--out", type=Path, required=True, help="folder of the suite; a copy of the database goes there too"
-    )
-    build.add_argument("--tries", type=int, default=60, help="instances to try (default: 60)")
-    build.add_argument("--most", type=int, default=20, help="instances to keep at most (default: 20)")
-    build.add_argument("--seed", type=int, default=0)
-    try:
-        _build(parser.parse_args(arguments))
-    except InputError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        return 130
-    return 0
+    commands = parser.add_subparsers(dest="command", required=True)
+    add = commands.add_parser("build", help="fuzzed instances of one database").add_argument
+    add("--db", type=Path, required=True, help="the SQLite file")
+    add("--gold", type=Path, required=True, help="gold queries, one a line (a tab and a name may follow)")
+    add("--out", type=Path, required=True, help="folder of the suite; a copy of the database goes there too")
+    add("--tries", type=int, default=60, help="instances to try (default: 60)")
+    add("--most", type=int, default=20, help="instances to keep at most (default: 20)")
+    add("--seed", type=int, default=0)
+    return run_command(lambda: _build(parser.parse_args(arguments)))
 
 
 def _say(text: str) -> None:
@@ -49,12 +34,18 @@ def _build(args: argparse.Namespace) -> None:
         lines = args.gold.read_text(encoding="utf-8").splitlines()
         golds = [line.split("\t")[0].strip() for line in lines if line.strip()]
         suite = build_suite(
-            args.db, golds, args.out, tries=args.tries, most=args.most, seed=args.seed,
+            args.db,
+            golds,
+            args.out,
+            tries=args.tries,
+            most=args.most,
+            seed=args.seed,
             progress=_say,
-        )  # fmt: skip
+        )
     except (OSError, UnicodeDecodeError, ValueError, sqlite3.Error) as error:
         raise InputError(str(error)) from error
-    shares = [f"{count / max(suite.neighbours, 1):.1%}" for count in (suite.told_by_original, suite.told_by_suite)]
+    counts = (suite.distinguished_by_original, suite.distinguished_by_suite)
+    shares = [f"{count / max(suite.neighbours, 1):.1%}" for count in counts]
     sys.stdout.write(
         f"{len(suite.files)} databases in {args.out}: {suite.golds} golds, {suite.neighbours} neighbours; "
         f"the database alone tells {shares[0]} apart, the suite {shares[1]} ({suite.undecided} equal everywhere)\n"

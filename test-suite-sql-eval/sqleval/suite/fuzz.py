@@ -1,6 +1,6 @@
-"""Other rows for the same schema: a copy of a database whose cells are drawn anew.
+"""Other rows for the same schema: a copy of a database whose cells are sampled again.
 
-Values come from the column's own, their near misses, and the literals that the gold queries compare with, so that
+Values come from the column's own, numbers close to them, and the literals that the gold queries compare with, so that
 filters keep some rows and drop others. Foreign keys point at rows that exist; some stay without partners, and some
 values repeat, because joins and DISTINCT differ only then.
 """
@@ -8,12 +8,13 @@ values repeat, because joins and DISTINCT differ only then.
 import random
 import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqleval.lexer import tokenize
+from sqleval.compare.lexer import tokenize
+from sqleval.files import lenient, open_readonly, quoted
 from sqleval.outcome import Cell
-from sqleval.suite.text import quoted
 
 _MOST_ROWS = 300
 _POOL = 2000
@@ -37,6 +38,11 @@ class Table:
     columns: tuple[Column, ...]
     key: tuple[str, ...]
 
+    @property
+    def parents(self) -> set[str]:
+        """Names of the tables that it refers to."""
+        return {column.refers[0] for column in self.columns if column.refers}
+
 
 def literals(sqls: Sequence[str]) -> list[Cell]:
     """Strings and numbers that queries compare with, and the numbers next to them."""
@@ -54,24 +60,13 @@ def literals(sqls: Sequence[str]) -> list[Cell]:
 
 def read_schema(db: sqlite3.Connection) -> list[Table]:
     """Tables in an order in which referred tables come first (as far as there is one)."""
-    names = [
-        str(n)
-        for (n,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
-    ]
-    tables = {name: _table(db, name) for name in names}
-    ordered: dict[str, Table] = {}
-    while len(ordered) < len(tables):
-        free = [
-            table for name, table in tables.items()
-            if name not in ordered and all(_parent(c, tables) in (None, name, *ordered) for c in table.columns)
-        ]  # fmt: skip
-        for table in free or [next(t for n, t in tables.items() if n not in ordered)]:
-            ordered[table.name] = table
-    return list(ordered.values())
-
-
-def _parent(column: Column, tables: dict[str, Table]) -> str | None:
-    return column.refers[0] if column.refers and column.refers[0] in tables else None
+    query = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+    left = {str(name): _table(db, str(name)) for (name,) in db.execute(query)}
+    ordered: list[Table] = []
+    while left:
+        free = [table for table in left.values() if not (table.parents & set(left)) - {table.name}]
+        ordered += [left.pop(table.name) for table in free or [next(iter(left.values()))]]
+    return ordered
 
 
 def _table(db: sqlite3.Connection, name: str) -> Table:
@@ -87,18 +82,15 @@ def _table(db: sqlite3.Connection, name: str) -> Table:
     columns = tuple(
         Column(str(r[1]), str(r[2] or "").upper(), not r[3] and not r[5], refers.get(str(r[1]).lower())) for r in info
     )
-    key = tuple(str(r[1]) for r in sorted(info, key=lambda r: r[5]) if r[5])
-    return Table(name, columns, key)
+    return Table(name, columns, tuple(str(r[1]) for r in sorted(info, key=lambda r: r[5]) if r[5]))
 
 
 def write_instance(original: Path, target: Path, golds: Sequence[str], seed: int) -> None:
     """Write a fuzzed copy of ``original`` to ``target`` (which must not exist)."""
     source = random.Random(seed)
-    db = sqlite3.connect(target, isolation_level=None)
-    origin = sqlite3.connect(original.absolute().as_uri() + "?mode=ro&immutable=1", uri=True)
-    try:
+    with closing(sqlite3.connect(target, isolation_level=None)) as db, closing(open_readonly(original)) as origin:
         origin.backup(db)
-        db.text_factory = lambda raw: raw.decode("utf-8", errors="ignore")
+        db.text_factory = lenient
         db.execute("PRAGMA foreign_keys = OFF")
         db.execute("BEGIN")
         extra = literals(golds)
@@ -106,9 +98,6 @@ def write_instance(original: Path, target: Path, golds: Sequence[str], seed: int
             _refill(db, table, extra, source)
         db.execute("COMMIT")
         db.execute("VACUUM")
-    finally:
-        origin.close()
-        db.close()
 
 
 def _refill(db: sqlite3.Connection, table: Table, extra: Sequence[Cell], source: random.Random) -> None:
@@ -119,7 +108,7 @@ def _refill(db: sqlite3.Connection, table: Table, extra: Sequence[Cell], source:
     rows = min(max(int(count * source.uniform(0.5, 1.5)), source.randint(3, 12)), _MOST_ROWS)
     places = ", ".join("?" for _ in table.columns)
     for number in range(rows):
-        cells = [_draw(column, table, pools[column.name], number, source) for column in table.columns]
+        cells = [_sample(column, table, pools[column.name], number, source) for column in table.columns]
         # Rows that break a UNIQUE, CHECK or NOT NULL constraint are simply left out.
         db.execute(f"INSERT OR IGNORE INTO {name} VALUES ({places})", cells)
 
@@ -131,7 +120,7 @@ def _pool(
     if column.refers and column.refers[0] != table.name:
         parent, key = map(quoted, column.refers)
         found = [row[0] for row in db.execute(f"SELECT {key} FROM {parent} LIMIT {_POOL}")]
-        # Some parents stay childless, so that outer and inner joins differ.
+        # Some parent rows are not referenced, so that outer and inner joins differ.
         kept = source.sample(found, max(1, int(len(found) * 0.7))) if found else []
         return kept or [None]
     query = f"SELECT DISTINCT {quoted(column.name)} FROM {quoted(table.name)} LIMIT {_POOL}"
@@ -146,7 +135,7 @@ def _pool(
     return own + near + [value for value in extra if isinstance(value, int | float)] or [0, 1, 2, 3]
 
 
-def _draw(column: Column, table: Table, pool: list[Cell], number: int, source: random.Random) -> Cell:
+def _sample(column: Column, table: Table, pool: list[Cell], number: int, source: random.Random) -> Cell:
     alone = table.key == (column.name,)
     if alone and not column.refers:
         kept = [value for value in pool if isinstance(value, int)]
@@ -156,5 +145,5 @@ def _draw(column: Column, table: Table, pool: list[Cell], number: int, source: r
         return value if number < len(pool) else f"{value!s}{number}"
     if column.nullable and source.random() < 0.06:
         return None
-    # A few favourites make ties and repeated values likely.
+    # A few frequent values make ties and duplicates likely.
     return source.choice(pool[: max(2, len(pool) // 8)] if source.random() < 0.4 else pool)

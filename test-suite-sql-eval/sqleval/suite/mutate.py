@@ -1,6 +1,7 @@
 """Neighbours of a query: one small change each, the mistakes that models make."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import sqlglot
@@ -19,39 +20,48 @@ def neighbours(sql: str) -> list[str]:
         tree = sqlglot.parse_one(sql, read="sqlite")
     except SqlglotError:
         return []
-    found: dict[str, None] = {}
-    for change in _changes(tree):
-        text = change(tree.copy()).sql(dialect="sqlite")
-        if text != tree.sql(dialect="sqlite"):
-            found[text] = None
-    return list(found)
+    texts = dict.fromkeys(changed.sql(dialect="sqlite") for changed in _changed(tree))
+    texts.pop(tree.sql(dialect="sqlite"), None)
+    return list(texts)
 
 
-def _changes(tree: Any) -> Iterator[Callable[[Any], Any]]:
-    """Functions that give a changed tree for a copy of this one; nodes are found again by their place in the walk."""
+def _changed(tree: Any) -> Iterator[Any]:
+    """Copies of a tree, each with one change; a node is found again in a copy by its place in the walk."""
     for place, node in enumerate(tree.walk()):
         for new in _replacements(node):
-            yield _replacing(place, new)
-        for clause in _OPTIONAL_CLAUSES:
-            if isinstance(node, exp.Select | exp.SetOperation) and node.args.get(clause):
-                yield _setting(place, clause, None)
-        if isinstance(node, exp.Join) and node.args.get("on"):
-            yield _setting(place, "side", "LEFT")
-        if isinstance(node, exp.Ordered):
-            yield _setting(place, "desc", not node.args.get("desc"))
+            if node is tree:
+                yield new
+            else:
+                copy, found = _copy(tree, place)
+                found.replace(new)
+                yield copy
+        for key, value in _settings(node):
+            copy, found = _copy(tree, place)
+            found.set(key, value)
+            yield copy
+
+
+def _copy(tree: Any, place: int) -> tuple[Any, Any]:
+    copy = tree.copy()
+    return copy, next(islice(copy.walk(), place, None))
+
+
+def _settings(node: Any) -> Iterator[tuple[str, Any]]:
+    """Arguments of ``node`` that may have another value."""
+    if isinstance(node, exp.Select | exp.SetOperation):
+        yield from ((clause, None) for clause in _OPTIONAL_CLAUSES if node.args.get(clause))
+    if isinstance(node, exp.Join) and node.args.get("on"):
+        yield "side", "LEFT"
+    if isinstance(node, exp.Ordered):
+        yield "desc", not node.args.get("desc")
 
 
 def _replacements(node: Any) -> Iterator[Any]:
     """Nodes that may stand in the place of ``node``."""
     if isinstance(node, _COMPARISONS):
-        yield from (
-            kind(this=node.this.copy(), expression=node.expression.copy())
-            for kind in _COMPARISONS
-            if kind is not type(node)
-        )
+        yield from (kind(**_sides(node)) for kind in _COMPARISONS if kind is not type(node))
     elif isinstance(node, exp.And | exp.Or):
-        other = exp.Or if isinstance(node, exp.And) else exp.And
-        yield other(this=node.this.copy(), expression=node.expression.copy())
+        yield (exp.Or if isinstance(node, exp.And) else exp.And)(**_sides(node))
         yield from (node.this.copy(), node.expression.copy())
     elif isinstance(node, _AGGREGATES):
         if not isinstance(node.this, exp.Star | exp.Distinct):
@@ -65,31 +75,11 @@ def _replacements(node: Any) -> Iterator[Any]:
     elif isinstance(node, exp.Not):
         yield node.this.copy()
     elif isinstance(node, _SETS):
-        parts = {"this": node.this.copy(), "expression": node.expression.copy()}
-        yield from (kind(**parts, distinct=True) for kind in _SETS if kind is not type(node))
+        yield from (kind(**_sides(node), distinct=True) for kind in _SETS if kind is not type(node))
         yield node.this.copy()
     elif isinstance(node, exp.Between):
         yield exp.GTE(this=node.this.copy(), expression=node.args["low"].copy())
 
 
-def _at(tree: Any, place: int) -> Any:
-    return next(node for number, node in enumerate(tree.walk()) if number == place)
-
-
-def _replacing(place: int, new: Any) -> Callable[[Any], Any]:
-    def change(tree: Any) -> Any:
-        node = _at(tree, place)
-        if node is tree:
-            return new.copy()
-        node.replace(new.copy())
-        return tree
-
-    return change
-
-
-def _setting(place: int, key: str, value: Any) -> Callable[[Any], Any]:
-    def change(tree: Any) -> Any:
-        _at(tree, place).set(key, value)
-        return tree
-
-    return change
+def _sides(node: Any) -> dict[str, Any]:
+    return {"this": node.this.copy(), "expression": node.expression.copy()}

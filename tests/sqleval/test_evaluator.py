@@ -1,4 +1,4 @@
-"""The library call and what lies under it: batches, caches, start-up, suites."""
+"""The library call: batches, threads and forks, changed databases, start-up, a broken cache."""
 
 import os
 import sqlite3
@@ -8,14 +8,8 @@ import threading
 from pathlib import Path
 
 import pytest
-from sqleval_files import make_database
 
 from sqleval import Evaluator, Protocol
-from sqleval.cache import GoldCache, gold_key
-from sqleval.outcome import Rows
-from sqleval.suite.__main__ import main as suite_main
-from sqleval.suite.build import build_suite
-from sqleval.suite.mutate import neighbours
 
 ITEMS = [
     ("shop", "SELECT count(*) FROM customer", "SELECT 4"),
@@ -114,19 +108,6 @@ def test_import_is_light() -> None:
     assert not loaded & {"numpy", "pandas", "torch", "sqlglot", "text2sql", "rich"}
 
 
-def test_gold_cache_on_disk(tmp_path: Path) -> None:
-    key = gold_key("content", "SELECT 1", "spider-exec")
-    assert key != gold_key("content", "SELECT 1", "strict")
-    rows = Rows(("a", "b"), [(1, "x"), (2.5, None), (b"\xff", "é")], seconds=0.5)
-    GoldCache(tmp_path).put(key, rows)
-    assert GoldCache(tmp_path).get(key) == rows
-    quick = gold_key("content", "SELECT 2", "spider-exec")
-    GoldCache(tmp_path).put(quick, Rows(("a",), [(1,)], seconds=0.0001))
-    assert GoldCache(tmp_path).get(quick) is None
-    file = make_database(tmp_path / "x.sqlite")
-    assert GoldCache(tmp_path).content_hash(file) == GoldCache(tmp_path / "other").content_hash(file)
-
-
 def test_a_broken_cache_only_costs_time(tmp_path: Path, root: Path) -> None:
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache/gold.sqlite").write_bytes(b"not a database" * 100)
@@ -134,58 +115,3 @@ def test_a_broken_cache_only_costs_time(tmp_path: Path, root: Path) -> None:
     for cache in (tmp_path / "cache", tmp_path / "file"):
         with Evaluator(root, jobs=1, cache=cache) as evaluator:
             assert [verdict.outcome for verdict in evaluator.score_batch(ITEMS)] == OUTCOMES
-
-
-def test_neighbours_are_one_change_away() -> None:
-    found = neighbours("SELECT name FROM customer WHERE age > 30 AND city = 'Rome' ORDER BY age DESC LIMIT 1")
-    for expected in (
-        "SELECT name FROM customer ORDER BY age DESC LIMIT 1",
-        "SELECT name FROM customer WHERE age >= 30 AND city = 'Rome' ORDER BY age DESC LIMIT 1",
-        "SELECT name FROM customer WHERE age > 30 OR city = 'Rome' ORDER BY age DESC LIMIT 1",
-        "SELECT name FROM customer WHERE age > 31 AND city = 'Rome' ORDER BY age DESC LIMIT 1",
-        "SELECT name FROM customer WHERE age > 30 AND city = 'Rome' ORDER BY age DESC",
-    ):
-        assert expected in found
-    assert neighbours("not sql (") == []
-
-
-def test_suite_tells_lucky_queries_apart(
-    root: Path, shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    golds = [
-        "SELECT name FROM customer WHERE age > 30",
-        "SELECT count(*) FROM purchase WHERE price >= 6.0",
-        "SELECT T1.name, sum(T2.price) FROM customer AS T1 JOIN purchase AS T2 ON T1.id = T2.customer_id GROUP BY T1.id",
-    ]
-    before = shop.read_bytes()
-    suite = build_suite(shop, golds, tmp_path / "suite/shop", tries=15)
-    assert suite.told_by_suite > suite.told_by_original
-    assert 2 <= len(suite.files) <= 16 and shop.read_bytes() == before
-    again = build_suite(shop, golds, tmp_path / "again/shop", tries=15)
-    assert [path.read_bytes() for path in again.files] == [path.read_bytes() for path in suite.files]
-    lucky = "SELECT name FROM customer WHERE age > 31"
-    with (
-        Evaluator(root, "spider-exec", jobs=0) as plain,
-        Evaluator(tmp_path / "suite", "spider-test-suite", jobs=0) as full,
-    ):
-        assert plain.score("shop", golds[0], lucky).correct
-        assert not full.score("shop", golds[0], lucky).correct
-        assert all(full.score("shop", gold, gold).correct for gold in golds)
-    gold_file = tmp_path / "gold.sql"
-    gold_file.write_text("".join(f"{gold}\tshop\n" for gold in golds))
-    assert (
-        suite_main(
-            ["build", "--db", str(shop), "--gold", str(gold_file), "--out", str(tmp_path / "cli/shop"), "--tries", "3"]
-        )
-        == 0
-    )
-    assert "neighbours" in capsys.readouterr().out
-    gold_file.write_text("SELECT nope\n")
-    assert suite_main(["build", "--db", str(shop), "--gold", str(gold_file), "--out", str(tmp_path / "cli/x")]) == 2
-    assert (
-        suite_main(
-            ["build", "--db", str(tmp_path / "none"), "--gold", str(gold_file), "--out", str(tmp_path / "cli/x")]
-        )
-        == 2
-    )
-    assert "error: " in capsys.readouterr().err

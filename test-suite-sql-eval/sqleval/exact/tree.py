@@ -23,7 +23,7 @@ class Term:
 
 @dataclass(frozen=True)
 class Condition:
-    """``term [not] operator low [and high]``; a value is a number, a quoted string, a column or a nested query."""
+    """``term [not] operator low [and high]``; a value is a nested query, or a number, string or column that counts."""
 
     negated: bool
     operator: str
@@ -52,6 +52,17 @@ class Query:
     intersect: "Query | None"
     union: "Query | None"
     except_: "Query | None"
+
+    @property
+    def conditions(self) -> list[Condition]:
+        """All conditions of joins, WHERE and HAVING."""
+        groups = (self.joins, self.where, self.having)
+        return [unit for group in groups for unit in group[::2] if isinstance(unit, Condition)]
+
+    @property
+    def connectives(self) -> list[object]:
+        """What is read as the connectives between them."""
+        return [*self.joins[1::2], *self.where[1::2], *self.having[1::2]]
 
 
 EMPTY = Query((), False, (), (), (), (), (), None, False, None, None, None)

@@ -1,7 +1,7 @@
-"""SQL text cut into tokens, the way the official evaluator's tokenizer cuts it.
+"""SQL text split into tokens where the official evaluator's tokenizer splits it.
 
 Removing DISTINCT, keeping the first statement only and plugging values are defined on these tokens, so their
-borders decide verdicts: a quoted "distinct" stays, ``T1.name`` is three tokens, ``-5`` is one number.
+boundaries decide verdicts: a quoted "distinct" stays, ``T1.name`` is three tokens, ``-5`` is one number.
 """
 
 import re

@@ -1,29 +1,13 @@
-"""How near a wrong result is to the gold's, for those who give partial credit.
+"""How similar a wrong result is to the gold's, for partial credit.
 
-Worked out where the result is, in the process that ran the query: the rows stay there, and nobody runs it again.
+Computed in the process that ran the query, where the rows are, so that it is not run again.
 """
 
 from collections import Counter
-from dataclasses import dataclass
 
-from sqleval.outcome import Rows
+from sqleval.outcome import Overlap, Rows
 
 MOST_ROWS = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class Overlap:
-    """Shares of 1, all of bags: a row or cell counts as often as it is there.
-
-    ``rows`` is the Jaccard similarity of the rows, over the columns that both results name. ``precision`` is the share of
-    the prediction's cells that the gold holds, ``recall`` that of the gold's cells that the prediction holds, and
-    ``cardinality`` the smaller row count over the larger (QATCH); these three are 0 where either has no rows.
-    """
-
-    rows: float
-    precision: float
-    recall: float
-    cardinality: float
 
 
 def overlap(gold: Rows, found: Rows) -> Overlap | None:

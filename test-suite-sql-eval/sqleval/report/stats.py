@@ -4,7 +4,7 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import comb
+from math import comb, sqrt
 
 _RESAMPLES = 2000
 
@@ -25,6 +25,15 @@ class Comparison:
     only_second: int
     p_value: float
 
+    def described(self, second: str, first: str) -> str:
+        """The comparison in one line, with the names of the two systems."""
+        return (
+            f"{second} {self.second:.3f}, {first} {self.first:.3f}; "
+            f"difference {self.difference:+.3f}, 95% interval [{self.low:+.3f}, {self.high:+.3f}] (paired bootstrap); "
+            f"only {second} right: {self.only_second}, only {first} right: {self.only_first}, "
+            f"McNemar p = {self.p_value:.4g}"
+        )
+
 
 def compare_paired(first: Sequence[float], second: Sequence[float], seed: int = 0) -> Comparison:
     """Paired bootstrap (2,000 resamples of questions, percentile interval) and McNemar's exact test.
@@ -43,15 +52,25 @@ def compare_paired(first: Sequence[float], second: Sequence[float], seed: int = 
         sum(source.choices(list(values), weights=list(values.values()), k=count)) / count for _ in range(_RESAMPLES)
     )
     low, high = means[int(0.025 * _RESAMPLES)], means[int(0.975 * _RESAMPLES) - 1]
-    only_first = sum(one > two for one, two in zip(first, second, strict=True))
-    only_second = sum(two > one for one, two in zip(first, second, strict=True))
-    mean_first, mean_second = sum(first) / count, sum(second) / count
-    return Comparison(
-        mean_first, mean_second, mean_second - mean_first, low, high, only_first, only_second, mcnemar(only_first, only_second)
-    )  # fmt: skip
+    only_first, only_second = sum(d < 0 for d in differences), sum(d > 0 for d in differences)
+    means_of_both = (sum(first) / count, sum(second) / count)
+    p_value = mcnemar(only_first, only_second)
+    difference = means_of_both[1] - means_of_both[0]
+    return Comparison(*means_of_both, difference, low, high, only_first, only_second, p_value)
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
     """Two-sided exact p-value: the binomial probability of a split at least as uneven under equal chances."""
     total, least = only_first + only_second, min(only_first, only_second)
     return min(1.0, 2 * sum(comb(total, k) for k in range(least + 1)) / 2**total) if total else 1.0
+
+
+def wilson(right: float, count: int, z: float = 1.96) -> tuple[float, float]:
+    """Wilson's 95 % interval of a proportion ``right / count``; (0, 1) for no data."""
+    if count == 0:
+        return 0.0, 1.0
+    share = right / count
+    middle = share + z * z / (2 * count)
+    half = z * sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    scale = 1 + z * z / count
+    return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)

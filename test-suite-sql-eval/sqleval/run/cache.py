@@ -13,7 +13,7 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
-from sqleval.outcome import Rows
+from sqleval.outcome import Outcome, Rows
 
 log = logging.getLogger(__name__)
 
@@ -33,44 +33,39 @@ def default_folder() -> Path | None:
 
 
 class GoldCache:
-    """Results by key; the least recently used leave memory when about four million cells are held."""
+    """Outcomes by key; the least recently used leave memory when about four million cells are held."""
 
     def __init__(self, folder: Path | None) -> None:
-        self._memory: OrderedDict[str, Rows] = OrderedDict()
+        self._memory: OrderedDict[str, Outcome] = OrderedDict()
         self._cells = 0
-        self._disk: sqlite3.Connection | None = None
-        if folder is not None:
-            self._disk = _open(folder / "gold.sqlite")
+        self._disk = None if folder is None else _open(folder / "gold.sqlite")
 
-    def get(self, key: str) -> Rows | None:
-        """The result stored under ``key``, or None."""
+    def get(self, key: str) -> Outcome | None:
+        """The outcome stored under ``key``, or None."""
         found = self._memory.get(key)
         if found is not None:
             self._memory.move_to_end(key)
             return found
-        stored = self._read("SELECT value FROM gold WHERE key = ?", key)
-        if stored is None:
-            return None
-        columns, rows, seconds = marshal.loads(stored)
-        found = Rows(columns, rows, seconds)
-        self._remember(key, found)
+        stored = self._ask("SELECT value FROM gold WHERE key = ?", key)
+        if stored is not None:
+            found = Rows(*marshal.loads(stored))
+            self._remember(key, found)
         return found
 
-    def put(self, key: str, result: Rows) -> None:
-        """Store a result; on disk only if running it again would take longer than reading it."""
-        self._remember(key, result)
-        if self._disk is None or result.seconds < _WORTH_KEEPING_SECONDS:
+    def put(self, key: str, outcome: Outcome) -> None:
+        """Store an outcome; on disk only rows, and only if running the query again would take longer than reading them."""
+        self._remember(key, outcome)
+        if self._disk is None or not isinstance(outcome, Rows) or outcome.seconds < _WORTH_KEEPING_SECONDS:
             return
-        value = marshal.dumps((result.columns, result.rows, result.seconds))
+        value = marshal.dumps((outcome.columns, outcome.rows, outcome.seconds))
         if len(value) <= _MOST_ENTRY_BYTES:
-            self._write("INSERT OR REPLACE INTO gold VALUES (?, ?)", key, value)
+            self._ask("INSERT OR REPLACE INTO gold VALUES (?, ?)", key, value)
 
-    def _remember(self, key: str, result: Rows) -> None:
-        self._memory[key] = result
-        self._cells += len(result.rows) * len(result.columns)
+    def _remember(self, key: str, outcome: Outcome) -> None:
+        self._memory[key] = outcome
+        self._cells += _cells(outcome)
         while self._cells > _MEMORY_CELLS and len(self._memory) > 1:
-            _, old = self._memory.popitem(last=False)
-            self._cells -= len(old.rows) * len(old.columns)
+            self._cells -= _cells(self._memory.popitem(last=False)[1])
 
     def content_hash(self, path: Path) -> str:
         """SHA-256 of a database file, remembered on disk for as long as its size and time stay the same.
@@ -81,35 +76,29 @@ class GoldCache:
         key = f"{path.absolute()}|{stat.st_size}|{stat.st_mtime_ns}|{stat.st_ino}"
         if self._disk is None:
             return key
-        stored = self._read("SELECT value FROM file WHERE key = ?", key)
+        stored = self._ask("SELECT value FROM file WHERE key = ?", key)
         if stored is not None:
             return str(stored)
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        self._write("INSERT OR REPLACE INTO file VALUES (?, ?)", key, digest)
+        self._ask("INSERT OR REPLACE INTO file VALUES (?, ?)", key, digest)
         return digest
 
-    def _read(self, query: str, key: str) -> Any:
+    def _ask(self, statement: str, *values: bytes | str) -> Any:
+        """First cell that a statement on the disk cache returns, or None."""
         if self._disk is None:
             return None
         try:
-            row = self._disk.execute(query, (key,)).fetchone()
+            row = self._disk.execute(statement, values).fetchone()
         except sqlite3.Error as error:
-            self._give_up(error)
+            log.warning("gold cache on disk is not usable, going on without it: %s", error)
+            self._disk = None
             return None
         return row[0] if row else None
 
-    def _write(self, statement: str, key: str, value: bytes | str) -> None:
-        if self._disk is None:
-            return
-        try:
-            self._disk.execute(statement, (key, value))
-        except sqlite3.Error as error:
-            self._give_up(error)
 
-    def _give_up(self, error: sqlite3.Error) -> None:
-        log.warning("gold cache on disk is not usable, going on without it: %s", error)
-        self._disk = None
+def _cells(outcome: Outcome) -> int:
+    return len(outcome.rows) * len(outcome.columns) if isinstance(outcome, Rows) else 0
 
 
 def gold_key(content: str, sql: str, protocol: str) -> str:

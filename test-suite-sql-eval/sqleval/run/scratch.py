@@ -7,15 +7,17 @@ connection would have answered. The file on disk is only ever read.
 import hashlib
 import sqlite3
 import time
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
-from urllib.parse import quote
 
+from sqleval.files import lenient, open_readonly, quoted
 from sqleval.outcome import ErrorClass, Failure, Outcome, Rows, classify
-from sqleval.sandbox import DEFAULT, Limits, authorize_reading, fetch, guard
+from sqleval.run.sandbox import DEFAULT, NO_ROWS, SQL_ERRORS, Limits, authorize_reading, fetch, guard
 
 _WRITING = frozenset((sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE))
 _NEVER = frozenset((sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH))
-# These reach beyond the copy's own connection.
+# These change more than the copy's own connection.
 _PROCESS_WIDE = frozenset(("hard_heap_limit", "soft_heap_limit", "temp_store_directory", "data_store_directory"))
 
 
@@ -31,68 +33,56 @@ def run_on_copy(
     Raises:
         FileNotFoundError: there is no such database file.
     """
-    if not Path(database).is_file():
-        raise FileNotFoundError(f"{database}: no such database")
+    path = Path(database)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such database")
     start = time.monotonic()
     deadline = start + (limits.timeout if timeout is None else timeout)
-    db = sqlite3.connect(":memory:", isolation_level=None)
-    try:
-        source = sqlite3.connect(f"file:{quote(str(Path(database).absolute()))}?mode=ro&immutable=1", uri=True)
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
         try:
-            source.backup(db)
-        finally:
-            source.close()
-        guard(db, limits)
-        db.text_factory = lambda text: text.decode("utf-8", errors="ignore")
-        db.set_authorizer(_authorize_everything if everything else _authorize_writing)
-        db.set_progress_handler(lambda: time.monotonic() > deadline, 1000)
-        return _run(db, sql, limits, start)
-    except MemoryError:
-        return Failure(ErrorClass.TOO_LARGE, "out of memory")
-    except (sqlite3.Error, sqlite3.Warning, UnicodeError, ValueError, OverflowError) as error:
-        return classify(str(error))
-    finally:
-        db.close()
+            with closing(open_readonly(path)) as source:
+                source.backup(db)
+            guard(db, limits)
+            db.text_factory = lenient
+            db.set_authorizer(_authorize_everything if everything else _authorize_writing)
+            db.set_progress_handler(lambda: time.monotonic() > deadline, 1000)
+            return _run(db, sql, limits, start)
+        except MemoryError:
+            return Failure(ErrorClass.TOO_LARGE, "out of memory")
+        except SQL_ERRORS as error:
+            return classify(str(error))
 
 
 def _run(db: sqlite3.Connection, sql: str, limits: Limits, start: float) -> Outcome:
     before = db.total_changes
     outcome = fetch(db, sql, limits, start, None)
-    silent = isinstance(outcome, Failure) and outcome.error is ErrorClass.SYNTAX and "gives rows" in outcome.message
-    if isinstance(outcome, Failure) and not silent:
+    if outcome is NO_ROWS:
+        outcome = Rows((), [])
+    if isinstance(outcome, Failure):
         return outcome
-    rows = outcome.rows if isinstance(outcome, Rows) else []
-    columns = outcome.columns if isinstance(outcome, Rows) else ()
     changed = db.total_changes - before
     db.set_progress_handler(None, 0)
     db.set_authorizer(None)
-    return Rows(columns, rows, time.monotonic() - start, changed=changed, state=content_digest(db))
+    return replace(outcome, seconds=time.monotonic() - start, changed=changed, state=_content_digest(db))
 
 
-def content_digest(db: sqlite3.Connection) -> str:
+def _content_digest(db: sqlite3.Connection) -> str:
     """SHA-256 over all tables' names, columns and rows, independent of row order and of rowids."""
     digest = hashlib.sha256()
     tables = db.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table' ORDER BY name").fetchall()
     for name, definition in tables:
-        quoted = '"' + str(name).replace('"', '""') + '"'
-        rows = sorted(repr(row) for row in db.execute(f"SELECT * FROM {quoted}"))
+        rows = sorted(repr(row) for row in db.execute(f"SELECT * FROM {quoted(str(name))}"))
         digest.update(repr((name, definition, rows)).encode("utf-8", errors="surrogatepass"))
     return digest.hexdigest()
 
 
-def _authorize_writing(
-    action: int, name: str | None, other: str | None, database: str | None, source: str | None
-) -> int:
+def _authorize_writing(action: int, name: str | None, *rest: str | None) -> int:
     if action in _WRITING and not (name or "").lower().startswith("sqlite_"):
         return sqlite3.SQLITE_OK
-    return authorize_reading(action, name, other, database, source)
+    return authorize_reading(action, name, *rest)
 
 
-def _authorize_everything(
-    action: int, name: str | None, other: str | None, database: str | None, source: str | None
-) -> int:
+def _authorize_everything(action: int, name: str | None, *rest: str | None) -> int:
     if action in _NEVER or (action == sqlite3.SQLITE_PRAGMA and str(name).lower() in _PROCESS_WIDE):
         return sqlite3.SQLITE_DENY
-    if action == sqlite3.SQLITE_FUNCTION:
-        return authorize_reading(action, name, other, database, source)
-    return sqlite3.SQLITE_OK
+    return authorize_reading(action, name, *rest) if action == sqlite3.SQLITE_FUNCTION else sqlite3.SQLITE_OK

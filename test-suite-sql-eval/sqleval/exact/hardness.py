@@ -2,16 +2,16 @@
 
 Queries inside Spider's own grammar are counted on its trees, which gives the official level exactly, oddities
 included (a negated condition counts as an aggregate). Everything else (CTE, CASE, window functions) is counted by
-the same rules in :mod:`sqleval.outline`.
+the same rules in :mod:`sqleval.exact.outline`.
 """
 
 from functools import lru_cache
 from typing import Literal
 
-from sqleval.grammar import parse
-from sqleval.names import GrammarError
-from sqleval.outline import outline
-from sqleval.tree import Condition, Conditions, Query
+from sqleval.exact.grammar import parse
+from sqleval.exact.outline import outline
+from sqleval.exact.tree import Condition, Query
+from sqleval.exact.words import GrammarError
 
 Hardness = Literal["easy", "medium", "hard", "extra"]
 
@@ -20,14 +20,10 @@ Hardness = Literal["easy", "medium", "hard", "extra"]
 def hardness(sql: str) -> Hardness:
     """Level of a SQL text. Text that no parser reads is ``extra``."""
     try:
-        return query_hardness(parse(sql))
+        query = parse(sql)
     except GrammarError:
         return level(*outline(sql))
-
-
-def query_hardness(query: Query) -> Hardness:
-    """Level of a tree of Spider's grammar."""
-    return level(_clauses(query), len(_nested(query)), _others(query))
+    return level(_clauses(query), _nested(query), _others(query))
 
 
 def level(clauses: int, nested: int, others: int) -> Hardness:
@@ -44,23 +40,16 @@ def level(clauses: int, nested: int, others: int) -> Hardness:
     return "extra"
 
 
-def _all_conditions(query: Query) -> tuple[list[Condition], list[object]]:
-    groups: tuple[Conditions, ...] = (query.joins, query.where, query.having)
-    units = [unit for group in groups for unit in group[::2] if isinstance(unit, Condition)]
-    return units, [word for group in groups for word in group[1::2]]
-
-
 def _clauses(query: Query) -> int:
-    units, words = _all_conditions(query)
     present = (query.where, query.group_by, query.order_by, query.limited)
     joins = max(len(query.tables) - 1, 0)
-    return sum(map(bool, present)) + joins + words.count("or") + sum(u.operator == "like" for u in units)
+    likes = sum(condition.operator == "like" for condition in query.conditions)
+    return sum(map(bool, present)) + joins + query.connectives.count("or") + likes
 
 
-def _nested(query: Query) -> list[Query]:
-    units, _ = _all_conditions(query)
-    values = [value for unit in units for value in (unit.low, unit.high)]
-    return [q for q in (*values, query.intersect, query.except_, query.union) if isinstance(q, Query)]
+def _nested(query: Query) -> int:
+    values = [value for condition in query.conditions for value in (condition.low, condition.high)]
+    return sum(isinstance(found, Query) for found in (*values, query.intersect, query.except_, query.union))
 
 
 def _others(query: Query) -> int:

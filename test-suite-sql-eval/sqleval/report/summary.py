@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -10,33 +9,35 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from sqleval.errors import InputError
-from sqleval.run import Settings, value_of
-from sqleval.stats import Comparison
-from sqleval.tally import Group, Scored, groups, turns, wilson
-
-GRADED = ("bird-soft-f1", "bird-ves")
+from sqleval.protocol import Settings
+from sqleval.report.stats import Comparison, wilson
+from sqleval.report.tally import Group, Scored, groups, turns
 
 
 def summary(
     scored: Sequence[Scored], settings: Settings, files: dict[str, Path], comparison: Comparison | None, seconds: float
 ) -> dict[str, Any]:
     """Everything a figure needs to be trusted: protocol, counts, scores with intervals, errors, hashes."""
-    value = value_of(settings.protocol)
-    levels = groups(scored, value)
+    levels = groups(scored, settings.protocol.value)
     several = levels["joint_all"].count > 1
-    shown = {name: group for name, group in levels.items() if several or name != "joint_all"}
+    if not several:
+        del levels["joint_all"]
+    by_turn = turns(scored, settings.protocol.value)
+    verdicts = [item.verdict for item in scored if item.verdict]
     return {
         "protocol": settings.protocol.label,
         "flags": {k: v for k, v in asdict(settings.protocol).items() if k != "name"},
         "etype": settings.etype,
         "n": len(scored),
-        "scores": {name: _figures(group, settings) for name, group in shown.items()},
-        "turns": {name: _figures(g, settings) for name, g in turns(scored, value).items()} if several else None,
-        "errors": dict(error_counts(scored)),
-        "gold_errors": sum(item.verdict is not None and item.verdict.outcome == "gold_error" for item in scored),
+        "scores": {name: _figures(group, settings) for name, group in levels.items()},
+        "turns": {name: _figures(group, settings) for name, group in by_turn.items()} if several else None,
+        "errors": dict(Counter(verdict.error_class for verdict in verdicts if verdict.error_class)),
+        "gold_errors": sum(verdict.outcome == "gold_error" for verdict in verdicts),
         "comparison": asdict(comparison) if comparison else None,
-        "files": {name: {"name": path.name, "sha256": _sha256(path)} for name, path in files.items()},
+        "files": {
+            name: {"name": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+            for name, path in files.items()
+        },
         "timeout": settings.timeout,
         "sqlite": sqlite3.sqlite_version,
         "seconds": round(seconds, 3),
@@ -47,7 +48,7 @@ def _figures(group: Group, settings: Settings) -> dict[str, Any]:
     found: dict[str, Any] = {"count": group.count}
     if settings.etype in ("all", "exec"):
         found["exec"] = group.execution
-        if settings.protocol.name not in GRADED:
+        if not settings.protocol.graded:
             found["exec_interval"] = wilson(group.execution * group.count, group.count)
     if settings.etype in ("all", "match"):
         found["exact"] = group.exact
@@ -56,11 +57,6 @@ def _figures(group: Group, settings: Settings) -> dict[str, Any]:
             name: dict(zip(("acc", "rec", "f1"), part, strict=True)) for name, part in group.parts.items()
         }
     return found
-
-
-def error_counts(scored: Iterable[Scored]) -> Counter[str]:
-    """How many predictions failed, by error class."""
-    return Counter(i.verdict.error_class for i in scored if i.verdict and i.verdict.error_class)
 
 
 def example_lines(scored: Iterable[Scored], graded: bool) -> Iterable[str]:
@@ -76,24 +72,4 @@ def example_lines(scored: Iterable[Scored], graded: bool) -> Iterable[str]:
         }
         if graded and item.verdict:
             row["score"] = item.verdict.score
-        yield json.dumps(row, ensure_ascii=False)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file under a temporary name and rename it, so that no half of it is ever seen.
-
-    Raises:
-        InputError: the file cannot be written.
-    """
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+        yield json.dumps(row, ensure_ascii=False) + "\n"

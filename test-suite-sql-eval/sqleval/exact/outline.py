@@ -6,6 +6,7 @@ much. sqlglot is loaded only when needed, because importing it takes longer than
 
 from collections import Counter
 from functools import cache
+from itertools import accumulate
 from typing import Any
 
 _AGGREGATES = frozenset(("count", "sum", "avg", "min", "max", "total", "group_concat", "string_agg"))
@@ -31,7 +32,9 @@ def outline(sql: str) -> tuple[int, int, int]:
         tokens = [(token.token_type.name, token.text) for token in _tokenize()(sql)]
     except SqlglotError:
         return UNREADABLE
-    depths = _depths(tokens)
+    opened = accumulate((kind == "L_PAREN") - (kind == "R_PAREN") for kind, _ in tokens)
+    # How many brackets are open at each token; a bracket itself counts as outside.
+    depths = [depth - (kind == "L_PAREN") for depth, (kind, _) in zip(opened, tokens, strict=True)]
     base = min((depth for depth, (kind, _) in zip(depths, tokens, strict=True) if kind == "SELECT"), default=None)
     if base is None or tokens[0][0] not in ("SELECT", "WITH", "L_PAREN"):
         return UNREADABLE
@@ -41,16 +44,6 @@ def outline(sql: str) -> tuple[int, int, int]:
     clauses += seen["JOIN"] + seen["FROM ,"] + sum(seen[kind] for kind in _MARKS)
     many = (seen["aggregate"] > 1, seen["SELECT ,"] > 0, seen["condition"] > 0, seen["GROUP_BY ,"] > 0)
     return clauses, nested, sum(many)
-
-
-def _depths(tokens: list[tuple[str, str]]) -> list[int]:
-    """How many brackets are open at each token; a bracket itself counts as outside."""
-    depths, depth = [], 0
-    for kind, _ in tokens:
-        depth -= kind == "R_PAREN"
-        depths.append(depth)
-        depth += kind == "L_PAREN"
-    return depths
 
 
 def _own(tokens: list[tuple[str, str]], depths: list[int], base: int) -> tuple[list[tuple[int, str, str]], int]:
@@ -74,7 +67,7 @@ def _own(tokens: list[tuple[str, str]], depths: list[int], base: int) -> tuple[l
     return own, nested
 
 
-def _count(own: list[tuple[int, str, str]], base: int) -> "Counter[str]":
+def _count(own: list[tuple[int, str, str]], base: int) -> Counter[str]:
     """How often each construct occurs; ``X ,`` are commas of clause X, ``condition`` are connectives of WHERE."""
     seen: Counter[str] = Counter()
     clause, ranges = "", 0

@@ -5,11 +5,11 @@ condition in brackets, an unknown column) counts as unparsed in the official fig
 would change published numbers.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from sqleval.names import CLAUSES, JOINS, AnyTables, GrammarError, SchemaTables, Tables
-from sqleval.tree import Column, Condition, Conditions, Query, Term
-from sqleval.words import query_words
+from sqleval.exact.names import CLAUSES, JOINS, Names, Tables
+from sqleval.exact.tree import Column, Condition, Conditions, Query, Term
+from sqleval.exact.words import GrammarError, query_words
 
 SET_OPERATORS = ("intersect", "union", "except")
 AGGREGATES = frozenset(("none", "max", "min", "count", "sum", "avg"))
@@ -23,26 +23,20 @@ _VALUE_END = CLAUSES | JOINS | {",", ")", "and"}
 class _Reader:
     """A cursor over the words of one query; every method reads one construct and moves on."""
 
-    def __init__(
-        self, words: Sequence[str], names: AnyTables | SchemaTables, aliases: Mapping[str, str], place: int = 0
-    ) -> None:
+    def __init__(self, words: Sequence[str], names: Names) -> None:
         self.words = words
         self.names = names
-        self.known = aliases
-        self.place = place
+        self.place = 0
+        self.keep_values = False
 
     @property
     def word(self) -> str:
         """The current word, or an empty one at the end."""
         return self.words[self.place] if self.place < len(self.words) else ""
 
-    @property
-    def more(self) -> bool:
-        return self.place < len(self.words)
-
     def take(self, *wanted: str) -> bool:
         """Skip the current word if it is one of ``wanted``."""
-        found = self.more and self.word in wanted
+        found = self.word in wanted
         self.place += found
         return found
 
@@ -51,7 +45,7 @@ class _Reader:
             raise GrammarError(f"expected {wanted!r}, found {self.word!r}")
 
     def next(self) -> str:
-        if not self.more:
+        if not self.word:
             raise GrammarError("the query ends too early")
         self.place += 1
         return self.words[self.place - 1]
@@ -62,12 +56,12 @@ class _Reader:
             aggregate = self.next()
             self.need("(")
             distinct = self.take("distinct")
-            name = self.names.column(self.next(), self.known, defaults)
+            name = self.names.column(self.next(), defaults)
             self.need(")")
             # The official grammar leaves a bracket before an aggregate open, and its closing one to the caller.
             return Column(aggregate, name, distinct)
         distinct = self.take("distinct")
-        column = Column("none", self.names.column(self.next(), self.known, defaults), distinct)
+        column = Column("none", self.names.column(self.next(), defaults), distinct)
         if bracket:
             self.need(")")
         return column
@@ -84,10 +78,9 @@ class _Reader:
         return Term(operator, left, right)
 
     def value(self, defaults: Sequence[str]) -> object:
+        """A nested query, else None: officially, other values count inside the nested queries of FROM only."""
         start = self.place
         bracket = self.take("(")
-        if not self.more:
-            raise GrammarError("the query ends before a value")
         value: object
         if self.word == "select":
             value = self.query()
@@ -98,17 +91,16 @@ class _Reader:
                 value = float(self.word)
                 self.place += 1
             except ValueError:
-                while self.more and self.word not in _VALUE_END:
+                while self.word and self.word not in _VALUE_END:
                     self.place += 1
-                inner = _Reader(self.words[start : self.place], self.names, self.known)
-                value = inner.column(defaults)
+                value = _Reader(self.words[start : self.place], self.names).column(defaults)
         if bracket:
             self.need(")")
-        return value
+        return value if self.keep_values or isinstance(value, Query) else None
 
     def conditions(self, defaults: Sequence[str]) -> Conditions:
         found: list[Condition | str] = []
-        while self.more:
+        while self.word:
             term = self.term(defaults)
             negated = self.take("not")
             operator = self.next()
@@ -129,7 +121,7 @@ class _Reader:
         self.need("select")
         distinct = self.take("distinct")
         items: list[tuple[str, Term]] = []
-        while self.more and self.word not in CLAUSES:
+        while self.word and self.word not in CLAUSES:
             aggregate = self.next() if self.word in AGGREGATES else "none"
             items.append((aggregate, self.term(defaults)))
             self.take(",")
@@ -143,13 +135,15 @@ class _Reader:
         tables: list[str | Query] = []
         defaults: list[str] = []
         joins: list[Condition | str] = []
-        while self.more:
+        while self.word:
             bracket = self.take("(")
             if self.word == "select":
+                outer, self.keep_values = self.keep_values, True
                 tables.append(self.query())
+                self.keep_values = outer
             else:
                 self.take("join")
-                table = self.names.table(self.next(), self.known)
+                table = self.names.table(self.next())
                 self.place += 2 * (self.word == "as")
                 tables.append(table)
                 defaults.append(table)
@@ -162,18 +156,27 @@ class _Reader:
                 break
         return tuple(tables), tuple(joins), defaults
 
-    def _listed(self, read: str, defaults: Sequence[str]) -> tuple[list[Term | Column], str]:
-        """Comma-separated terms or columns; the direction is that of the last ASC or DESC seen."""
+    def columns(self, defaults: Sequence[str]) -> tuple[Column, ...]:
         self.need("by")
-        found: list[Term | Column] = []
+        found: list[Column] = []
+        while self.word and self.word not in _END:
+            found.append(self.column(defaults))
+            if not self.take(","):
+                break
+        return tuple(found)
+
+    def ordering(self, defaults: Sequence[str]) -> tuple[str, tuple[Term, ...]]:
+        """The direction is that of the last ASC or DESC seen."""
+        self.need("by")
+        found: list[Term] = []
         direction = "asc"
-        while self.more and self.word not in _END:
-            found.append(self.term(defaults) if read == "term" else self.column(defaults))
-            if read == "term" and self.word in ("asc", "desc"):
+        while self.word and self.word not in _END:
+            found.append(self.term(defaults))
+            if self.word in ("asc", "desc"):
                 direction = self.next()
             if not self.take(","):
                 break
-        return found, direction
+        return direction, tuple(found)
 
     def query(self) -> Query:
         start = self.place
@@ -185,25 +188,22 @@ class _Reader:
         distinct, select = self.select(defaults)
         self.place = body
         where = self.conditions(defaults) if self.take("where") else ()
-        group_by = tuple(self._listed("column", defaults)[0]) if self.take("group") else ()
+        group_by = self.columns(defaults) if self.take("group") else ()
         having = self.conditions(defaults) if self.take("having") else ()
-        order_by = None
-        if self.take("order"):
-            terms, direction = self._listed("term", defaults)
-            order_by = (direction, tuple(terms))
+        order_by = self.ordering(defaults) if self.take("order") else None
         limited = self.take("limit")
         if limited:
             self.next()
-        self._semicolons()
+        self.semicolons()
         if bracket:
             self.need(")")
-        self._semicolons()
+        self.semicolons()
         operator = self.next() if self.word in SET_OPERATORS else ""
         other = self.query() if operator else None
-        sets = [other if operator == name else None for name in SET_OPERATORS]
-        return Query(select, distinct, tables, joins, where, group_by, having, order_by, limited, *sets)  # type: ignore[arg-type]
+        sets = {name.replace("except", "except_"): other if operator == name else None for name in SET_OPERATORS}
+        return Query(select, distinct, tables, joins, where, group_by, having, order_by, limited, **sets)
 
-    def _semicolons(self) -> None:
+    def semicolons(self) -> None:
         while self.take(";"):
             pass
 
@@ -216,11 +216,8 @@ def parse(sql: str, tables: Tables | None = None) -> Query:
     Raises:
         GrammarError: the query is outside the subset or names an unknown table or column.
     """
-    names = AnyTables() if tables is None else SchemaTables(tables)
     try:
         words = query_words(sql)
-        return _Reader(words, names, names.aliases(words)).query()
+        return _Reader(words, Names(words, tables)).query()
     except RecursionError:
         raise GrammarError("nested too deeply") from None
-    except ValueError as error:
-        raise GrammarError(str(error)) from error

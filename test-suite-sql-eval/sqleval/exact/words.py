@@ -14,8 +14,8 @@ _CONTRACTIONS = re.compile(r"(?i)\b(can)(not)\b|\b(gim|lem)(me)\b|\b(gon|wan)(na
 _COMPARISONS = frozenset("!><")
 
 
-class WordError(ValueError):
-    """The text has an unclosed quote."""
+class GrammarError(ValueError):
+    """The query is outside Spider's SQL subset, or names what the schema lacks."""
 
 
 def split_words(text: str) -> list[str]:
@@ -33,11 +33,11 @@ def query_words(sql: str) -> list[str]:
     Single quotes count as double ones. ``! =``, ``> =`` and ``< =`` become one word.
 
     Raises:
-        WordError: the number of quotes is odd.
+        GrammarError: the number of quotes is odd.
     """
     pieces = sql.replace("'", '"').split('"')
     if len(pieces) % 2 == 0:
-        raise WordError("unclosed quote")
+        raise GrammarError("unclosed quote")
     # Strings become placeholders before splitting, so that text glued to a string stays glued, as it officially does.
     strings = {f"__val_{i}__": f'"{piece}"' for i, piece in enumerate(pieces) if i % 2}
     bare = "".join(f"__val_{i}__" if i % 2 else piece for i, piece in enumerate(pieces))

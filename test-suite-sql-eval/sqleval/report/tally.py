@@ -1,12 +1,12 @@
 """Scores of single tasks added up by hardness level and by turn, as the official table wants them."""
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from sqleval.exact import COMPONENTS, Component
+from sqleval.exact.match import COMPONENTS, Component
 from sqleval.inputs import Task
-from sqleval.verdict import Verdict
+from sqleval.outcome import Verdict
+from sqleval.protocol import Protocol
 
 SPIDER_LEVELS = ("easy", "medium", "hard", "extra")
 BIRD_LEVELS = ("simple", "moderate", "challenging")
@@ -27,6 +27,15 @@ class Scored:
     def turn(self) -> str:
         """Name of the turn in the official table."""
         return TURNS[min(self.task.turn, len(TURNS) - 1)]
+
+    @property
+    def right(self) -> bool:
+        """Whether the prediction is right: by execution where that was asked for, else by exact match."""
+        return self.verdict.correct if self.verdict else bool(self.exact)
+
+    def value(self, protocol: Protocol) -> float:
+        """What the task adds to the total."""
+        return protocol.value(self.verdict) if self.verdict else float(self.right)
 
 
 @dataclass(frozen=True)
@@ -81,14 +90,3 @@ def _part(scored: Sequence[Scored], name: str) -> tuple[float, float, float]:
     if accuracy == 0 and recall == 0:
         return accuracy, recall, 1.0
     return accuracy, recall, 2 * accuracy * recall / (accuracy + recall)
-
-
-def wilson(right: float, count: int, z: float = 1.96) -> tuple[float, float]:
-    """Wilson's 95 % interval of a proportion ``right / count``; (0, 1) for no data."""
-    if count == 0:
-        return 0.0, 1.0
-    share = right / count
-    middle = share + z * z / (2 * count)
-    half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    scale = 1 + z * z / count
-    return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)

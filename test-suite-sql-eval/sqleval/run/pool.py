@@ -17,19 +17,21 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing import Pipe
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
-from sqleval.outcome import ErrorClass
-from sqleval.verdict import Verdict
-from sqleval.worker import BEAT
+from sqleval.outcome import ErrorClass, Failure, Verdict
+from sqleval.run.worker import HEARTBEAT
 
 log = logging.getLogger(__name__)
 
 Item = tuple[str, str, str]
+_PACKAGE_PARENT = Path(__file__).resolve().parents[2]
 _GRACE_SECONDS = 0.1
-_LOOK_SECONDS = 0.05
+_POLL_SECONDS = 0.05
+_TIMED_OUT = Verdict.failed(Failure(ErrorClass.TIMEOUT, "did not stop when interrupted; its process was ended"))
+_LOST = Verdict.failed(Failure(ErrorClass.OTHER, "the worker process ended twice on this item"))
 
 
 @dataclass
@@ -41,18 +43,18 @@ class _Chunk:
 
 
 class _Worker:
-    """One process with its pipe and its shared beat."""
+    """One process with its pipe and the memory in which it says where it is."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
         self.pipe, theirs = Pipe()
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
-        self._file.truncate(BEAT.size)
-        self._beat = mmap.mmap(self._file.fileno(), BEAT.size)
+        self._file.truncate(HEARTBEAT.size)
+        self._heartbeat = mmap.mmap(self._file.fileno(), HEARTBEAT.size)
         self.chunk: _Chunk | None = None
         fds = (theirs.fileno(), self._file.fileno())
         # -S: no site-packages, which keeps the start short; the worker needs the standard library and this package.
-        command = [sys.executable, "-S", "-c", "from sqleval.worker import main; main()", *map(str, fds)]
-        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1]), "PYTHONSAFEPATH": "1"}
+        command = [sys.executable, "-S", "-c", "from sqleval.run.worker import main; main()", *map(str, fds)]
+        environment = {**os.environ, "PYTHONPATH": str(_PACKAGE_PARENT), "PYTHONSAFEPATH": "1"}
         self.process = subprocess.Popen(command, pass_fds=fds, env=environment, stdin=subprocess.DEVNULL)
         theirs.close()
         self.pipe.send(settings)
@@ -60,27 +62,25 @@ class _Worker:
     def start(self, chunk: _Chunk, items: Sequence[Item]) -> None:
         """Hand over a chunk."""
         # The worker writes place and time one after the other; between the two, the time must not look like the past.
-        BEAT.pack_into(self._beat, 0, -1.0, math.inf)
+        HEARTBEAT.pack_into(self._heartbeat, 0, -1.0, math.inf)
         self.chunk = chunk
         self.pipe.send([items[number] for number in chunk.numbers])
 
-    def at(self) -> tuple[int, float]:
-        """Place in the chunk of the item being judged (-1: none yet), and when its step should be done."""
-        place, due = BEAT.unpack_from(self._beat, 0)
-        return int(place), float(due)
+    def place(self) -> int:
+        """Place in the chunk of the item being judged; -1: none yet."""
+        return int(HEARTBEAT.unpack_from(self._heartbeat, 0)[0])
 
     def overdue(self) -> bool:
-        """Whether the worker hangs where SQLite does not look at the clock."""
-        place, due = self.at()
+        """Whether the worker hangs where SQLite does not check the clock."""
+        place, due = HEARTBEAT.unpack_from(self._heartbeat, 0)
         return self.chunk is not None and place >= 0 and time.monotonic() > due + _GRACE_SECONDS
 
     def end(self) -> None:
-        """Kill the process and free what it held; a large process takes a moment to go, which nobody waits for."""
+        """Kill the process and free what it held; a large process takes a moment to end, so a thread waits for it."""
         self.process.kill()
         threading.Thread(target=self.process.wait, daemon=True).start()
-        self.pipe.close()
-        self._beat.close()
-        self._file.close()
+        for held in (self.pipe, self._heartbeat, self._file):
+            held.close()
 
 
 class Pool:
@@ -106,62 +106,58 @@ class Pool:
     def run(self, items: Sequence[Item], progress: Callable[[int], None], size: Callable[[str], int]) -> list[Verdict]:
         """One verdict for each item, in order.
 
-        ``progress`` is told how many more are done. ``size`` is a database's size in bytes: large ones go first.
+        ``progress`` is called with how many more are done. ``size`` is a database's size in bytes: large ones go first.
         """
-        verdicts: list[Verdict | None] = [None] * len(items)
+        verdicts: dict[int, Verdict] = {}
         waiting = deque(_chunks(items, self._jobs, size))
         while waiting or any(worker.chunk for worker in self._workers):
+            before = len(verdicts)
             free = sum(worker.chunk is None for worker in self._workers)
             for _ in range(min(self._jobs - len(self._workers), len(waiting) - free)):
                 self._workers.append(_Worker(self._settings))
             for worker in list(self._workers):
                 if worker.chunk is None and waiting:
                     self._give(worker, waiting, items)
-            busy: dict[Connection, _Worker] = {w.pipe: w for w in self._workers if w.chunk is not None}
-            for pipe in wait(list(busy), timeout=_LOOK_SECONDS):
-                done = self._collect(busy[pipe], verdicts, waiting)  # type: ignore[index]
+            busy: dict[Any, _Worker] = {worker.pipe: worker for worker in self._workers if worker.chunk}
+            for pipe in wait(list(busy), timeout=_POLL_SECONDS):
+                self._collect(busy[pipe], verdicts, waiting)
+            for worker in [worker for worker in self._workers if worker.overdue()]:
+                self._drop(worker, verdicts, waiting)
+            if done := len(verdicts) - before:
                 progress(done)
-            for worker in [w for w in self._workers if w.overdue()]:
-                progress(self._drop(worker, verdicts, waiting))
-        return [verdict or _lost() for verdict in verdicts]
+        return [verdicts[number] for number in range(len(items))]
 
     def _give(self, worker: _Worker, waiting: deque[_Chunk], items: Sequence[Item]) -> None:
         chunk = waiting.popleft()
         try:
             worker.start(chunk, items)
-        except (BrokenPipeError, ConnectionError):
+        except ConnectionError:
             waiting.appendleft(chunk)
             self._end(worker)
 
-    def _collect(self, worker: _Worker, verdicts: list[Verdict | None], waiting: deque[_Chunk]) -> int:
-        assert worker.chunk is not None
+    def _collect(self, worker: _Worker, verdicts: dict[int, Verdict], waiting: deque[_Chunk]) -> None:
         try:
             found = worker.pipe.recv()
         except (EOFError, OSError):
-            return self._drop(worker, verdicts, waiting)
-        for number, verdict in zip(worker.chunk.numbers, found, strict=True):
-            verdicts[number] = verdict
+            self._drop(worker, verdicts, waiting)
+            return
+        if worker.chunk:
+            verdicts.update(zip(worker.chunk.numbers, found, strict=True))
         worker.chunk = None
-        return len(found)
 
-    def _drop(self, worker: _Worker, verdicts: list[Verdict | None], waiting: deque[_Chunk]) -> int:
+    def _drop(self, worker: _Worker, verdicts: dict[int, Verdict], waiting: deque[_Chunk]) -> None:
         """End a dead or hanging worker; its items go back to the queue, one by one, for a new one."""
-        # Looked at only after the kill: a slow item may just have ended, and the next one is not to blame.
+        # Checked only after the kill: a slow item may just have ended, and the next one is not to blame.
         worker.process.kill()
-        chunk, (place, _), hung = worker.chunk, worker.at(), worker.overdue()
+        chunk, place, hung = worker.chunk or _Chunk([]), worker.place(), worker.overdue()
         self._end(worker)
-        if chunk is None:
-            return 0
-        decided = 0
         for position, number in enumerate(chunk.numbers):
             suspect = position == place or (place < 0 and not hung)
             if suspect and (hung or chunk.again):
-                verdicts[number] = _timed_out() if hung else _lost()
-                decided += 1
+                verdicts[number] = _TIMED_OUT if hung else _LOST
             else:
                 # An item that was not being judged when the worker ended has not had its second chance yet.
                 waiting.append(_Chunk([number], again=suspect))
-        return decided
 
     def _end(self, worker: _Worker) -> None:
         log.debug("ending worker %d", worker.process.pid)
@@ -175,11 +171,3 @@ def _chunks(items: Sequence[Item], jobs: int, size: Callable[[str], int]) -> lis
     order = sorted(range(len(items)), key=lambda number: (-sizes[items[number][0]], items[number][:2]))
     most = max(1, min(16, len(items) // (8 * jobs)))
     return [_Chunk(order[i : i + most]) for i in range(0, len(order), most)]
-
-
-def _timed_out() -> Verdict:
-    return Verdict(False, "error", ErrorClass.TIMEOUT.value, "did not stop when interrupted; its process was ended")
-
-
-def _lost() -> Verdict:
-    return Verdict(False, "error", ErrorClass.OTHER.value, "the worker process ended twice on this item")

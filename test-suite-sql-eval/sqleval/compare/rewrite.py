@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from functools import lru_cache
 from itertools import pairwise, product
 
-from sqleval.lexer import first_statement, tokenize, without_distinct
+from sqleval.compare.lexer import first_statement, tokenize, without_distinct
 
 _THIS_YEAR = re.compile(r"YEAR\s*\(\s*CURDATE\s*\(\s*\)\s*\)\s*", re.IGNORECASE)
 _QUOTED = re.compile(r"""('[^']*'|"[^"]*")""")
@@ -22,14 +22,14 @@ _SPACED_TABLE = re.compile(r"(T\d+\.)\s")
 
 
 def tidy(sql: str, keep_distinct: bool) -> str:
-    """Join split comparisons (``> =``) and, unless told to keep it, drop DISTINCT and all but the first statement."""
+    """Join split comparisons (``> =``) and, unless ``keep_distinct``, drop DISTINCT and all but the first statement."""
     for spaced in ("> =", "< =", "! ="):
         sql = sql.replace(spaced, spaced[0] + "=")
     return sql if keep_distinct else without_distinct(sql)
 
 
 def fix_year(sql: str) -> str:
-    """MySQL's current year, as the constant that the official evaluator uses."""
+    """Replace MySQL's current year by the constant that the official evaluator uses."""
     return _THIS_YEAR.sub("2020", sql)
 
 

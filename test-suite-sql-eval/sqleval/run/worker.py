@@ -1,7 +1,7 @@
-"""The process that runs untrusted SQL. Started by :mod:`sqleval.pool`; it ends when its pipe closes.
+"""The process that runs untrusted SQL. Started by :mod:`sqleval.run.pool`; it ends when its pipe closes.
 
 Before every step it writes, into memory shared with its parent, which item it is at and when it should be done, so
-that the parent can end it when SQLite hangs where no clock is looked at.
+that the parent can end it when SQLite hangs where no clock is checked.
 """
 
 import mmap
@@ -13,17 +13,18 @@ import time
 from multiprocessing.connection import Connection
 from typing import Any
 
-from sqleval.session import Session
-from sqleval.verdict import Verdict
+from sqleval.outcome import Verdict
 
-BEAT = struct.Struct("dd")  # item number in the chunk (-1: idle), monotonic time by which its step should be done
+HEARTBEAT = struct.Struct("dd")  # item number in the chunk (-1: idle), monotonic time by which its step should be done
 
 
 def main() -> None:
     """Serve chunks of items until the pipe closes."""
+    from sqleval.run.session import Session  # here, because the parent imports this module and needs no session
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     pipe = Connection(int(sys.argv[1]))
-    beat = mmap.mmap(int(sys.argv[2]), BEAT.size)
+    heartbeat = mmap.mmap(int(sys.argv[2]), HEARTBEAT.size)
     settings: dict[str, Any] = pipe.recv()
     memory = settings.pop("memory_bytes")
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
@@ -31,7 +32,7 @@ def main() -> None:
     place = -1
 
     def announce(seconds: float) -> None:
-        BEAT.pack_into(beat, 0, place, time.monotonic() + seconds)
+        HEARTBEAT.pack_into(heartbeat, 0, place, time.monotonic() + seconds)
 
     session = Session(**settings, announce=announce)
     while True:
@@ -45,5 +46,5 @@ def main() -> None:
             place = len(found)
             found.append(session.score(*item))
         place = -1
-        BEAT.pack_into(beat, 0, -1.0, 0.0)
+        HEARTBEAT.pack_into(heartbeat, 0, -1.0, 0.0)
         pipe.send(found)

@@ -1,4 +1,4 @@
-"""Runs one untrusted SQL statement on a SQLite database and always comes back with a typed outcome.
+"""Runs one untrusted SQL statement on a SQLite database and always returns a typed outcome.
 
 Covered, by guards that do not rely on each other:
 
@@ -7,14 +7,14 @@ Covered, by guards that do not rely on each other:
   is on, and an authorizer allows SELECT, column reads, recursion and function calls, and nothing else: no ATTACH,
   PRAGMA, DDL, DML, transactions, temporary objects or new virtual tables, and no function that touches files or
   loads code. Sorting stays in memory, so there are no temporary files either.
-* It ends. A progress handler interrupts SQLite when the wall-clock timeout is over.
-* It stays small. Caps on the statement's length, expression depth, columns, joined terms and LIKE patterns, on a
+* It terminates. A progress handler interrupts SQLite when the wall-clock timeout is over.
+* Its memory is bounded. Caps on the statement's length, expression depth, columns, joined terms and LIKE patterns, on a
   cell's bytes, on rows and bytes of the result, and on SQLite's heap.
 * Text that is not valid UTF-8 is read with the bad bytes left out. NUL bytes and lone surrogates in a statement are
   a syntax error, a second statement is an error.
 
 Not covered here: a single call of a built-in function that runs long (``instr`` on two large strings), because
-SQLite looks at the clock between its own instructions only; and a crash of SQLite itself. :class:`sqleval.Evaluator`
+SQLite checks the clock between its own instructions only; and a crash of SQLite itself. :class:`sqleval.Evaluator`
 covers both by running this code in worker processes that it ends and replaces. The heap cap is SQLite's
 own and holds for the whole process once set. Reading is not restricted: whoever may query sees the whole database.
 """
@@ -28,8 +28,8 @@ from functools import lru_cache
 from marshal import dumps
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
+from sqleval.files import lenient, open_readonly, quoted, side_files
 from sqleval.outcome import ErrorClass, Failure, Outcome, Row, Rows, classify
 
 
@@ -47,22 +47,24 @@ class Limits:
 
 
 DEFAULT = Limits()
+EMPTY_STATEMENT = Failure(ErrorClass.SYNTAX, "the statement is empty")
+NO_ROWS = Failure(ErrorClass.SYNTAX, "no statement that gives rows")
+# What running a statement can raise, MemoryError aside.
+SQL_ERRORS = (sqlite3.Error, sqlite3.Warning, ValueError, OverflowError)
 
-# Told how many rows were read so far and the latest of them; true when the caller needs no more.
+# Called with how many rows were read so far and the latest of them; true when the caller needs no more.
 Enough = Callable[[int, list[Row]], bool]
 
 _READING = frozenset((sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_RECURSIVE))
 _UNSAFE_FUNCTIONS = frozenset(
-    ("load_extension", "readfile", "writefile", "edit", "fts3_tokenizer", "sqlite_attach", "sqlite_detach", "fsdir", "lsmode",
-     "sqlite_rename_column", "sqlite_rename_table", "sqlite_log", "zipfile", "eval", "shell_add_schema", "sha3_query")
-)  # fmt: skip
+    "load_extension readfile writefile edit fts3_tokenizer sqlite_attach sqlite_detach fsdir lsmode sqlite_rename_column "
+    "sqlite_rename_table sqlite_log zipfile eval shell_add_schema sha3_query".split()
+)
 _CELLS_AT_ONCE = 64
-_STEPS_BETWEEN_CLOCK_LOOKS = 1000
+_STEPS_BETWEEN_CLOCK_CHECKS = 1000
 
 
-def authorize_reading(
-    action: int, name: str | None, other: str | None, _database: str | None, _source: str | None
-) -> int:
+def authorize_reading(action: int, name: str | None, other: str | None, *_rest: str | None) -> int:
     """SQLite's authorizer for reading: selects, columns, recursion and functions that are safe."""
     # Full-text tables ask for the data's version before they search.
     if action in _READING or (action == sqlite3.SQLITE_PRAGMA and name == "data_version" and other is None):
@@ -70,10 +72,6 @@ def authorize_reading(
     if action == sqlite3.SQLITE_FUNCTION and (other or "").lower() not in _UNSAFE_FUNCTIONS:
         return sqlite3.SQLITE_OK
     return sqlite3.SQLITE_DENY
-
-
-def _lenient(text: bytes) -> str:
-    return text.decode("utf-8", errors="ignore")
 
 
 class Connection:
@@ -92,15 +90,12 @@ class Connection:
         self._open()
 
     def _open(self) -> None:
-        # With changes that are not in the file yet, SQLite must read the log or journal as well.
-        immutable = "" if side_files(self.path) else "&immutable=1"
-        uri = f"file:{quote(str(self.path.absolute()))}?mode=ro{immutable}"
-        # One thread at a time uses a connection, but not always the one that opened it (a server's thread pool).
-        self._db = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+        # Changes that are not in the file yet are in the log or journal, which an immutable database does not read.
+        self._db = open_readonly(self.path, immutable=not side_files(self.path))
         guard(self._db, self.limits)
         self._db.execute("PRAGMA query_only = ON")
         self._db.set_authorizer(authorize_reading)
-        self._db.set_progress_handler(self._late, _STEPS_BETWEEN_CLOCK_LOOKS)
+        self._db.set_progress_handler(self._late, _STEPS_BETWEEN_CLOCK_CHECKS)
 
     def _late(self) -> bool:
         return time.monotonic() > self._deadline
@@ -119,18 +114,12 @@ class Connection:
             self.close()
             self._open()
             return Failure(ErrorClass.TOO_LARGE, "out of memory")
-        except (sqlite3.Error, sqlite3.Warning, UnicodeError, ValueError, OverflowError) as error:
+        except SQL_ERRORS as error:
             if "decode to UTF-8" not in str(error):
                 return classify(str(error))
         # Decoding in Python is slower, so only databases that turned out to hold invalid text get it, from now on.
-        self._db.text_factory = _lenient
+        self._db.text_factory = lenient
         return self.run(sql, self._deadline - time.monotonic(), enough)
-
-
-def side_files(database: Path) -> list[Path]:
-    """Write-ahead log and rollback journal of a database, as far as they are there and not empty."""
-    beside = [database.with_name(database.name + end) for end in ("-wal", "-journal")]
-    return [path for path in beside if path.is_file() and path.stat().st_size]
 
 
 def guard(db: sqlite3.Connection, limits: Limits) -> None:
@@ -152,7 +141,7 @@ def guard(db: sqlite3.Connection, limits: Limits) -> None:
         db.setlimit(category, value)
     # Their modules run statements of their own when first used, which the authorizer would deny.
     made = "SELECT name FROM sqlite_master WHERE sql LIKE 'CREATE VIRTUAL%'"
-    names = ['"' + str(name).replace('"', '""') + '"' for (name,) in db.execute(made)]
+    names = [quoted(str(name)) for (name,) in db.execute(made)]
     for source in ("json_each('[]')", "json_tree('[]')", *names):
         with suppress(sqlite3.Error):
             db.execute(f"SELECT 1 FROM {source} LIMIT 0")
@@ -161,20 +150,20 @@ def guard(db: sqlite3.Connection, limits: Limits) -> None:
 def fetch(db: sqlite3.Connection, sql: str, limits: Limits, start: float, enough: Enough | None) -> Outcome:
     """Run a statement and read its rows within the caps; sqlite3's own errors pass through."""
     if not sql.strip():
-        return Failure(ErrorClass.SYNTAX, "the statement is empty")
+        return EMPTY_STATEMENT
     cursor: Any = db.execute(sql)
     try:
         if cursor.description is None:
-            return Failure(ErrorClass.SYNTAX, "no statement that gives rows")
+            return NO_ROWS
         columns = tuple(str(column[0]) for column in cursor.description)
         rows: list[Row] = []
         size = 0
-        # Few cells at a time: what is read before the caps are looked at must not fill memory either.
+        # Few cells at a time: what is read before the caps are checked must not fill memory either.
         many = max(1, _CELLS_AT_ONCE // len(columns))
         while batch := cursor.fetchmany(many):
             rows += batch
             if enough is not None and enough(len(rows), batch):
-                return Rows(columns, rows, time.monotonic() - start, truncated=True)
+                return Rows(columns, rows, time.monotonic() - start)
             size += len(dumps(batch))
             if len(rows) > limits.rows:
                 return Failure(ErrorClass.TOO_LARGE, f"more than {limits.rows} rows")

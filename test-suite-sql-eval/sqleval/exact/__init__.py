@@ -1,0 +1,1 @@
+"""Exact set match, component scores and hardness, read from a query's text with Spider's own grammar."""
