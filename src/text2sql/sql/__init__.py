@@ -1,31 +1,27 @@
-"""What can be told about a SQL text without running it: its class, its complexity, its issues.
+"""A query read without running it: its statement, joins, class, complexity and issues, and where its values come from.
 
-Read from sqlglot's trees, and from its tokens where there is no tree. Process rewards and process evaluation both
-start from here, so that what is rewarded is what is measured.
+Everything is read from sqlglot's trees, and from the tokens where a text cannot be parsed. Process rewards and process
+metrics both use this package, so that what is rewarded is what is measured. Importing it registers the shipped issues.
 """
 
-from text2sql.sql.complexity import MULTI_STEP, SIMPLE, Classification, classify, complexity
-from text2sql.sql.issues import ISSUE_RULES, Issue, IssueRule, find_issues, issue
-from text2sql.sql.meta import Check, check_classification
-from text2sql.sql.origin import draws_lots, is_constant
-from text2sql.sql.statement import Statement, equivalent, read_statement
+from text2sql.sql import rules as _shipped_rules  # noqa: F401
+from text2sql.sql.complexity import MULTI_STEP, SIMPLE, classify, complexity
+from text2sql.sql.issues import ISSUE_RULES, find_issues, issue
+from text2sql.sql.meta import check_classification
+from text2sql.sql.origin import is_constant, is_random
+from text2sql.sql.statement import equivalent, read_statement
 
 __all__ = [
     "ISSUE_RULES",
     "MULTI_STEP",
     "SIMPLE",
-    "Check",
-    "Classification",
-    "Issue",
-    "IssueRule",
-    "Statement",
     "check_classification",
     "classify",
     "complexity",
-    "draws_lots",
     "equivalent",
     "find_issues",
     "is_constant",
+    "is_random",
     "issue",
     "read_statement",
 ]

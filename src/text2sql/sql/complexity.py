@@ -1,7 +1,7 @@
-"""How much a query asks for: the two classes of the process reward, and a number.
+"""The two classes of a query that process rewards and metrics use, and a number for its complexity.
 
-Classes: ``sql`` is one table, or one simple join, and no subquery; ``多步推理`` (multi-step reasoning) is two or more
-joins, WITH, a set operation, or a nested query.
+Classes: ``sql`` (one table or one join, no subquery) and ``多步推理``, multi-step reasoning (two or more joins, WITH, a
+set operation, or a nested query).
 """
 
 from dataclasses import dataclass
@@ -11,114 +11,14 @@ from typing import Any
 
 from sqlglot import exp
 
-from text2sql.sql.statement import Statement, read_statement, sources
+from text2sql.sql.statement import AGGREGATES, Statement, read_statement, sources
 
 SIMPLE = "sql"
 MULTI_STEP = "多步推理"
 _SPELLINGS = {
-    SIMPLE: ("sql", "simple", "single-step", "single step", "simple sql", "简单", "简单查询", "单步", "单步查询"),
-    MULTI_STEP: (
-        "多步推理",
-        "多步",
-        "multi-step",
-        "multi step",
-        "multistep",
-        "multi-step reasoning",
-        "multi_step",
-        "复杂",
-    ),
+    SIMPLE: "sql|simple|single-step|single step|simple sql|简单|简单查询|单步|单步查询".split("|"),
+    MULTI_STEP: "多步推理|多步|multi-step|multi step|multistep|multi-step reasoning|multi_step|复杂".split("|"),
 }
-_AGGREGATES = (exp.Count, exp.Sum, exp.Avg, exp.Min, exp.Max, exp.GroupConcat)
-
-
-@dataclass(frozen=True)
-class Features:
-    """Counts over the whole statement: what the class and the number are made of."""
-
-    joins: int = 0
-    subqueries: int = 0
-    aggregating_subqueries: int = 0
-    ctes: int = 0
-    set_operations: int = 0
-    aggregates: int = 0
-    windows: int = 0
-    tables: int = 0
-
-
-@dataclass(frozen=True)
-class Classification:
-    """The class, ``sql`` or ``多步推理``, and the reasons for it in words; the class is empty for text that is no query."""
-
-    label: str
-    reasons: tuple[str, ...]
-    features: Features
-
-
-@lru_cache(maxsize=16384)
-def classify(sql: str) -> Classification:
-    """Class of a query (see the module). Text that cannot be parsed is classed by its tokens."""
-    statement = read_statement(sql)
-    features = read_features(statement)
-    if features.tables == 0 and "SELECT" not in statement.words():
-        return Classification("", ("no query",), features)
-    found = (
-        (features.joins >= 2, f"{features.joins} joins"),
-        (features.ctes > 0, f"WITH defines {features.ctes} table(s)"),
-        (features.set_operations > 0, f"{features.set_operations} set operation(s)"),
-        (features.aggregating_subqueries > 0, f"{features.aggregating_subqueries} nested aggregation(s)"),
-        (features.subqueries > features.aggregating_subqueries, "nested queries"),
-    )
-    reasons = tuple(words for holds, words in found if holds)
-    if reasons:
-        return Classification(MULTI_STEP, reasons, features)
-    return Classification(SIMPLE, ("one simple join" if features.joins else "one table", "no subquery"), features)
-
-
-def read_features(statement: Statement) -> Features:
-    """Features of a statement; tables listed with commas count as joined. By its tokens where there is no tree."""
-    if statement.tree is None:
-        return _token_features(statement.words())
-    selects = statement.selects()
-    nested = [select for select in selects if _is_nested(select)]
-    return Features(
-        joins=sum(max(len(sources(select)) - 1, 0) for select in selects),
-        subqueries=len(nested),
-        aggregating_subqueries=sum(any(e.find(*_AGGREGATES) for e in select.expressions) for select in nested),
-        ctes=len(statement.find(exp.CTE)),
-        set_operations=len(statement.find(exp.SetOperation)),
-        aggregates=len(statement.find(*_AGGREGATES)),
-        windows=len(statement.find(exp.Window)),
-        tables=len(statement.find(exp.Table)),
-    )
-
-
-def _is_nested(select: Any) -> bool:
-    """Whether a SELECT is a subquery; the parts of a set operation and the bodies of WITH are counted elsewhere."""
-    parent = select.parent
-    while isinstance(parent, exp.SetOperation):
-        parent = parent.parent
-    return parent is not None and not isinstance(parent, exp.CTE | exp.Insert)
-
-
-def _token_features(words: tuple[str, ...]) -> Features:
-    nested = sum(one == "(" and other == "SELECT" for one, other in pairwise(words))
-    return Features(
-        joins=words.count("JOIN"),
-        subqueries=nested,
-        ctes=int(words[:1] == ("WITH",)),
-        set_operations=sum(words.count(word) for word in ("UNION", "INTERSECT", "EXCEPT")),
-        aggregates=sum(words.count(word) for word in ("COUNT", "SUM", "AVG", "MIN", "MAX")),
-        windows=words.count("OVER"),
-        tables=words.count("FROM") + words.count("JOIN"),
-    )
-
-
-def normal_label(text: str) -> str:
-    """``sql`` or ``多步推理`` for the ways in which a completion may spell them; empty for anything else."""
-    plain = text.strip().strip("。.:：").strip().lower()
-    return next((label for label, spellings in _SPELLINGS.items() if plain in spellings), "")
-
-
 _WEIGHTS: tuple[tuple[tuple[type[Any], ...], float], ...] = (
     ((exp.SetOperation,), 0.8),
     ((exp.CTE,), 0.8),
@@ -127,7 +27,7 @@ _WEIGHTS: tuple[tuple[tuple[type[Any], ...], float], ...] = (
     ((exp.Having,), 0.7),
     ((exp.Order,), 0.3),
     ((exp.Limit,), 0.1),
-    (_AGGREGATES, 0.3),
+    (AGGREGATES, 0.3),
     ((exp.Distinct,), 0.3),
     ((exp.Case,), 0.4),
     ((exp.Window,), 1.0),
@@ -138,6 +38,88 @@ _WEIGHTS: tuple[tuple[tuple[type[Any], ...], float], ...] = (
     ((exp.Between,), 0.2),
     ((exp.Exists,), 0.3),
 )
+
+
+@dataclass(frozen=True)
+class Features:
+    """Counts over the whole statement, from which the class and the complexity are derived."""
+
+    joins: int
+    subqueries: int
+    aggregating_subqueries: int
+    ctes: int
+    set_operations: int
+    aggregates: int
+    tables: int
+
+
+@dataclass(frozen=True)
+class Classification:
+    """The class, ``sql`` or ``多步推理``, and the reasons for it; the class is empty for text that is no query."""
+
+    label: str
+    reasons: tuple[str, ...]
+    features: Features
+
+
+@lru_cache(maxsize=16384)
+def classify(sql: str) -> Classification:
+    """Class of a query (see the module). Text that cannot be parsed is classified by its tokens."""
+    statement = read_statement(sql)
+    features = read_features(statement)
+    if features.tables == 0 and "SELECT" not in statement.words():
+        return Classification("", ("no query",), features)
+    signs = (
+        (features.joins >= 2, f"{features.joins} joins"),
+        (features.ctes > 0, f"WITH defines {features.ctes} table(s)"),
+        (features.set_operations > 0, f"{features.set_operations} set operation(s)"),
+        (features.aggregating_subqueries > 0, f"{features.aggregating_subqueries} nested aggregation(s)"),
+        (features.subqueries > features.aggregating_subqueries, "nested queries"),
+    )
+    reasons = tuple(reason for is_present, reason in signs if is_present)
+    if reasons:
+        return Classification(MULTI_STEP, reasons, features)
+    return Classification(SIMPLE, ("one simple join" if features.joins else "one table", "no subquery"), features)
+
+
+def read_features(statement: Statement) -> Features:
+    """Features of a statement, counted on its tokens if it has no tree; tables listed with commas count as joined."""
+    if statement.tree is None:
+        words = statement.words()
+        return Features(
+            joins=words.count("JOIN"),
+            subqueries=sum(pair == ("(", "SELECT") for pair in pairwise(words)),
+            aggregating_subqueries=0,
+            ctes=int(words[:1] == ("WITH",)),
+            set_operations=sum(word in ("UNION", "INTERSECT", "EXCEPT") for word in words),
+            aggregates=sum(word in ("COUNT", "SUM", "AVG", "MIN", "MAX") for word in words),
+            tables=words.count("FROM") + words.count("JOIN"),
+        )
+    selects = statement.selects()
+    nested = [select for select in selects if _is_nested(select)]
+    return Features(
+        joins=sum(max(len(sources(select)) - 1, 0) for select in selects),
+        subqueries=len(nested),
+        aggregating_subqueries=sum(any(e.find(*AGGREGATES) for e in select.expressions) for select in nested),
+        ctes=len(statement.find(exp.CTE)),
+        set_operations=len(statement.find(exp.SetOperation)),
+        aggregates=len(statement.find(*AGGREGATES)),
+        tables=len(statement.find(exp.Table)),
+    )
+
+
+def _is_nested(select: Any) -> bool:
+    """Whether a SELECT is a subquery; the parts of set operations and the bodies of WITH have counts of their own."""
+    parent = select.parent
+    while isinstance(parent, exp.SetOperation):
+        parent = parent.parent
+    return parent is not None and not isinstance(parent, exp.CTE | exp.Insert)
+
+
+def normal_label(text: str) -> str:
+    """``sql`` or ``多步推理`` for the ways in which a completion may spell them; empty for anything else."""
+    plain = text.strip().strip("。.:：").strip().lower()
+    return next((label for label, spellings in _SPELLINGS.items() if plain in spellings), "")
 
 
 @lru_cache(maxsize=16384)

@@ -1,9 +1,9 @@
-"""The registry of issues that can be seen in a SQL text, and the function that looks for them.
+"""The registry of issues that can be seen in a SQL text, and the search for them.
 
-A user adds one with ``@issue("my_issue", severity=0.4)`` in a module of their own; rewards and reports then know it.
+Users add an issue with ``@issue("my_issue", severity=0.4)`` in a module of their own; rewards and reports then know it.
+The shipped ones are registered when the package is imported.
 """
 
-import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,10 +18,10 @@ Rule = Callable[[Statement, str, Schema | None], str | bool | None]
 
 @dataclass(frozen=True)
 class IssueRule:
-    """A named rule: ``check(statement, question, schema)`` says what is wrong (text, or True), or nothing.
+    """A named rule: ``check(statement, question, schema)`` returns what is wrong (text, or True), else None or False.
 
-    ``severity`` is in (0, 1]. ``question`` is empty and ``schema`` None where they are not known. ``alias`` is the
-    name that Chinese self-assessments use.
+    ``severity`` is in (0, 1]. ``question`` is empty and ``schema`` None where they are unknown. ``alias`` is the Chinese
+    name, which self-assessments may use.
     """
 
     name: str
@@ -32,7 +32,7 @@ class IssueRule:
 
 @dataclass(frozen=True)
 class Issue:
-    """An issue found; ``detail`` says where."""
+    """An issue that was found; ``detail`` says where."""
 
     name: str
     severity: float
@@ -40,12 +40,10 @@ class Issue:
 
 
 ISSUE_RULES: dict[str, IssueRule] = {}
-_version = itertools.count()
-_state = {"version": next(_version)}
 
 
 def issue(name: str, severity: float, alias: str = "") -> Callable[[Rule], Rule]:
-    """Register a rule under ``name``.
+    """Register the decorated rule under ``name``.
 
     Raises:
         UserError: the name is taken, or the severity is not in (0, 1].
@@ -57,28 +55,20 @@ def issue(name: str, severity: float, alias: str = "") -> Callable[[Rule], Rule]
 
     def register(rule: Rule) -> Rule:
         ISSUE_RULES[name] = IssueRule(name, severity, rule, alias)
-        _state["version"] = next(_version)
+        find_issues.cache_clear()
         return rule
 
     return register
 
 
+@lru_cache(maxsize=16384)
 def find_issues(sql: str, question: str = "", schema: str = "") -> tuple[Issue, ...]:
     """All issues of a SQL text, in the order of the registry.
 
-    ``schema`` is ``CREATE TABLE`` text, as prompts show it; without it, rules that need keys or types see less.
+    ``schema`` is ``CREATE TABLE`` text, as prompts show it; without it, rules that need keys or types find less.
     """
-    return _find(sql, question, schema, _state["version"])
-
-
-@lru_cache(maxsize=16384)
-def _find(sql: str, question: str, schema: str, _version: int) -> tuple[Issue, ...]:
-    from text2sql.sql import rules as _shipped  # noqa: F401 registers the eleven rules on first use
-
     statement, tables = read_statement(sql), parse_ddl(schema) if schema else None
-    found = []
-    for rule in ISSUE_RULES.values():
-        detail = rule.check(statement, question, tables)
-        if detail:
-            found.append(Issue(rule.name, rule.severity, detail if isinstance(detail, str) else ""))
-    return tuple(found)
+    found = ((rule, rule.check(statement, question, tables)) for rule in ISSUE_RULES.values())
+    return tuple(
+        Issue(rule.name, rule.severity, detail if isinstance(detail, str) else "") for rule, detail in found if detail
+    )

@@ -1,34 +1,33 @@
-"""Which tables a SELECT's conditions relate: what the rules about joins have in common."""
+"""Which tables the conditions of a SELECT relate, for the issue rules about joins."""
 
-from functools import lru_cache
 from typing import Any
 
 from sqlglot import exp
 
 from text2sql.schema import Schema, Table
-from text2sql.sql.statement import sources
+from text2sql.sql.statement import own, sources
 
 
 def connected(select: Any, join: Any) -> bool:
-    """Whether some condition of WHERE compares a column of the joined source with one of another source."""
+    """Whether a condition of WHERE compares a column of the joined source with one of another source."""
     where = select.args.get("where")
     if where is None:
         return False
     name = join.this.alias_or_name.lower()
     for node in where.find_all(exp.EQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.NEQ, exp.Like, exp.Between):
-        qualifiers = {column.table.lower() for column in _own_columns(node, select)}
+        qualifiers = {column.table.lower() for column in _own_columns(select, node)}
         if len(qualifiers) > 1 and name in qualifiers:
             return True
-        both_sides = _own_columns(node.this, select) and _own_columns(node.expression, select)
+        both_sides = _own_columns(select, node.this) and _own_columns(select, node.expression)
         if both_sides and "" in qualifiers:  # unqualified columns may belong to any table
             return True
     return False
 
 
-def _own_columns(node: Any, select: Any) -> list[Any]:
-    """Columns in ``node`` of the SELECT itself, not of one nested in it; "Rome" is a text that SQLite lets pass as a name."""
-    columns = node.find_all(exp.Column) if node is not None else ()
-    return [c for c in columns if (c.table or not c.this.quoted) and c.find_ancestor(exp.Select) is select]
+def _own_columns(select: Any, node: Any) -> list[Any]:
+    """Columns of the SELECT itself in ``node``; an unqualified "Rome" is text, which SQLite accepts in double quotes."""
+    columns = own(select, node, exp.Column) if node is not None else ()
+    return [column for column in columns if column.table or not column.this.quoted]
 
 
 def join_problem(select: Any, join: Any, schema: Schema | None) -> str | None:
@@ -73,8 +72,8 @@ def _is_key(table: Table, column: str) -> bool:
     return column in {key.lower() for key in keys}
 
 
-def qualifiers_unknown(select: Any) -> str | None:
-    """The first qualifier of the SELECT's own columns that no source here or in an enclosing query answers to."""
+def unknown_qualifier(select: Any) -> str | None:
+    """The first qualifier of the SELECT's own columns that names no source here or in an enclosing query."""
     known: set[str] = set()
     scope = select
     while scope is not None:
@@ -83,18 +82,5 @@ def qualifiers_unknown(select: Any) -> str | None:
         elif isinstance(scope, exp.Update | exp.Delete | exp.Insert):
             known.update(table.alias_or_name.lower() for table in scope.find_all(exp.Table))
         scope = scope.parent
-    for column in select.find_all(exp.Column):
-        if column.table and column.find_ancestor(exp.Select) is select and column.table.lower() not in known:
-            return str(column.table)
-    return None
-
-
-@lru_cache(maxsize=4096)
-def column_types(schema: Schema | None) -> dict[str, str]:
-    """Declared types by lower-case column name; a name with several types has none."""
-    found: dict[str, str] = {}
-    for table in schema.tables if schema else ():
-        for column in table.columns:
-            name = column.name.lower()
-            found[name] = column.type if found.get(name, column.type) == column.type else ""
-    return found
+    columns = own(select, select, exp.Column)
+    return next((str(column.table) for column in columns if column.table and column.table.lower() not in known), None)

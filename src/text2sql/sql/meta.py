@@ -1,7 +1,7 @@
-"""Checks a classification: how sure can one be of it, and why.
+"""Checks a claimed class of a query against the query itself, with a confidence and its reasons.
 
-A declared class is a claim. It is checked against the query's tree and, where there is one, against the question:
-words such as "each ... that has the most" or "but not" call for several steps.
+The evidence is the query's tree and, where there is one, the question: wording such as "but not" or "above the average"
+calls for several steps.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from text2sql.sql.statement import read_statement
 
 @dataclass(frozen=True)
 class Check:
-    """``label`` is the class that the query has; ``agrees`` says whether the claim is the same; confidence in [0, 1]."""
+    """``label`` is the class that the query has; ``agrees``: the claim is the same; ``confidence`` is in [0, 1]."""
 
     label: str
     agrees: bool
@@ -24,26 +24,25 @@ class Check:
 def check_classification(sql: str, claimed: str, question: str = "") -> Check:
     """Check a claimed class of ``sql`` (any spelling that :func:`normal_label` knows).
 
-    Confidence starts at 0.6 for a parsed query and 0.3 for one known by its tokens only. Every further sign of a
-    multi-step query adds 0.15, as does the absence of all signs for a simple one; a query that is nested without
-    aggregating is near the border, which takes 0.2 away; a question that points the same way adds 0.1, one that points
-    the other way takes 0.1 away.
+    Confidence starts at 0.6 for a parsed query and at 0.3 for one known by its tokens only. Each sign of a multi-step
+    query adds 0.15. A simple query adds 0.3 for one table and 0.15 for a join. A query that is nested without aggregating
+    is near the border between the classes, which takes 0.2 away. A question that points the same way adds 0.1, one that
+    points the other way takes 0.1 away.
     """
     found = classify(sql)
     if not found.label:
         return Check("", False, 0.0, found.reasons)
-    features, reasons = found.features, list(found.reasons)
-    parsed = read_statement(sql).tree is not None
-    if not parsed:
+    reasons, confidence = list(found.reasons), 0.6
+    if read_statement(sql).tree is None:
         reasons.append("cannot be parsed, told from its tokens")
-    confidence = 0.6 if parsed else 0.3
-    if found.label == MULTI_STEP:
-        confidence += 0.15 * len(found.reasons)
-        if found.reasons == ("nested queries",):
-            confidence -= 0.2
-            reasons.append("nested without aggregation: near the border")
+        confidence = 0.3
+    if found.label == SIMPLE:
+        confidence += 0.3 if found.features.joins == 0 else 0.15
     else:
-        confidence += 0.3 if features.joins == 0 else 0.15
+        confidence += 0.15 * len(found.reasons)
+    if found.reasons == ("nested queries",):
+        confidence -= 0.2
+        reasons.append("nested without aggregation: near the border")
     if question:
         points_to = MULTI_STEP if asks.wants_several_steps(question) else SIMPLE
         confidence += 0.1 if points_to == found.label else -0.1

@@ -1,20 +1,20 @@
-"""Where a query's values come from: out of the database, or written into the query, or drawn by lot.
+"""Where a query's values come from: the database, the query's own text, or a random function.
 
-A query that carries its answer with it, or guesses, may give the right result without answering anything.
+A query whose values are constants or random may give the right result without reading the data.
 """
 
 import re
 from collections.abc import Mapping
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 from sqlglot import exp
 
 from text2sql.sql.statement import read_statement, sources
 
-_OF_ROWS = (exp.Count, exp.Sum, exp.Exists)  # how many rows there are is data, even where the argument is a constant
-_LOTS = frozenset(("RANDOM", "RANDOMBLOB"))
-# What nearly all queries are: a column, or an aggregate of one, is the first value, and FROM begins with a table.
+_OF_ROWS = (exp.Count, exp.Sum, exp.Star)  # the number of rows is data, even of a constant argument
+# Most queries need no tree: their first value is a column or an aggregate of one, and FROM begins with a table.
 _COLUMN = r"(?!null\b|true\b|false\b|current_)(?:[a-z_]\w*\.)?(?:[a-z_]\w*(?!\w*\s*\()|\*)"
 _PLAIN = re.compile(
     rf"\s*select\s+(?:distinct\s+)?(?:{_COLUMN}|(?:count|sum|avg|min|max)\s*\(\s*{_COLUMN}\s*\))\s*(?:,|from\b|as\b)",
@@ -32,10 +32,10 @@ def is_constant(sql: str) -> bool:
     return isinstance(tree, exp.Query | exp.Values) and not _reads(tree, {}, False)
 
 
-def draws_lots(sql: str) -> bool:
+def is_random(sql: str) -> bool:
     """Whether a query calls a random function."""
     words = read_statement(sql).words() if "random" in sql.lower() else ()
-    return any(word in _LOTS and words[i + 1 : i + 2] == ("(",) for i, word in enumerate(words))
+    return any(word in ("RANDOM", "RANDOMBLOB") and following == "(" for word, following in pairwise(words))
 
 
 def _reads(query: Any, defined: Mapping[str, bool], outside: bool) -> bool:
@@ -43,12 +43,11 @@ def _reads(query: Any, defined: Mapping[str, bool], outside: bool) -> bool:
     known = dict(defined)
     clause = query.args.get("with_") or query.args.get("with")  # the key after and before sqlglot 28
     for table in clause.expressions if clause is not None else ():
-        known[table.alias_or_name.lower()] = False  # a table that is made of itself adds no data
+        known[table.alias_or_name.lower()] = False  # a recursive table adds no data by reading itself
         known[table.alias_or_name.lower()] = _reads(table.this, known, outside)
-    if isinstance(query, exp.SetOperation):
-        return _reads(query.this, known, outside) or _reads(query.expression, known, outside)
-    if isinstance(query, exp.Subquery):
-        return _reads(query.this, known, outside)
+    if isinstance(query, exp.SetOperation | exp.Subquery):
+        sides = (query.this, query.args.get("expression"))
+        return any(_reads(side, known, outside) for side in sides if side is not None)
     if not isinstance(query, exp.Select):
         return False
     data = {source.alias_or_name.lower(): _has_data(source, known, outside) for source in sources(query)}
@@ -69,19 +68,16 @@ def _is_data(value: Any, data: Mapping[str, bool], known: Mapping[str, bool], ou
     while waiting:
         node = waiting.pop()
         if isinstance(node, exp.Query):
-            if _reads(node, known, anywhere or outside):
-                return True
-            continue
-        if isinstance(node, exp.Column):
-            if data.get(node.table.lower(), anywhere or outside):
-                return True
-            continue
-        inside = _rows_of(node, known, outside) if isinstance(node, exp.Exists) else anywhere
-        if isinstance(node, (*_OF_ROWS, exp.Star)) and inside:
+            found = _reads(node, known, anywhere or outside)
+        elif isinstance(node, exp.Column):
+            found = data.get(node.table.lower(), anywhere or outside)
+        elif isinstance(node, exp.Exists):
+            inner = [source for select in node.find_all(exp.Select) for source in sources(select)]
+            found = any(_has_data(source, known, outside) for source in inner)
+        else:
+            found = anywhere and isinstance(node, _OF_ROWS)
+        if found:
             return True
-        waiting.extend(part for part in node.iter_expressions())
+        if not isinstance(node, exp.Query | exp.Column):
+            waiting.extend(node.iter_expressions())
     return False
-
-
-def _rows_of(node: Any, known: Mapping[str, bool], outside: bool) -> bool:
-    return any(_has_data(source, known, outside) for select in node.find_all(exp.Select) for source in sources(select))

@@ -1,6 +1,6 @@
-"""What a question asks for, as far as rules about its SQL need to know. English and Chinese.
+"""What an English or Chinese question asks for, as far as rules about its SQL need to know.
 
-A question is natural language, so patterns are the honest tool here; each returns False when in doubt.
+Questions are natural language, so each function matches wording, and returns False when in doubt.
 """
 
 import re
@@ -13,7 +13,7 @@ _TIME = re.compile(
     r"\b(?:in|since|before|after|during|until|by|from|between|of)\s+(?:the\s+)?(?:year\s+|years\s+)?(?:1[5-9]|20)\d\d\b"
     r"|\b\d{4}[-/]\d{1,2}[-/]\d{1,2}\b"
     rf"|\b(?:in|since|before|after|during|on|from|of)\s+{_MONTH}\b(?=\s+\d|\s*[,.?]|\s*$)"
-    # "in the last year" is a time, "the last year" and "first and last year" are asked for
+    # "in the last year" is a time; "the last year" and "first and last year" are values that are asked for
     r"|(?:\b(?:in|over|during|within|for|since|from)\s+the\s+|(?<!\bthe\s)(?<!\band\s)(?<!\w))"
     r"(?:last|past|previous|this|current)\s+(?:\d+\s+|\w+\s+)?(?:day|week|month|quarter|year)s?\b"
     r"|\b(?:today|yesterday)\b"

@@ -1,20 +1,21 @@
 """The eleven issues of the process reward, with its severities; each rule's docstring says exactly what counts.
 
-Names and severities are published; what makes a query have an issue is ours, chosen so that gold SQL of Spider and of
-the toy world has (nearly) none. Rules that need the question say nothing where there is none.
+Names and severities are those of the published process reward. The conditions are our own, chosen so that gold SQL of
+Spider and of the toy databases has almost no issues. Rules that need the question find nothing without one.
 """
 
 import re
 from datetime import date
-from typing import Any
+from functools import lru_cache
+from itertools import pairwise
 
 from sqlglot import exp
 
 from text2sql.schema import Schema
 from text2sql.sql import question as asks
 from text2sql.sql.issues import issue
-from text2sql.sql.joins import column_types, connected, join_problem, qualifiers_unknown
-from text2sql.sql.statement import Statement, sources
+from text2sql.sql.joins import connected, join_problem, unknown_qualifier
+from text2sql.sql.statement import AGGREGATES, Statement, own, sources
 
 _DATE_SHAPE = re.compile(r"\s*(\d{1,4})[-/.](\d{1,2})[-/.](\d{1,4})(?:[ T]\d{1,2}:\d{2}.*)?\s*\Z")
 _ISO = re.compile(r"\s*(\d{4})-(\d{2})-(\d{2})")
@@ -28,7 +29,6 @@ _MONTH_NAME = re.compile(
 _TIME_WORDS = frozenset(
     ("DATE", "DATETIME", "TIME", "STRFTIME", "JULIANDAY", "UNIXEPOCH", "CURRENT_DATE", "CURRENT_TIMESTAMP")
 )
-_AGGREGATES = (exp.Count, exp.Sum, exp.Avg, exp.Min, exp.Max, exp.GroupConcat)
 _COMPARISONS = (exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.Between, exp.In, exp.Like)
 
 
@@ -41,15 +41,11 @@ def missing_where(statement: Statement, question: str, schema: Schema | None) ->
         return None if "WHERE" in words else "every row of the table is changed"
     if "SELECT" not in words or not asks.has_condition(question):
         return None
-    restricting = {"WHERE", "HAVING", "LIMIT", "INTERSECT", "EXCEPT", "CASE", "FILTER", "EXISTS"}
-    if restricting.intersection(words) or _compares_with_literal(statement):
+    if {"WHERE", "HAVING", "LIMIT", "INTERSECT", "EXCEPT", "CASE", "FILTER", "EXISTS"}.intersection(words):
+        return None
+    if any(node.find(exp.Literal) for node in statement.find(*_COMPARISONS)):  # in ON, or as in SUM(kind = 'gold')
         return None
     return "the question names a condition, the query has none"
-
-
-def _compares_with_literal(statement: Statement) -> bool:
-    """Whether a literal is compared with anywhere: in a join's condition, or inside ``SUM(kind = 'gold')``."""
-    return any(node.find(exp.Literal) for node in statement.find(*_COMPARISONS))
 
 
 @issue("missing_time_range", 0.4, alias="缺少时间范围")
@@ -79,12 +75,8 @@ def missing_time_range(statement: Statement, question: str, schema: Schema | Non
 def incorrect_join(statement: Statement, question: str, schema: Schema | None) -> str | None:
     """A join condition that relates nothing: only constants, a column with itself, or columns of one side only. With a
     schema: an equality of two columns of which neither is a key, between tables that a foreign key relates."""
-    for select in statement.selects():
-        for join in select.args.get("joins") or ():
-            problem = join_problem(select, join, schema)
-            if problem:
-                return problem
-    return None
+    problems = (join_problem(select, join, schema) for select, join in statement.joins())
+    return next(filter(None, problems), None)
 
 
 @issue("missing_join_condition", 0.45, alias="缺少连接条件")
@@ -94,11 +86,10 @@ def missing_join_condition(statement: Statement, question: str, schema: Schema |
         words = statement.words()
         joins = words.count("JOIN") - words.count("NATURAL") - words.count("CROSS")
         return "JOIN without ON" if joins > words.count("ON") + words.count("USING") else None
-    for select in statement.selects():
-        for join in select.args.get("joins") or ():
-            bare = isinstance(join.args.get("on"), exp.Boolean)  # what sqlglot puts where ON is missing
-            if bare and not connected(select, join):
-                return f"{join.this.alias_or_name} is joined without a condition"
+    for select, join in statement.joins():
+        is_bare = isinstance(join.args.get("on"), exp.Boolean)  # what sqlglot puts where ON is missing
+        if is_bare and not connected(select, join):
+            return f"{join.this.alias_or_name} is joined without a condition"
     return None
 
 
@@ -108,45 +99,36 @@ def inconsistent_alias(statement: Statement, question: str, schema: Schema | Non
     SELECT gives the same alias twice."""
     for select in statement.selects():
         names = [source.alias_or_name.lower() for source in sources(select) if source.alias_or_name]
-        twice = next((name for name in names if names.count(name) > 1), None)
-        if twice:
+        if twice := next((name for name in names if names.count(name) > 1), None):
             return f"{twice} names two tables"
-        unknown = qualifiers_unknown(select)
-        if unknown:
+        if unknown := unknown_qualifier(select):
             return f"{unknown} names no table in scope"
     return None
 
 
 @issue("missing_group_by", 0.35, alias="缺少GROUP BY")
 def missing_group_by(statement: Statement, question: str, schema: Schema | None) -> str | None:
-    """No GROUP BY, and aggregates beside bare columns, or HAVING without aggregates. One min or max alone is left out: SQLite
-    then takes bare columns from that row."""
+    """No GROUP BY, and aggregates beside bare columns, or HAVING without aggregates. A single min or max does not count:
+    SQLite then takes bare columns from that row."""
     for select in statement.selects():
         if select.args.get("group") is not None:
             continue
-        found = [node for value in select.expressions for node in _own(value, _AGGREGATES)]
+        found = [node for value in select.expressions for node in own(select, value, *AGGREGATES)]
         found = [node for node in found if not isinstance(node.parent, exp.Window)]
         if select.args.get("having") is not None and not found:
             return "HAVING without GROUP BY"
         if not found or (len(found) == 1 and isinstance(found[0], exp.Min | exp.Max)):
             continue
         for value in select.expressions:
-            for column in _own(value, (exp.Column,)):
-                if column.find_ancestor(*_AGGREGATES, exp.Window) is None:
+            for column in own(select, value, exp.Column):
+                if column.find_ancestor(*AGGREGATES, exp.Window) is None:
                     return f"{column.sql()} is neither aggregated nor grouped"
     return None
 
 
-def _own(value: Any, kinds: tuple[type[Any], ...]) -> list[Any]:
-    """Nodes of these kinds that belong to the value itself and not to a subquery in it."""
-    return [
-        node for node in value.find_all(*kinds) if node.find_ancestor(exp.Select) is value.find_ancestor(exp.Select)
-    ]
-
-
 @issue("unclosed_parenthesis", 0.8, alias="括号未闭合")
 def unclosed_parenthesis(statement: Statement, question: str, schema: Schema | None) -> str | None:
-    """Parentheses outside quotes and comments that have no partner."""
+    """Parentheses outside quotes and comments that do not match."""
     depth = 0
     for word in statement.words():
         depth += (word == "(") - (word == ")")
@@ -159,8 +141,7 @@ def unclosed_parenthesis(statement: Statement, question: str, schema: Schema | N
 def empty_in_clause(statement: Statement, question: str, schema: Schema | None) -> str | None:
     """``IN ()``: never true."""
     words = statement.words()
-    empty = any(words[i : i + 3] == ("IN", "(", ")") for i in range(len(words)))
-    return "IN has no members" if empty else None
+    return "IN has no members" if ("IN", "(", ")") in zip(words, words[1:], words[2:], strict=False) else None
 
 
 @issue("invalid_date_format", 0.5, alias="无效的日期格式")
@@ -169,7 +150,7 @@ def invalid_date_format(statement: Statement, question: str, schema: Schema | No
     the column is declared DATE or DATETIME or it stands beside a date function."""
     if statement.tree is None:
         return None
-    types = column_types(schema)
+    types = _column_types(schema)
     for node in statement.find(*_COMPARISONS):
         columns = [column.name.lower() for column in node.find_all(exp.Column)]
         dated = node.find(exp.Date, exp.TsOrDsToDate, exp.TimeToStr) is not None
@@ -178,6 +159,17 @@ def invalid_date_format(statement: Statement, question: str, schema: Schema | No
             if literal.is_string and (problem := _date_problem(literal.name, dated)):
                 return problem
     return None
+
+
+@lru_cache(maxsize=4096)
+def _column_types(schema: Schema | None) -> dict[str, str]:
+    """Declared types by lower-case column name; a name with several types has none."""
+    found: dict[str, str] = {}
+    for table in schema.tables if schema else ():
+        for column in table.columns:
+            name = column.name.lower()
+            found[name] = column.type if found.get(name, column.type) == column.type else ""
+    return found
 
 
 def _date_problem(text: str, dated: bool) -> str | None:
@@ -195,15 +187,14 @@ def _date_problem(text: str, dated: bool) -> str | None:
 
 @issue("multiple_tables_no_join", 0.4, alias="多表无连接")
 def multiple_tables_no_join(statement: Statement, question: str, schema: Schema | None) -> str | None:
-    """Tables listed with commas that no condition in WHERE relates. An explicit CROSS JOIN is meant as it stands, as
-    are sources of one row (subqueries that aggregate)."""
+    """Tables listed with commas that no condition in WHERE relates. An explicit CROSS JOIN is taken as intended, as are
+    subqueries, which may have one row."""
     if "CROSS" in statement.words():
         return None
-    for select in statement.selects():
-        for join in select.args.get("joins") or ():
-            listed = join.kind == "CROSS" and isinstance(join.this, exp.Table)
-            if listed and not connected(select, join):
-                return f"{join.this.alias_or_name} is not related to the other tables"
+    for select, join in statement.joins():
+        is_listed = join.kind == "CROSS" and isinstance(join.this, exp.Table)
+        if is_listed and not connected(select, join):
+            return f"{join.this.alias_or_name} is not related to the other tables"
     return None
 
 
@@ -214,9 +205,8 @@ def order_by_without_limit(statement: Statement, question: str, schema: Schema |
         return None
     if statement.tree is None:
         words = statement.words()
-        bare = any(words[i : i + 2] == ("ORDER", "BY") or words[i] == "ORDER BY" for i in range(len(words)))
-        return "ORDER BY without LIMIT" if bare and "LIMIT" not in words else None
-    tree = statement.tree
-    if isinstance(tree, exp.Query) and tree.args.get("order") is not None and tree.args.get("limit") is None:
-        return "ORDER BY without LIMIT"
-    return None
+        is_ordered, is_limited = "ORDER BY" in words or ("ORDER", "BY") in pairwise(words), "LIMIT" in words
+    else:
+        given = statement.tree.args if isinstance(statement.tree, exp.Query) else {}
+        is_ordered, is_limited = given.get("order") is not None, given.get("limit") is not None
+    return "ORDER BY without LIMIT" if is_ordered and not is_limited else None

@@ -1,11 +1,10 @@
-"""A SQL text as tree and tokens, parsed once however many rules and rewards ask.
+"""A SQL text as tree and tokens, parsed once for all rules and rewards that ask.
 
-Models write SQL that is broken in every way; nothing here raises, and tokens are there even for text that cannot be
-parsed (an unclosed quote is closed for the purpose of reading on).
+Models write SQL that is broken in many ways. Nothing here raises, and a text that cannot be parsed still has tokens: an
+unclosed quote or comment is closed for that purpose.
 """
 
 import logging
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -19,6 +18,9 @@ from sqlglot.tokens import Token
 _SQLITE = SQLite()
 _LONGEST = 20_000  # characters; no query is longer, and parsing takes time in proportion
 _MOST_PARENTHESES = 200  # sqlglot's parser recurses
+_KINDS = ((exp.Query, "select"), (exp.Insert, "insert"), (exp.Update, "update"), (exp.Delete, "delete"))
+_PARSED = (exp.Query, exp.Insert, exp.Update, exp.Delete, exp.DDL, exp.Drop, exp.Command, exp.Pragma)
+AGGREGATES = (exp.Count, exp.Sum, exp.Avg, exp.Min, exp.Max, exp.GroupConcat)
 
 # sqlglot warns about statements it only passes through (PRAGMA, ...); a model's output is full of them.
 logging.getLogger("sqlglot").setLevel(logging.ERROR)
@@ -35,12 +37,8 @@ class Statement:
     @property
     def kind(self) -> str:
         """``select``, ``insert``, ``update``, ``delete``, ``other``, or ``unparsed``."""
-        if self.tree is None:
-            return "unparsed"
-        if isinstance(self.tree, exp.Query):
-            return "select"
-        kinds = ((exp.Insert, "insert"), (exp.Update, "update"), (exp.Delete, "delete"))
-        return next((name for kind, name in kinds if isinstance(self.tree, kind)), "other")
+        other = "unparsed" if self.tree is None else "other"
+        return next((name for kind, name in _KINDS if isinstance(self.tree, kind)), other)
 
     def words(self) -> tuple[str, ...]:
         """The tokens' texts in upper case, string literals as ``'``."""
@@ -48,7 +46,7 @@ class Statement:
 
     @cached_property
     def nodes(self) -> dict[type[Any], list[Any]]:
-        """The tree's nodes by type; many rules look at a tree, and walking it is what takes the time."""
+        """The tree's nodes by type; kept because many rules need them, and walking the tree takes most of the time."""
         found: dict[type[Any], list[Any]] = {}
         waiting = [self.tree] if self.tree is not None else []
         while waiting:
@@ -67,6 +65,10 @@ class Statement:
         """All SELECTs of the tree, subqueries included."""
         return self.find(exp.Select)
 
+    def joins(self) -> list[tuple[Any, Any]]:
+        """All pairs of a SELECT and a JOIN of its own."""
+        return [(select, join) for select in self.selects() for join in select.args.get("joins") or ()]
+
     def tables(self) -> frozenset[str]:
         """Lower-case names of the tables that are read, without those that WITH defines."""
         defined = {cte.alias_or_name.lower() for cte in self.find(exp.CTE)}
@@ -79,17 +81,13 @@ class Statement:
 
 @lru_cache(maxsize=16384)
 def read_statement(sql: str) -> Statement:
-    """Parse a SQL text. Never raises; results are remembered."""
-    tokens, whole = _tokens(sql)
-    if not whole or len(sql) > _LONGEST or sql.count("(") > _MOST_PARENTHESES:
+    """Parse a SQL text. Never raises; results are cached."""
+    tokens, is_whole = _tokens(sql)
+    if not is_whole or len(sql) > _LONGEST or sql.count("(") > _MOST_PARENTHESES:
         return Statement(sql, None, tokens)
     trees = _trees(sql, tokens)
-    tree = trees[0] if len(trees) == 1 else None
-    # Anything that is not SQL at all can still be read as an expression ("hello" is a column).
-    known = isinstance(
-        tree, exp.Query | exp.Insert | exp.Update | exp.Delete | exp.DDL | exp.Drop | exp.Command | exp.Pragma
-    )
-    return Statement(sql, tree if known else None, tokens)
+    # Text that is not SQL at all may still parse, as an expression ("hello" is a column).
+    return Statement(sql, trees[0] if len(trees) == 1 and isinstance(trees[0], _PARSED) else None, tokens)
 
 
 def _trees(sql: str, tokens: Sequence[Token]) -> list[Any]:
@@ -100,7 +98,7 @@ def _trees(sql: str, tokens: Sequence[Token]) -> list[Any]:
 
 
 def _tokens(sql: str) -> tuple[tuple[Token, ...], bool]:
-    """Tokens, and whether they are the text's own: without what would have to be added for it to have any."""
+    """Tokens, and whether the text had them as it stands, without a quote or comment mark added at its end."""
     for closing in ("", "'", '"', "`", "]", "*/"):
         try:
             return tuple(_SQLITE.tokenize(sql[:_LONGEST] + closing)), not closing
@@ -112,12 +110,10 @@ def _tokens(sql: str) -> tuple[tuple[Token, ...], bool]:
 def equivalent(one: str, other: str) -> bool:
     """Whether two queries are the same but for case, aliases, spacing, and the order of operands and conditions.
 
-    Only says yes when that can be seen from the trees; no is no proof that two queries differ.
+    True only where the trees show it; False does not prove that the two differ.
     """
-    first, second = read_statement(one), read_statement(other)
-    if first.tree is None or second.tree is None:
-        return False
-    return canonical(one) == canonical(other)
+    is_parsed = all(read_statement(sql).tree is not None for sql in (one, other))
+    return is_parsed and canonical(one) == canonical(other)
 
 
 @lru_cache(maxsize=16384)
@@ -126,7 +122,7 @@ def canonical(sql: str) -> str:
     statement = read_statement(sql)
     if statement.tree is None:
         return sql
-    tree = _trees(sql, statement.tokens)[0]  # one of its own to change; copying takes longer than parsing
+    tree = _trees(sql, statement.tokens)[0]  # a second tree to change; copying takes longer than parsing
     for select in list(tree.find_all(exp.Select)):
         _without_aliases(select)
     for identifier in tree.find_all(exp.Identifier):
@@ -137,19 +133,23 @@ def canonical(sql: str) -> str:
 
 
 def sources(select: Any) -> list[Any]:
-    """What a SELECT reads from, in order: tables and subqueries of FROM and its JOINs."""
+    """Tables and subqueries that a SELECT reads from, in order: FROM, then its JOINs."""
     start = select.args.get("from_") or select.args.get("from")  # the key before and after sqlglot 28
     found = [start.this] if start is not None else []
     return found + [join.this for join in select.args.get("joins") or ()]
+
+
+def own(select: Any, node: Any, *kinds: type[Any]) -> list[Any]:
+    """Nodes of these kinds in ``node``, a part of ``select``, that do not belong to a SELECT nested in it."""
+    return [found for found in node.find_all(*kinds) if found.find_ancestor(exp.Select) is select]
 
 
 def _without_aliases(select: Any) -> None:
     """Qualify columns by table names instead of aliases; drop qualifiers where there is one table only."""
     tables = [source for source in sources(select) if isinstance(source, exp.Table)]
     named = {table.alias_or_name.lower(): table.name for table in tables}
-    unique = max(Counter(table.name.lower() for table in tables).values(), default=0) <= 1
     alone = len(sources(select)) == 1
-    if unique:
+    if len({table.name.lower() for table in tables}) == len(tables):
         for column in select.find_all(exp.Column):
             name = column.table.lower()
             if name in named:
@@ -165,12 +165,15 @@ def _sort_operands(tree: Any) -> None:
     """Put operands of AND, OR, = and <>, and the members of IN, into the order of their text."""
     for node in reversed(list(tree.find_all(exp.And, exp.Or, exp.EQ, exp.NEQ, exp.In))):
         if isinstance(node, exp.In):
-            node.set("expressions", sorted(node.expressions, key=lambda part: str(part.sql(dialect=SQLite))))
+            node.set("expressions", sorted(node.expressions, key=_text))
             continue
         parts = list(node.flatten(unnest=False)) if isinstance(node, exp.And | exp.Or) else [node.this, node.expression]
-        ordered = sorted((part.copy() for part in parts), key=lambda part: str(part.sql(dialect=SQLite)))
-        joined = ordered[0]
-        for part in ordered[1:]:
-            joined = type(node)(this=joined, expression=part)
-        node.set("this", joined.this)
-        node.set("expression", joined.expression)
+        left, *between, last = sorted((part.copy() for part in parts), key=_text)
+        for part in between:
+            left = type(node)(this=left, expression=part)
+        node.set("this", left)
+        node.set("expression", last)
+
+
+def _text(node: Any) -> str:
+    return str(node.sql(dialect=SQLite))
