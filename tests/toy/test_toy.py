@@ -1,4 +1,4 @@
-"""The toy world: its descriptions hold what they promise, and its databases are the same wherever they are built."""
+"""The toy databases: their rows have what queries are tested on, and they are the same wherever they are built."""
 
 import sqlite3
 from collections import Counter
@@ -9,19 +9,12 @@ import pytest
 
 from text2sql.errors import UserError
 from text2sql.schema import open_readonly, quote, read_schema, render_ddl
-from text2sql.toy import (
-    ColumnSpec,
-    DatabaseSpec,
-    TableSpec,
-    build_database,
-    fill,
-    load_database,
-    load_world,
-    schema_of,
-)
+from text2sql.toy.build import build_database, fill, schema_of
+from text2sql.toy.load import load_spec, load_specs
+from text2sql.toy.spec import ColumnSpec, DatabaseSpec, TableSpec
 
-WORLD = load_world(Path(__file__).parents[2] / "data" / "toy")
-BY_NAME = pytest.mark.parametrize("spec", WORLD, ids=lambda spec: spec.db_id)
+SPECS = load_specs(Path(__file__).parents[2] / "data" / "toy")
+each_spec = pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.db_id)
 
 
 def filled(spec, seed=42, rows_scale=1.0):
@@ -38,21 +31,21 @@ def columns(spec, *kinds):
     return [(table, column) for table in spec.tables for column in table.columns if column.kind in kinds]
 
 
-def test_world_has_24_databases_in_three_splits():
-    assert Counter(spec.split for spec in WORLD) == {"train": 12, "val": 6, "test": 6}
-    assert len({spec.db_id for spec in WORLD}) == 24
-    assert all(spec.domain for spec in WORLD)
+def test_24_databases_in_three_splits():
+    assert Counter(spec.split for spec in SPECS) == {"train": 12, "val": 6, "test": 6}
+    assert len({spec.db_id for spec in SPECS}) == 24
+    assert all(spec.domain for spec in SPECS)
 
 
 def test_test_databases_use_nouns_that_training_never_saw():
     def nouns(split):
-        return {table.name.lower().rstrip("s") for spec in WORLD if spec.split == split for table in spec.tables}
+        return {table.name.lower().rstrip("s") for spec in SPECS if spec.split == split for table in spec.tables}
 
     assert not nouns("test") & nouns("train")
     assert not nouns("test") & nouns("val")
 
 
-@BY_NAME
+@each_spec
 def test_keys_hold_and_no_key_is_null(spec):
     connection = filled(spec)
     assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
@@ -61,7 +54,7 @@ def test_keys_hold_and_no_key_is_null(spec):
         assert None not in values(connection, table, column)
 
 
-@BY_NAME
+@each_spec
 def test_rows_have_nulls_ties_duplicates_and_dates(spec):
     connection = filled(spec)
 
@@ -82,7 +75,7 @@ def test_rows_have_nulls_ties_duplicates_and_dates(spec):
         assert all(parsed == written for parsed, written in ordered)
 
 
-@BY_NAME
+@each_spec
 def test_some_parents_have_no_child_and_some_have_many(spec):
     connection = filled(spec)
     sizes = {t.name: connection.execute(f"SELECT count(*) FROM {quote(t.name)}").fetchone()[0] for t in spec.tables}
@@ -93,7 +86,7 @@ def test_some_parents_have_no_child_and_some_have_many(spec):
         assert max(children.values()) >= 2 * sizes[table.name] / sizes[column.to]
 
 
-@BY_NAME
+@each_spec
 def test_rendered_schema_is_short_and_is_what_sqlite_says(spec):
     ddl = render_ddl(schema_of(spec))
     assert ddl == render_ddl(read_schema(filled(spec)))
@@ -103,7 +96,7 @@ def test_rendered_schema_is_short_and_is_what_sqlite_says(spec):
 
 
 def test_same_seed_same_bytes_other_seed_other_rows(tmp_path):
-    spec = WORLD[0]
+    spec = SPECS[0]
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         build_database(spec, tmp_path / f"{name}.sqlite", seed)
     a, b, c = ((tmp_path / f"{name}.sqlite").read_bytes() for name in "abc")
@@ -113,7 +106,7 @@ def test_same_seed_same_bytes_other_seed_other_rows(tmp_path):
 
 
 def test_rows_scale_multiplies_rows(tmp_path):
-    spec = WORLD[0]
+    spec = SPECS[0]
     build_database(spec, tmp_path / "half.sqlite", 1, rows_scale=0.5)
     connection = open_readonly(tmp_path / "half.sqlite")
     count = connection.execute(f"SELECT count(*) FROM {quote(spec.tables[0].name)}").fetchone()[0]
@@ -181,7 +174,7 @@ def written(tmp_path, text):
 
 
 def test_loader_reads_a_description(tmp_path):
-    spec = load_database(written(tmp_path, GOOD))
+    spec = load_spec(written(tmp_path, GOOD))
     assert spec.tables[0].columns[1].values == ("x z", "y z")
     assert [table.rows for table in spec.tables] == [40, 5]
     assert replace(spec, domain="any") == spec
@@ -197,27 +190,34 @@ def test_loader_reads_a_description(tmp_path):
         ("values: [[x, y], [z]]", "values: [x, yes]", "a value should be text, not True"),
         ("values: [[x, y], [z]]", "low: 1", "values belong to name and category"),
         ("low: 2000", "low: 2002", "2002 to 2001 is not a range of date values"),
-        ("rows: 5", "rows: 0", "table b: rows should be 1 or more"),
-        ("rows: 5", "rows: many", "table b: rows should be int"),
+        ("rows: 5", "rows: 0", "table b: rows should be greater than or equal to 1, not 0"),
+        ("rows: 5", "rows: many", "table b: rows should be integer, not 'many'"),
         ("  b:", "  A:", "table A: a second table of this name"),
         ("db_id: d", "db_id: e", "db_id 'e' should be the file's name"),
-        ("split: train", "split: training", "split is one of train, val, test"),
-        ("{kind: id}", "id", "column id: expected a mapping"),
+        ("split: train", "split: training", "split is one of train, val or test"),
+        ("{kind: id}", "id", "table a: columns.id should be"),
+        (
+            "      a_id: {kind: ref, to: a}",
+            "      A: {kind: id}\n      a: {kind: id}",
+            "column a: a second column of this name",
+        ),
+        ("{kind: name, values: [[x, y], [z]]}", "{kind: id}", "table a: one id column at most"),
+        ("to: a", "to: a, nulls: 1", "nulls should be less than 1"),
         ("tables:", "tables", "d.yaml"),
     ],
 )
 def test_loader_names_file_table_and_column(tmp_path, old, new, message):
     path = written(tmp_path, GOOD.replace(old, new, 1))
     with pytest.raises(UserError) as caught:
-        load_database(path)
+        load_spec(path)
     text = str(caught.value)
     assert message in text
     assert text.startswith(str(path))
     assert "\n" not in text
 
 
-def test_missing_or_empty_world_is_one_line(tmp_path):
+def test_missing_or_empty_folder_is_one_line(tmp_path):
     with pytest.raises(UserError, match="no such folder"):
-        load_world(tmp_path / "none")
+        load_specs(tmp_path / "none")
     with pytest.raises(UserError, match=r"no \*\.yaml"):
-        load_world(tmp_path)
+        load_specs(tmp_path)

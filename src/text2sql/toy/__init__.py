@@ -1,16 +1,7 @@
-"""The toy world: small SQLite databases of our own, defined in YAML and filled by a seeded generator."""
+"""The toy databases: small SQLite databases of our own, described in YAML and filled by a seeded generator."""
 
-from text2sql.toy.build import build_database, fill, schema_of
-from text2sql.toy.load import load_database, load_world
-from text2sql.toy.spec import ColumnSpec, DatabaseSpec, TableSpec
+from text2sql.toy.build import build_database
+from text2sql.toy.load import load_specs
+from text2sql.toy.spec import DatabaseSpec
 
-__all__ = [
-    "ColumnSpec",
-    "DatabaseSpec",
-    "TableSpec",
-    "build_database",
-    "fill",
-    "load_database",
-    "load_world",
-    "schema_of",
-]
+__all__ = ["DatabaseSpec", "build_database", "load_specs"]

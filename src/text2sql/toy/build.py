@@ -1,24 +1,29 @@
-"""Fills a described database with rows, from a seed: the same seed gives the same bytes.
+"""Builds a described database with rows from a seed: the same seed gives the same bytes.
 
-The rows are made to tell right queries from wrong ones: ties and duplicates (DISTINCT, COUNT), NULLs, skewed
+The rows make the results of right and wrong queries differ: they have ties and duplicates (DISTINCT, COUNT), NULLs, skewed
 categories (GROUP BY), parents without a child and parents with many (inner and outer joins).
 """
 
 import math
 import random
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from text2sql.artifacts import whole_path
 from text2sql.schema import Column, ForeignKey, Schema, Table, quote, render_ddl
 from text2sql.toy.spec import ColumnSpec, DatabaseSpec, TableSpec
 
 _TYPES = {"id": "INTEGER", "ref": "INTEGER", "integer": "INTEGER", "real": "REAL"}
-_REPEAT_NAME = 0.05
-_REPEAT_NUMBER = 0.3
+_REPEATED_NAMES = 0.05
+_REPEATED_NUMBERS = 0.3
+_REPEATED_DATES = 0.15
 _CHILDLESS = 0.2
+
+Value = TypeVar("Value")
 
 
 def schema_of(spec: DatabaseSpec) -> Schema:
@@ -37,17 +42,10 @@ def _schema_table(table: TableSpec, keys: dict[str, str]) -> Table:
 
 
 def build_database(spec: DatabaseSpec, path: Path, seed: int, rows_scale: float = 1.0) -> None:
-    """Write the database file, under a temporary name first; ``rows_scale`` multiplies every table's rows."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.unlink(missing_ok=True)
-    connection = sqlite3.connect(partial)
-    try:
-        connection.execute("PRAGMA synchronous = OFF")  # the rename is what makes the file count
+    """Write the database file whole; ``rows_scale`` multiplies every table's number of rows."""
+    with whole_path(path) as partial, closing(sqlite3.connect(partial)) as connection:
+        connection.execute("PRAGMA synchronous = OFF")  # the file only counts once it has its final name
         fill(connection, spec, seed, rows_scale)
-    finally:
-        connection.close()
-    partial.replace(path)
 
 
 def fill(connection: sqlite3.Connection, spec: DatabaseSpec, seed: int, rows_scale: float = 1.0) -> None:
@@ -69,7 +67,7 @@ def _rows(table: TableSpec, count: int, sizes: dict[str, int], rng: random.Rando
     if len(table.primary_key) < 2:
         return rows
     key = [i for i, column in enumerate(table.columns) if column.name in table.primary_key]
-    return list({tuple(row[i] for i in key): row for row in rows}.values())  # a pair of parents meets once
+    return list({tuple(row[i] for i in key): row for row in rows}.values())  # one row for a pair of parents
 
 
 def _column(column: ColumnSpec, count: int, sizes: dict[str, int], rng: random.Random) -> list[Any]:
@@ -92,51 +90,54 @@ def _references(count: int, parents: int, rng: random.Random) -> list[int]:
 
 
 def _names(column: ColumnSpec, count: int, rng: random.Random) -> Iterator[str]:
-    """Without repetition while the pool lasts, but for a few repeats of an earlier name."""
-    fresh: list[str] = []
-    used: list[str] = []
-    for _ in range(count):
-        if used and rng.random() < _REPEAT_NAME:
-            yield rng.choice(used)
-            continue
-        fresh = fresh or rng.sample(column.values, len(column.values))
-        used.append(fresh.pop())
-        yield used[-1]
+    """Distinct until all values are used, except for a few repeats of an earlier name."""
+    unused: list[str] = []
+
+    def draw() -> str:
+        unused.extend([] if unused else rng.sample(column.values, len(column.values)))
+        return unused.pop()
+
+    return _with_repeats(draw, _REPEATED_NAMES, count, rng)
 
 
 def _categories(column: ColumnSpec, count: int, rng: random.Random) -> list[str]:
-    """Skewed; of four values and more one may be absent, so that instances differ in what is distinct."""
+    """Skewed; of four or more values one may be absent, so that instances differ in their distinct values."""
     known = len(column.values)
     ranked = rng.sample(column.values, known - rng.randint(0, 1) if known > 3 else known)
     return rng.choices(ranked, weights=[1 / (rank + 1.5) for rank in range(len(ranked))], k=count)
 
 
 def _numbers(column: ColumnSpec, count: int, rng: random.Random) -> Iterator[float]:
-    """Steps of about a hundredth of the range; some values are drawn again, so that ties are certain."""
+    """In steps of about a hundredth of the range; repeats make ties certain."""
     span = column.high - column.low
     decimals = 2 - math.floor(math.log10(span)) if span > 0 else 0
     decimals = min(decimals, 0 if column.kind == "integer" else 2)
-    drawn: list[float] = []
-    for _ in range(count):
-        if drawn and rng.random() < _REPEAT_NUMBER:
-            yield rng.choice(drawn)
-            continue
+
+    def draw() -> float:
         value = round(rng.uniform(column.low, column.high), decimals)
         value = min(max(value, column.low), column.high)
-        drawn.append(int(value) if column.kind == "integer" else float(value))
-        yield drawn[-1]
+        return int(value) if column.kind == "integer" else float(value)
+
+    return _with_repeats(draw, _REPEATED_NUMBERS, count, rng)
 
 
 def _dates(column: ColumnSpec, count: int, rng: random.Random) -> Iterator[str]:
     first = date(int(column.low), 1, 1)
     days = (date(int(column.high), 12, 31) - first).days
-    drawn: list[str] = []
+    return _with_repeats(
+        lambda: (first + timedelta(days=rng.randint(0, days))).isoformat(), _REPEATED_DATES, count, rng
+    )
+
+
+def _with_repeats(draw: Callable[[], Value], share: float, count: int, rng: random.Random) -> Iterator[Value]:
+    """``count`` drawn values, of which a share repeats an earlier drawing."""
+    drawn: list[Value] = []
     for _ in range(count):
-        if drawn and rng.random() < _REPEAT_NUMBER / 2:
+        if drawn and rng.random() < share:
             yield rng.choice(drawn)
-            continue
-        drawn.append((first + timedelta(days=rng.randint(0, days))).isoformat())
-        yield drawn[-1]
+        else:
+            drawn.append(draw())
+            yield drawn[-1]
 
 
 _VALUES = {"name": _names, "category": _categories, "integer": _numbers, "real": _numbers, "date": _dates}

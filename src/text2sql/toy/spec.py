@@ -1,31 +1,59 @@
-"""What a toy database is, before it has rows: the form of ``data/toy/*.yaml`` and of random schemas alike."""
+"""What a toy database is before it has rows: described by a YAML file of ``data/toy``, or drawn at random."""
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import field
+from itertools import product
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+from pydantic.dataclasses import dataclass
+
+from text2sql.recipe import STRICT
 
 Kind = Literal["id", "ref", "name", "category", "integer", "real", "date"]
 
 
-@dataclass(frozen=True)
+def _combine(values: Any) -> Any:
+    """Every combination of one word from each list, for lists of words; other values stay."""
+    if not isinstance(values, list | tuple):
+        return values
+    if values and all(isinstance(part, list) for part in values):
+        return tuple(" ".join(words) for words in product(*map(_combine, values)))
+    for value in values:
+        if not isinstance(value, str) or not value:
+            raise ValueError(f"a value should be text, not {value!r}; put it in quotes")
+    return tuple(values)
+
+
+@dataclass(frozen=True, config=STRICT)
 class ColumnSpec:
     """One column. ``kind`` decides type and values.
 
     id: INTEGER PRIMARY KEY, 1..rows. ref: INTEGER foreign key to the primary key of table ``to``. name: TEXT
     from ``values``, mostly distinct. category: TEXT from ``values``, repeated. integer, real: between ``low``
     and ``high``, with ties. date: TEXT 'YYYY-MM-DD' between years ``low`` and ``high``. ``nulls``: fraction
-    of NULLs.
+    of NULLs. In YAML, ``values`` may be lists of words, which stand for every combination.
     """
 
     name: str
     kind: Kind
     to: str = ""
-    values: tuple[str, ...] = ()
+    values: Annotated[tuple[str, ...], BeforeValidator(_combine)] = ()
     low: float = 0
     high: float = 100
-    nulls: float = 0.0
+    nulls: float = Field(default=0.0, ge=0, lt=1)
+
+    def __post_init__(self) -> None:
+        if (self.kind in ("name", "category")) != bool(self.values):
+            raise ValueError("values belong to name and category columns, and only to these")
+        if (self.kind == "ref") != bool(self.to):
+            raise ValueError("'to' names the table that a ref column points to, and belongs to no other kind")
+        if self.nulls and self.kind in ("id", "ref"):
+            raise ValueError("a key has no NULLs")
+        if self.low > self.high or (self.kind == "date" and not 1 <= self.low <= self.high <= 9999):
+            raise ValueError(f"{self.low:g} to {self.high:g} is not a range of {self.kind} values")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class TableSpec:
     """A table with its number of rows; one without an id column and with several refs links its parents."""
 
@@ -41,12 +69,9 @@ class TableSpec:
         return ids or (refs if len(refs) > 1 else ())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class DatabaseSpec:
-    """A database; tables come in an order in which foreign keys point backwards.
-
-    ``split``: train, val or test.
-    """
+    """A database; a table comes after the tables to which its foreign keys refer. ``split``: train, val or test."""
 
     db_id: str
     tables: tuple[TableSpec, ...]
