@@ -1,4 +1,4 @@
 """The tiny base: a Qwen3-architecture model small enough to train from scratch on two CPU cores.
 
-``python -m text2sql.tiny_base RECIPE`` makes its corpus, tokenizer and untrained model; llamafactory-cli trains it.
+``text2sql tiny-base prepare`` makes its corpora, tokenizer and untrained model, and ``text2sql train`` trains it.
 """

@@ -1,69 +1,50 @@
-"""``python -m text2sql.tiny_base RECIPE [key=value ...]``: corpora, tokenizer and untrained model of the tiny base."""
+"""Make the tiny base: its corpora, tokenizer and untrained model, and the folder that is shipped."""
 
 import json
 import logging
-import sys
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-from pydantic.dataclasses import dataclass
+import typer
 
+from text2sql.checkpoint.model import check_model
 from text2sql.errors import run_command
-from text2sql.recipe import STRICT, load_recipe, options_from
+from text2sql.recipe import load_recipe, options_from
+from text2sql.recipe.command import Overrides, RecipePath, group
 from text2sql.records import write_jsonl
-from text2sql.tiny_base.corpus import Lesson, write_corpus
+from text2sql.tiny_base.corpus import write_corpus
+from text2sql.tiny_base.options import Options
 from text2sql.tiny_base.random_schema import load_words
-from text2sql.toy.load import load_world
+from text2sql.toy.load import load_specs
 
 logger = logging.getLogger("text2sql.tiny_base")
+app = group("Make the tiny base model of the CPU profile.")
 
 
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class Corpus:
-    """A file of conversations, lesson after lesson."""
-
-    path: Path
-    lessons: list[dict[str, Any]]
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class Options:
-    """What ``recipes/tiny/base/prepare.yaml`` may say; the tokenizer is trained on the first corpus."""
-
-    corpora: list[dict[str, Any]]
-    model: Path
-    shape: dict[str, int]
-    vocab_size: int = 2048
-    exclude_world: Path | None = None
-    seed: int = 1
-
-
-def main() -> None:
-    if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
-        sys.stdout.write(f"{__doc__}\n")
-        return
-    recipe = Path(sys.argv[1])
-    options = options_from(Options, load_recipe(recipe, sys.argv[2:]), str(recipe))
-    corpora = [options_from(Corpus, corpus, f"{recipe}: corpora") for corpus in options.corpora]
-    words = load_words(_held_out_tables(options.exclude_world))
+@app.command(no_args_is_help=True)
+def prepare(recipe: RecipePath, overrides: Overrides = None) -> None:
+    """Write the corpora, the tokenizer and the untrained model; files that exist are kept."""
+    options = options_from(Options, load_recipe(recipe, overrides or []), str(recipe))
+    specs = load_specs(options.toy_databases) if options.toy_databases else []
+    words = load_words(frozenset(t.name.lower() for spec in specs if spec.split != "train" for t in spec.tables))
     pieces: tuple[str, ...] = ()
-    for number, corpus in enumerate(corpora):
-        lessons = [options_from(Lesson, lesson, f"{recipe}: lessons") for lesson in corpus.lessons]
+    for number, corpus in enumerate(options.corpora):
         if not corpus.path.is_file():
-            logger.info("writing %d conversations to %s", sum(x.conversations for x in lessons), corpus.path)
-            write_jsonl(corpus.path, write_corpus(lessons, words, f"{options.seed}/{number}", pieces))
+            conversations = sum(lesson.conversations for lesson in corpus.lessons)
+            logger.info("writing %d conversations to %s", conversations, corpus.path)
+            write_jsonl(corpus.path, write_corpus(corpus.lessons, words, f"{options.seed}/{number}", pieces))
         if number == 0:
             pieces = _make_model(options, corpus.path)
 
 
 def _make_model(options: Options, corpus: Path) -> tuple[str, ...]:
-    """Make tokenizer and untrained model unless they are there; returns the tokenizer's lower-case pieces."""
+    """Make tokenizer and untrained model unless they exist; returns the tokenizer's lower-case pieces."""
     from text2sql.tiny_base.model import read_pieces, train_tokenizer, write_untrained  # torch takes seconds to import
 
     if (options.model / "config.json").is_file():
-        logger.info("%s: the untrained model is there already", options.model)
+        logger.info("%s: the untrained model exists already", options.model)
     else:
         tokenizer = train_tokenizer(_texts(corpus), options.vocab_size)
         size = write_untrained(options.model, tokenizer, options.shape, options.seed)
@@ -77,12 +58,17 @@ def _texts(corpus: Path) -> Iterator[str]:
             yield "\n".join(f"{m['role']}\n{m['content']}" for m in json.loads(line)["messages"])
 
 
-def _held_out_tables(world: Path | None) -> frozenset[str]:
-    if world is None:
-        return frozenset()
-    held_out = [spec for spec in load_world(world) if spec.split != "train"]
-    return frozenset(table.name.lower() for spec in held_out for table in spec.tables)
+@app.command(no_args_is_help=True)
+def ship(
+    checkpoint: Annotated[Path, typer.Argument(help="The trained tiny base.")],
+    folder: Annotated[Path, typer.Argument(help="Where to write; a README.md in it stays.")],
+) -> None:
+    """Write a trained tiny base in bfloat16, which has half the bytes of float32, with greedy decoding as its default."""
+    check_model(checkpoint)
+    from text2sql.tiny_base.model import write_shipped
+
+    logger.info("%s: %.1f MB", folder, write_shipped(checkpoint, folder) / 1e6)
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(app)

@@ -1,6 +1,5 @@
-"""The tiny base before training: its tokenizer and its randomly initialised weights."""
+"""The tiny base as files: its tokenizer, its random weights before training, and its shipped weights after it."""
 
-import random
 import shutil
 from collections.abc import Iterable
 from importlib.resources import files
@@ -8,14 +7,26 @@ from pathlib import Path
 
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GenerationConfig,
+    PreTrainedTokenizerFast,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
 
-# Qwen3's added tokens, in its order. The later ones are plain text to Qwen3 as well (not "special").
-SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|object_ref_start|>", "<|object_ref_end|>", "<|box_start|>",
-           "<|box_end|>", "<|quad_start|>", "<|quad_end|>", "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>",
-           "<|image_pad|>", "<|video_pad|>"]  # fmt: skip
-ADDED = ["<tool_call>", "</tool_call>", "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>", "<|fim_pad|>", "<|repo_name|>",
-         "<|file_sep|>", "<tool_response>", "</tool_response>", "<think>", "</think>"]  # fmt: skip
+from text2sql.artifacts import whole_folder
+
+# Qwen3's added tokens, in its order. The second group is plain text to Qwen3 as well (not "special").
+SPECIAL = (
+    "<|endoftext|> <|im_start|> <|im_end|> <|object_ref_start|> <|object_ref_end|> <|box_start|> <|box_end|> <|quad_start|> "
+    "<|quad_end|> <|vision_start|> <|vision_end|> <|vision_pad|> <|image_pad|> <|video_pad|>".split()
+)
+ADDED = (
+    "<tool_call> </tool_call> <|fim_prefix|> <|fim_middle|> <|fim_suffix|> <|fim_pad|> <|repo_name|> <|file_sep|> "
+    "<tool_response> </tool_response> <think> </think>".split()
+)
 
 # An identifier must be spelled with the same pieces in the schema, in the question (" singers") and after a dot
 # ("T1.singer"), or copying it means respelling it. So spaces belong to keywords (taken as phrases: " ORDER BY ")
@@ -75,7 +86,6 @@ def read_pieces(folder: Path) -> tuple[str, ...]:
 
 def write_untrained(folder: Path, tokenizer: PreTrainedTokenizerFast, shape: dict[str, int], seed: int) -> int:
     """Write tokenizer, configuration and random weights to ``folder``; returns the number of parameters."""
-    random.seed(seed)
     torch.manual_seed(seed)
     config = Qwen3Config(
         vocab_size=len(tokenizer),
@@ -88,10 +98,25 @@ def write_untrained(folder: Path, tokenizer: PreTrainedTokenizerFast, shape: dic
         **shape,
     )
     model = Qwen3ForCausalLM(config)
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    model.save_pretrained(partial)
-    tokenizer.save_pretrained(partial)
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
+    with whole_folder(folder) as partial:
+        model.save_pretrained(partial)
+        tokenizer.save_pretrained(partial)
     return sum(parameter.numel() for parameter in model.parameters())
+
+
+def write_shipped(checkpoint: Path, folder: Path) -> int:
+    """Replace ``folder`` by the checkpoint's model in bfloat16, but keep its model card; returns the size in bytes."""
+    model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.bfloat16)
+    model.config.use_cache = True
+    model.generation_config = GenerationConfig(
+        do_sample=False, eos_token_id=model.config.eos_token_id, pad_token_id=model.config.pad_token_id
+    )
+    card = folder / "README.md"
+    with whole_folder(folder) as partial:
+        model.save_pretrained(partial)
+        AutoTokenizer.from_pretrained(checkpoint, padding_side="left").save_pretrained(partial)
+        if card.is_file():
+            shutil.copy2(card, partial)
+        for file in partial.iterdir():
+            file.chmod(0o644)  # safetensors writes files that only their owner may read
+    return sum(file.stat().st_size for file in folder.iterdir())

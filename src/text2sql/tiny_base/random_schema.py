@@ -1,17 +1,19 @@
-"""Random database descriptions with thousands of names, half of them made up.
+"""Random database descriptions with thousands of names, many of them invented.
 
-A tiny model that has seen few names learns the names; copying an identifier never seen before must be the only
-way to answer. So every schema is new, and its names mix known words, their combinations and invented ones.
+A tiny model that sees few names memorizes them instead of learning to copy identifiers from the prompt. So every schema
+is new, and its names mix known words, their combinations and invented ones.
 """
 
 import random
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 
 import yaml
 
 from text2sql.schema import quote
+from text2sql.tiny_base.options import Lesson
 from text2sql.toy.spec import ColumnSpec, DatabaseSpec, Kind, TableSpec
 
 _ONSETS = (
@@ -50,38 +52,25 @@ def invent_word(rng: random.Random) -> str:
 
 
 class SchemaWriter:
-    """Draws database descriptions from one random generator.
+    """Draws the databases of a lesson.
 
-    ``pieces``: a tokenizer's lower-case pieces. A share ``pieced`` of the invented words is put together from them, so
-    that no piece is first met in somebody's column name; a piece that only ever completes one word is never learned.
-    ``invented``: share of attribute words that are invented; of table nouns, a tenth more. ``camel``:
-    share of databases with CamelCase names.
+    ``pieces``: a tokenizer's lower-case pieces. Words joined from them use every piece in many words; a piece that only
+    ever completes one word is never learned, and fails when a user's column has it.
     """
 
-    def __init__(
-        self,
-        words: Words,
-        rng: random.Random,
-        pieces: tuple[str, ...] = (),
-        pieced: float = 0.0,
-        invented: float = 0.3,
-        camel: float = 0.15,
-    ) -> None:
-        self.words, self.rng, self.pieces, self.pieced, self.invented = words, rng, pieces, pieced, invented
-        self.camel = camel
+    def __init__(self, words: Words, lesson: Lesson, rng: random.Random, pieces: tuple[str, ...] = ()) -> None:
+        self.words, self.lesson, self.rng, self.pieces = words, lesson, rng, pieces
 
-    def database(self, db_id: str, tables: int, columns: tuple[int, int], short_keys: float = 0.0) -> DatabaseSpec:
-        """``tables`` tables with ``columns`` (low, high) describable columns each; most have a parent.
-
-        ``short_keys``: share of tables whose key abbreviates the table's name (``dept_id``, ``dep_no``).
-        """
-        rng = self.rng
-        camel, plain_id, plural = rng.random() < self.camel, rng.random() < 0.25, rng.random() < 0.2
+    def database(self) -> DatabaseSpec:
+        """A database with the lesson's numbers of tables and columns; most tables have a parent."""
+        rng, short_keys = self.rng, self.lesson.short_keys
+        tables = rng.randint(*self.lesson.tables)
+        is_camel, plain_id, plural = rng.random() < self.lesson.camel, rng.random() < 0.25, rng.random() < 0.2
         made: list[TableSpec] = []
         names: set[str] = set()
         keys: set[str] = set()
         for _ in range(tables):
-            noun = self._fresh(names, lambda: self._noun(self.words.tables, self.invented + 0.1))
+            noun = self._fresh(names, self._noun)
             key = "id" if plain_id else f"{noun}_id"
             if short_keys and not plain_id and rng.random() < short_keys:
                 key = f"{noun[: rng.randint(2, 4)]}_{rng.choice(('id', 'id', 'no'))}"
@@ -93,45 +82,43 @@ class SchemaWriter:
                     target = parent.columns[0].name
                     specs.append(ColumnSpec(f"{parent.name}_id" if target == "id" else target, "ref", to=parent.name))
             taken = {spec.name for spec in specs}
-            specs += [self._column(noun, taken) for _ in range(rng.randint(*columns))]
+            specs += [self._column(noun, taken) for _ in range(rng.randint(*self.lesson.columns))]
             made.append(TableSpec(noun, tuple(specs), rng.randint(8, 24)))
-        return self._styled(DatabaseSpec(db_id, tuple(made)), camel, plural and not camel)
+        return _styled(DatabaseSpec("random", tuple(made)), is_camel, plural and not is_camel)
 
     def _column(self, noun: str, taken: set[str]) -> ColumnSpec:
         kinds: tuple[Kind, ...] = ("name", "category", "integer", "real", "date")
         kind = self.rng.choices(kinds, (3, 3, 3.5, 1.2, 1))[0]
-        pool = {"integer": self.words.number, "real": self.words.number, "date": self.words.date}.get(
-            kind, self.words.text
-        )
+        pools = {"integer": self.words.number, "real": self.words.number, "date": self.words.date}
+        pool = pools.get(kind, self.words.text)
         name = self._fresh(taken, lambda: self._attribute(noun, pool))
         nulls = 0.2 if self.rng.random() < 0.25 else 0.0
         if kind in ("name", "category"):
             count = self.rng.randint(3, 5) if kind == "category" else 12
             return ColumnSpec(name, kind, values=tuple(self._value() for _ in range(count)), nulls=nulls)
         if kind == "date":
-            return ColumnSpec(
-                name, kind, low=self.rng.randint(1970, 2005), high=self.rng.randint(2006, 2024), nulls=nulls
-            )
+            low, high = self.rng.randint(1970, 2005), self.rng.randint(2006, 2024)
+            return ColumnSpec(name, kind, low=low, high=high, nulls=nulls)
         high = self.rng.choice((10, 60, 100, 500, 1000, 5000, 40000))
         return ColumnSpec(name, kind, low=0 if self.rng.random() < 0.7 else high // 5, high=high, nulls=nulls)
 
     def _invent(self) -> str:
         rng = self.rng
-        if not self.pieced or rng.random() >= self.pieced:
+        if not self.lesson.pieced or rng.random() >= self.lesson.pieced:
             return invent_word(rng)
         word = "".join(rng.choice(self.pieces) for _ in range(rng.randint(1, 3)))[:12]
         ending = "y" if rng.random() < 0.12 and len(word) > 2 else ""  # plurals in "ies" respell the word
         return (word.rstrip("aeiouy") or "st") + ending if ending else word
 
-    def _noun(self, pool: tuple[str, ...], invented: float) -> str:
-        if self.rng.random() < invented:
+    def _noun(self) -> str:
+        if self.rng.random() < self.lesson.invented + 0.1:
             return self._invent()
-        noun = self.rng.choice(pool)
+        noun = self.rng.choice(self.words.tables)
         return f"{self.rng.choice(self.words.modifiers)}_{noun}" if self.rng.random() < 0.15 else noun
 
     def _attribute(self, noun: str, pool: tuple[str, ...]) -> str:
         rng = self.rng
-        word = self._invent() if rng.random() < self.invented else rng.choice(pool)
+        word = self._invent() if rng.random() < self.lesson.invented else rng.choice(pool)
         if rng.random() < _PREFIXED:
             return f"{noun}_{word}"
         if rng.random() < _MODIFIED:
@@ -146,31 +133,27 @@ class SchemaWriter:
             words.append(word.capitalize() if rng.random() < 0.8 else word)
         return " ".join(words)
 
-    def _fresh(self, taken: set[str], draw: object) -> str:
+    def _fresh(self, taken: set[str], draw: Callable[[], str]) -> str:
         while True:
-            name: str = draw()  # type: ignore[operator]
+            name = draw()
             if name not in taken and quote(name) == name:
                 taken.add(name)
                 return name
 
-    def _styled(self, spec: DatabaseSpec, camel: bool, plural: bool) -> DatabaseSpec:
-        """The same database in CamelCase, or with plural table names; keys keep the singular."""
 
-        def column(name: str) -> str:
-            return "".join(part.capitalize() for part in name.split("_")) if camel else name
+def _styled(spec: DatabaseSpec, is_camel: bool, is_plural: bool) -> DatabaseSpec:
+    """The same database in CamelCase, or with plural table names; keys keep the singular."""
 
-        def table(name: str) -> str:
-            return column(name) + "s" * (plural and not name.endswith("s"))
+    def column(name: str) -> str:
+        return "".join(part.capitalize() for part in name.split("_")) if is_camel else name
 
-        tables = (
-            TableSpec(
-                table(t.name),
-                tuple(
-                    ColumnSpec(column(c.name), c.kind, table(c.to) if c.to else "", c.values, c.low, c.high, c.nulls)
-                    for c in t.columns
-                ),
-                t.rows,
-            )
-            for t in spec.tables
+    def table(name: str) -> str:
+        return column(name) + "s" * (is_plural and not name.endswith("s")) if name else ""
+
+    tables = (
+        replace(
+            t, name=table(t.name), columns=tuple(replace(c, name=column(c.name), to=table(c.to)) for c in t.columns)
         )
-        return DatabaseSpec(spec.db_id, tuple(tables))
+        for t in spec.tables
+    )
+    return replace(spec, tables=tuple(tables))
