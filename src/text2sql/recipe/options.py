@@ -13,7 +13,13 @@ from text2sql.errors import UserError, first_complaint
 STRICT = ConfigDict(extra="forbid", strict=True)
 """For ``pydantic.dataclasses.dataclass(frozen=True, config=STRICT)``: no unknown keys, no silent conversion."""
 
-RENAMED = {"answer": "answer_format", "databases": "database_root", "sql_timeout": "timeout"}
+RENAMED = {
+    "answer": "answer_format",
+    "databases": "database_root",
+    "exclude_world": "toy_databases",
+    "sql_timeout": "timeout",
+    "world": "toy_databases",
+}
 """Keys of our own recipes that had another name, and the name they have now."""
 
 Options = TypeVar("Options")

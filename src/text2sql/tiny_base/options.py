@@ -1,13 +1,21 @@
 """The keys of ``recipes/tiny/base/prepare.yaml``."""
 
 from pathlib import Path
+from typing import Annotated
 
+from pydantic import AfterValidator
 from pydantic.dataclasses import dataclass
 
 from text2sql.recipe import STRICT
 
-Range = tuple[int, int]
-"""Lowest and highest number."""
+
+def _in_order(numbers: tuple[int, int]) -> tuple[int, int]:
+    if not 0 < numbers[0] <= numbers[1]:
+        raise ValueError(f"should be the lowest and highest number, from 1 on, not {list(numbers)}")
+    return numbers
+
+
+Range = Annotated[tuple[int, int], AfterValidator(_in_order)]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
