@@ -1,6 +1,6 @@
 """Questions with executable SQL for any SQLite database, from a grammar of patterns and phrasings.
 
-The toy world and the tiny base's pretraining corpus go through :func:`generate`, a user's own database through
+The toy databases and the tiny base's corpora use :func:`generate` and its core patterns. A user's own database goes through
 :mod:`text2sql.synth.own`, which has more patterns and stricter rules; the command offers both.
 """
 

@@ -1,6 +1,6 @@
-"""``python -m text2sql.synth --db my.sqlite -n 5000``: questions with SQL that runs, about a database of your own."""
+"""Write questions with SQL that runs, about a database of the user's own."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,9 +10,10 @@ from rich.console import Console
 
 from text2sql.errors import UserError, run_command
 from text2sql.prompts import gold_answer
+from text2sql.recipe.command import single
 from text2sql.records import TracedExample, write_jsonl
-
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+from text2sql.sql import find_issues
+from text2sql.synth.own import write_for_database, write_from_core
 
 
 class Form(StrEnum):
@@ -29,7 +30,6 @@ class Patterns(StrEnum):
     core = "core"
 
 
-@app.command()
 def synth(
     db: Annotated[Path, typer.Option(help="The SQLite file to ask about.")],
     count: Annotated[int, typer.Option("--count", "-n", help="How many questions.")] = 1000,
@@ -39,11 +39,9 @@ def synth(
     language: Annotated[str, typer.Option(help="en, zh, or both: en,zh")] = "en",
     register: Annotated[str, typer.Option(help="natural, or heldout: phrasings to test with")] = "natural",
     patterns: Annotated[
-        Patterns, typer.Option(help="all, or core: the toy world's own, short queries as they come")
+        Patterns, typer.Option(help="all, or core: those of the toy databases, without balanced hardness")
     ] = Patterns.all,
-    reasoning: Annotated[
-        bool, typer.Option(help="Give each pair its reasoning in steps and its type of task.")
-    ] = False,
+    reasoning: Annotated[bool, typer.Option(help="Add the reasoning in steps and the type of task.")] = False,
     form: Annotated[
         Form, typer.Option(help="examples, or coldstart (query, response, type) for process rewards")
     ] = Form.examples,
@@ -51,14 +49,10 @@ def synth(
         str | None, typer.Option(help="An OpenAI-compatible server that rewords questions.")
     ] = None,
     model: Annotated[str, typer.Option(help="The served model's name, where there are several.")] = "",
-    back_check: Annotated[
-        bool, typer.Option(help="Believe a paraphrase only if its SQL gives the same result.")
-    ] = True,
+    back_check: Annotated[bool, typer.Option(help="Keep a paraphrase only if its SQL gives the same result.")] = True,
     seed: int = 42,
 ) -> None:
     """Write question-SQL pairs about a SQLite database: every SQL ran and gave a result, all four levels of hardness."""
-    from text2sql.synth.own import write_for_database, write_from_core
-
     if count < 1:
         raise UserError(f"--count is 1 or more, not {count}")
     target = out or Path("data/synth") / f"{db.stem}.jsonl"
@@ -77,9 +71,7 @@ def synth(
 
 
 def cold_start(example: TracedExample) -> dict[str, Any]:
-    """The process reward's row: ``query``, ``response`` with thinking and answer, ``type``; and what it is about."""
-    from text2sql.sql import find_issues
-
+    """The process reward's row: ``query``, ``response`` with thinking and answer, ``type``, and its database."""
     issues = ", ".join(issue.name for issue in find_issues(example.sql, example.question, example.schema)) or "none"
     response = gold_answer(example.sql, "process", example.reasoning, example.kind, issues)
     about = {"db_id": example.db_id, "schema": example.schema}
@@ -90,27 +82,24 @@ def _reworded(
     examples: list[TracedExample], db: Path, url: str, model: str, target: Path, check: bool
 ) -> list[TracedExample]:
     from text2sql.generate import EngineSettings
-    from text2sql.synth.paraphrase import as_rows, paraphrase
+    from text2sql.synth.paraphrase import paraphrase
 
     settings = EngineSettings(model, engine="openai", base_urls=(url,))
     judged = paraphrase(examples, db, settings, target.with_suffix(".paraphrases.jsonl"), check)
-    refused = target.with_suffix(".refused.jsonl")
-    write_jsonl(refused, as_rows(judged))
-    Console().print(
-        f"{refused}: {sum(bool(one.reason) for one in judged)} of {len(judged)} paraphrases refused", soft_wrap=True
-    )
-    seen = {example.question.casefold() for example in examples}
-    good = []
-    for one in judged:
-        if not one.reason and one.example.question.casefold() not in seen:
-            seen.add(one.example.question.casefold())
-            good.append(
-                replace(
-                    one.example, question_id=one.example.question_id + "-p", source=one.example.source + "/paraphrase"
-                )
-            )
-    return good
+    refused = [{**asdict(one.example), "reason": one.reason} for one in judged if one.reason]
+    path = target.with_suffix(".refused.jsonl")
+    write_jsonl(path, refused)
+    Console().print(f"{path}: {len(refused)} of {len(judged)} paraphrases refused", soft_wrap=True)
+    known = {example.question.casefold() for example in examples}
+    new: dict[str, TracedExample] = {}
+    for example in (one.example for one in judged if not one.reason):
+        new.setdefault(example.question.casefold(), example)
+    return [
+        replace(example, question_id=f"{example.question_id}-p", source=f"{example.source}/paraphrase")
+        for question, example in new.items()
+        if question not in known
+    ]
 
 
 if __name__ == "__main__":
-    run_command(app)
+    run_command(single(synth))

@@ -1,4 +1,4 @@
-"""Binding a pattern's slots to a database: every slot gets a SQL side and a side in words."""
+"""Binds a pattern's slots to a database: every slot gets a part of the SQL and a part of the question."""
 
 import random
 from dataclasses import dataclass
@@ -18,10 +18,24 @@ _WORD_SLOTS: dict[str, tuple[tuple[str, str], ...]] = {  # role -> (SQL, word) c
 }
 _NUMERALS = {2: "two", 3: "three", 4: "four", 5: "five"}
 _COMPARISONS = {"eq": "=", "ne": "!=", "gt": ">", "lt": "<", "ge": ">=", "le": "<=", "after": ">", "before": "<"}
+_CONDITIONS = {  # c: column; v: value as it is; q, q2: values as literals
+    **{kind: f"{{c}} {sign} {{q}}" for kind, sign in _COMPARISONS.items()},
+    "between": "{c} BETWEEN {q} AND {q2}",
+    "in": "{c} IN ({q}, {q2})",
+    "starts": "{c} LIKE '{v}%'",
+    "contains": "{c} LIKE '%{v}%'",
+    "missing": "{c} IS NULL",
+    "known": "{c} IS NOT NULL",
+    "year": "strftime('%Y', {c}) = '{v}'",
+    "not_between": "{c} NOT BETWEEN {q} AND {q2}",
+    "not_in": "{c} NOT IN ({q}, {q2})",
+    "not_contains": "{c} NOT LIKE '%{v}%'",
+}
+Value = str | int | float
 
 
 class NoBindingError(Exception):
-    """The database has nothing that fits the pattern, or this draw went wrong; draw another."""
+    """The database has nothing that fits the pattern, or the drawn values do not fit; draw another."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +54,13 @@ class Noun:
 
 @dataclass(frozen=True)
 class Bound:
-    """A question with its SQL."""
+    """A question with its SQL, and the pattern, language and register that it was drawn from."""
 
     question: str
     sql: str
+    pattern: str
+    language: str
+    register: str
 
 
 class Binder:
@@ -51,6 +68,13 @@ class Binder:
 
     def __init__(self, database: DatabaseProfile, language: Language, register: str, rng: random.Random) -> None:
         self.database, self.language, self.register, self.rng = database, language, register, rng
+
+    def draw(self, pattern: Pattern) -> Bound | None:
+        """As :meth:`bind`; None where nothing fits."""
+        try:
+            return self.bind(pattern)
+        except NoBindingError:
+            return None
 
     def bind(self, pattern: Pattern) -> Bound:
         """Fill the pattern's SQL and one of its phrasings.
@@ -82,7 +106,8 @@ class Binder:
                     sql[slot], words[slot] = column.sql, column.words
         phrase = self.language.choose(self.language.patterns[pattern.name], self.register, self.rng, strict=True)
         question = phrase.format_map({**words, "ask": self._word("ask")})
-        return Bound(self._sentence(question), pattern.sql.format_map(sql))
+        text, query = self._sentence(question), pattern.sql.format_map(sql)
+        return Bound(text, query, pattern.name, self.language.code, self.register)
 
     def _bind_tables(self, pattern: Pattern) -> tuple[dict[str, TableProfile], dict[str, str], dict[str, str | Noun]]:
         tables: dict[str, TableProfile] = {}
@@ -129,24 +154,20 @@ class Binder:
         else:
             kinds |= {"eq": 6, "ne": 1.2, "in": 1, "starts": 0.6, "contains": 0.6}
         kind = rng.choices(list(kinds), list(kinds.values()))[0]
-        value, other = rng.choice(column.values), rng.choice(column.values)
-        if kind == "between":
+        return self._compare(kind, column, name, rng.choice(column.values), rng.choice(column.values))
+
+    def _compare(self, kind: str, column: ColumnProfile, name: str, value: Value, other: Value) -> tuple[str, str]:
+        """A condition's SQL, in which the column is called ``name``, and its words."""
+        if kind in ("between", "not_between"):
             value, other = sorted((value, other))
-        if kind in ("between", "in") and value == other:
+        if kind in ("between", "not_between", "in", "not_in") and value == other:
             raise NoBindingError
-        if kind in ("starts", "contains"):
-            value = self._part(str(value), kind)
-            sql = f"{name} LIKE '{value}%'" if kind == "starts" else f"{name} LIKE '%{value}%'"
-        elif kind in ("missing", "known"):
-            sql = name + (" IS NULL" if kind == "missing" else " IS NOT NULL")
-        elif kind == "between":
-            sql = f"{name} BETWEEN {literal(value)} AND {literal(other)}"
-        elif kind == "in":
-            sql = f"{name} IN ({literal(value)}, {literal(other)})"
-        else:
-            sql = f"{name} {_COMPARISONS[kind]} {literal(value)}"
-        phrase = self.language.choose(self.language.conditions[kind], self.register, rng)
-        return sql, phrase.format(c=column.words, v=self._mention(value), v2=self._mention(other))
+        if kind in ("starts", "contains", "not_contains"):
+            value = self._part(str(value), kind.removeprefix("not_"))
+        sql = _CONDITIONS[kind].format(c=name, v=value, q=_literal(value), q2=_literal(other))
+        phrase = self.language.choose(self.language.conditions[kind], self.register, self.rng)
+        shown = str(value) if kind == "year" else self._mention(value)
+        return sql, phrase.format(c=column.words, v=shown, v2=self._mention(other))
 
     def _part(self, value: str, kind: str) -> str:
         if len(value) < 4 or not value.isalpha():
@@ -156,7 +177,7 @@ class Binder:
         start = self.rng.randint(1, len(value) - 3)
         return value[start : start + 3]
 
-    def _mention(self, value: str | int | float) -> str:
+    def _mention(self, value: Value) -> str:
         quoted = isinstance(value, str) and self.register != "plain" and self.rng.random() < 0.4
         return f"'{value}'" if quoted else str(value)
 
@@ -164,20 +185,20 @@ class Binder:
         return self.language.choose(self.language.words[word], self.register, self.rng)
 
     def _sentence(self, text: str) -> str:
-        """Grammar's small change: no "the the", a capital first letter unless plain, one final mark."""
+        """Mend what phrasings leave when joined: a doubled "the", the first letter's case, the mark at the end."""
         text = " ".join(text.replace("the the ", "the ").split())
         if self.register == "plain":
             return text
         text = text.replace(", What are the", ", what are the").replace(", What is the", ", what is the")
         last = text[:-1].rpartition("? ")[2]
-        asks = (
-            last.startswith(("What", "Which", "How", "Can")) or ", what" in last or ", how" in last or ", which" in last
+        asks = last.startswith(("What", "Which", "How", "Can")) or any(
+            f", {w}" in last for w in ("what", "how", "which")
         )
         if text[-1] in ".?":
             text = text[:-1] + ("?" if asks else ".")
         return text[0].upper() + text[1:] if self.language.code == "en" else text
 
 
-def literal(value: str | int | float) -> str:
+def _literal(value: Value) -> str:
     """``value`` as a SQL literal."""
     return "'" + value.replace("'", "''") + "'" if isinstance(value, str) else str(value)

@@ -1,4 +1,4 @@
-"""What a trace may say in its own favour: only what is so, worked out from the query, the schema and the question."""
+"""The checks that a query's steps may state: only those that hold for the query, the schema and the question."""
 
 import re
 from typing import Any
@@ -11,7 +11,7 @@ _COMPARED = (exp.EQ, exp.NEQ, exp.GT, exp.LT, exp.GTE, exp.LTE)
 
 
 def find_checks(tree: Any, schema: Schema, question: str) -> list[tuple[str, str]]:
-    """The checks that a query passes, by name, each with what it is about (or nothing)."""
+    """The names of the checks that a query passes, each with what it is about (or an empty text)."""
     alias = {node.alias_or_name.lower(): node.name.lower() for node in tree.find_all(exp.Table)}
     found = [("join_key", "")] if _joins_follow_keys(tree, alias, schema) else []
     if len(set(alias.values())) == 1 and tree.find(exp.Join) is None:
@@ -47,22 +47,17 @@ def _joins_follow_keys(tree: Any, alias: dict[str, str], schema: Schema) -> bool
 
 def _grouping(tree: Any, alias: dict[str, str], schema: Schema) -> list[tuple[str, str]]:
     """Why plain columns beside aggregates have one value a group, if they have."""
-    select = tree if isinstance(tree, exp.Select) else None
-    group = select.args.get("group") if select is not None else None
-    if select is None or group is None:
+    group = tree.args.get("group") if isinstance(tree, exp.Select) else None
+    if group is None:
         return []
-    plain = [node for node in select.expressions if isinstance(node, exp.Column)]
-    if all(node in group.expressions for node in plain):
+    plain, keys = [node for node in tree.expressions if isinstance(node, exp.Column)], group.expressions
+    if all(node in keys for node in plain):
         return [("grouped", "")]
-    (key,) = group.expressions if len(group.expressions) == 1 else (None,)
-    if not isinstance(key, exp.Column):
+    if len(keys) != 1 or not isinstance(keys[0], exp.Column) or any(node.table != keys[0].table for node in plain):
         return []
-    owner = alias.get(key.table.lower(), "")
-    table = next((table for table in schema.tables if table.name.lower() == owner), None)
-    single = table is not None and [name.lower() for name in table.primary_key] == [key.name.lower()]
-    if table is not None and single and all(node.table == key.table for node in plain):
-        return [("one_each", table.name)]
-    return []
+    owner, key = alias.get(keys[0].table.lower(), ""), keys[0].name.lower()
+    tables = [table for table in schema.tables if table.name.lower() == owner]
+    return [("one_each", table.name) for table in tables[:1] if [k.lower() for k in table.primary_key] == [key]]
 
 
 def _compared(tree: Any) -> list[Any]:

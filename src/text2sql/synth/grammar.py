@@ -1,4 +1,4 @@
-"""The grammar as data: SQL patterns and their phrasings, read from YAML so that users can extend both."""
+"""The grammar: SQL patterns and their phrasings, read from YAML so that users can extend both."""
 
 import random
 from dataclasses import dataclass
@@ -10,7 +10,6 @@ import yaml
 
 from text2sql.errors import UserError
 
-REGISTERS = ("plain", "natural", "heldout")
 Phrasings = dict[str, list[str]]
 
 
@@ -41,7 +40,7 @@ class Language:
     patterns: dict[str, Phrasings]
 
     def choose(self, phrasings: Phrasings, register: str, rng: random.Random, *, strict: bool = False) -> str:
-        """One phrasing; in the held-out register parts may be natural, but what is ``strict`` may not."""
+        """One phrasing; in the held-out register half of the phrasings are natural, unless ``strict``."""
         if register == "heldout" and not strict and rng.random() < 0.5:
             register = "natural"
         return rng.choice(phrasings[register])
@@ -55,7 +54,7 @@ def load_patterns() -> tuple[Pattern, ...]:
 
 @cache
 def load_all_patterns() -> tuple[Pattern, ...]:
-    """The patterns for users' databases: those of :func:`load_patterns`, replaced by name where need be, and more."""
+    """The patterns for users' databases: more than :func:`load_patterns`, and some of its patterns replaced by name."""
     own = [Pattern(**entry) for entry in _read("more_patterns.yaml")]
     return tuple({pattern.name: pattern for pattern in (*load_patterns(), *own)}.values())
 

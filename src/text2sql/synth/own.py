@@ -1,7 +1,7 @@
-"""Questions about a user's own database: all patterns, hardness in balance, every query run under the sandbox.
+"""Questions about a user's own database: all patterns, balanced hardness, every query run in the sandbox.
 
-A database that holds few values gives few different queries; when drawing brings nothing new, the aims are lowered
-one by one (balance first, then one phrasing a query), and in the end it is said how far the schema reached.
+A database with few values gives few different queries. When drawing finds nothing new, the requirements are dropped one
+by one: first the balance of hardness, then one phrasing for each query. In the end a note says what is missing.
 """
 
 import random
@@ -9,6 +9,7 @@ import re
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,12 +17,14 @@ from sqleval import Failure, hardness
 from sqleval.run.sandbox import Connection
 from text2sql.errors import UserError
 from text2sql.records import Example, TracedExample
-from text2sql.schema import open_readonly, render_ddl
-from text2sql.synth.bind import Bound, NoBindingError
-from text2sql.synth.generate import generate
-from text2sql.synth.grammar import Language, Pattern, load_all_patterns, load_language
+from text2sql.schema import open_readonly
+from text2sql.sql import classify
+from text2sql.synth.bind import Bound
+from text2sql.synth.generate import as_examples, generate
+from text2sql.synth.grammar import load_all_patterns, load_language
 from text2sql.synth.own_bind import OwnBinder, own_profile
 from text2sql.synth.profile import DatabaseProfile, profile_database
+from text2sql.synth.trace import trace
 
 LEVELS = ("easy", "medium", "hard", "extra")
 _PHRASINGS = 4
@@ -30,7 +33,7 @@ _LIMITED = re.compile(r"(.*) LIMIT (\d+)\Z")
 
 @dataclass(frozen=True)
 class Made:
-    """The examples, and what became of the draws: ``levels`` of hardness, ``note`` when there are fewer than asked."""
+    """The examples, how many have each level of hardness, and a ``note`` on what is missing (empty: nothing)."""
 
     examples: list[TracedExample]
     levels: dict[str, int]
@@ -38,37 +41,39 @@ class Made:
 
 
 def write_for_database(
-    database: Path, count: int, seed: int = 42, languages: tuple[str, ...] = ("en",), register: str = "natural",
-    reasoning: bool = False, timeout: float = 2.0,
-) -> Made:  # fmt: skip
+    database: Path,
+    count: int,
+    seed: int = 42,
+    languages: tuple[str, ...] = ("en",),
+    register: str = "natural",
+    reasoning: bool = False,
+    timeout: float = 2.0,
+) -> Made:
     """Up to ``count`` different questions with SQL that ran and gave a result, for a SQLite file.
+
+    ``reasoning``: with steps and class; ``timeout``: seconds of one query.
 
     Raises:
         UserError: no such file, not a database, no rows in it, or an unknown language or register.
     """
     profile = _profile(database, register)
     known = [load_language(code, more=True) for code in languages]
-    sandbox = Connection(database)
     rng = random.Random(f"{seed}/{database.stem}")
-    drawer = _Drawer(profile, known, register, rng, sandbox, timeout)
-    try:
+    with closing(Connection(database)) as sandbox:
+        drawer = _Drawer([OwnBinder(profile, language, register, rng) for language in known], rng, sandbox, timeout)
         drawn = list(drawer.draw(count))
-    finally:
-        sandbox.close()
-    schema = render_ddl(profile.schema)
-    examples = [
-        _example(number, database.stem, schema, language, register, pattern, bound, reasoning)
-        for number, (language, pattern, bound) in enumerate(drawn)
-    ]
-    levels = Counter(example.difficulty for example in examples)
-    return Made(examples, {level: levels[level] for level in LEVELS}, drawer.note(count, len(examples), levels))
+    return _made(as_examples(drawn, database.stem, profile), reasoning, drawer.note(count))
 
 
 def write_from_core(
-    database: Path, count: int, seed: int = 42, languages: tuple[str, ...] = ("en",), register: str = "natural",
+    database: Path,
+    count: int,
+    seed: int = 42,
+    languages: tuple[str, ...] = ("en",),
+    register: str = "natural",
     reasoning: bool = False,
-) -> Made:  # fmt: skip
-    """As :func:`write_for_database`, by the toy world's patterns and rules: for its databases, its very questions.
+) -> Made:
+    """As :func:`write_for_database`, with the patterns of the toy databases: for these, exactly their questions.
 
     Raises:
         UserError: as there.
@@ -76,108 +81,83 @@ def write_from_core(
     _profile(database, register)
     share = -(-count // len(languages))
     drawn = [one for code in languages for one in generate(database, database.stem, share, seed, register, code)]
-    examples = [TracedExample(**one.__dict__, **_reasoning(one, reasoning)) for one in drawn[:count]]
-    levels = Counter(example.difficulty for example in examples)
-    note = f"the schema gives only {len(examples)} of {count} questions" if len(examples) < count else ""
-    return Made(examples, {level: levels[level] for level in LEVELS}, note)
+    note = f"the schema gives only {len(drawn)} of {count} questions" if len(drawn) < count else ""
+    return _made(drawn[:count], reasoning, note)
 
 
 def _profile(database: Path, register: str) -> DatabaseProfile:
     if register not in ("natural", "heldout"):
         raise UserError(f"register is natural or heldout, not {register!r}")
-    connection = open_readonly(database)
-    try:
-        profile = own_profile(connection, profile_database(connection))
-    except sqlite3.DatabaseError as error:
-        raise UserError(f"{database}: cannot be read ({error}); is it damaged?") from error
-    finally:
-        connection.close()
+    with closing(open_readonly(database)) as connection:
+        try:
+            profile = own_profile(connection, profile_database(connection))
+        except sqlite3.DatabaseError as error:
+            raise UserError(f"{database}: cannot be read ({error}); is it damaged?") from error
     if not profile.tables:
         raise UserError(f"{database}: no table has rows to ask about")
     return profile
 
 
-def _example(
-    number: int, db_id: str, schema: str, language: str, register: str, pattern: str, bound: Bound, reasoning: bool
-) -> TracedExample:
-    example = Example(
-        question_id=f"{db_id}-{language}-{register}-{number:05d}", db_id=db_id, question=bound.question, schema=schema,
-        sql=bound.sql, source=f"synth/{language}/{register}/{pattern}", difficulty=hardness(bound.sql),
-    )  # fmt: skip
-    return TracedExample(**example.__dict__, **_reasoning(example, reasoning))
+def _made(examples: list[Example], reasoning: bool, note: str) -> Made:
+    levels = Counter(example.difficulty for example in examples)
+    traced = [TracedExample(**example.__dict__, **(_reasoning(example) if reasoning else {})) for example in examples]
+    return Made(traced, {level: levels[level] for level in LEVELS}, note)
 
 
-def _reasoning(example: Example, wanted: bool) -> dict[str, str]:
-    if not wanted:
-        return {}
-    from text2sql.sql import classify
-    from text2sql.synth.trace import trace
-
+def _reasoning(example: Example) -> dict[str, str]:
     steps = trace(example.question, example.sql, example.schema)
     return {"reasoning": steps, "kind": classify(example.sql).label}
 
 
 class _Drawer:
-    """Draws until there are enough, lowering its aims when nothing new comes."""
+    """Draws until there are enough questions, and drops a requirement when nothing new comes (see the module)."""
 
-    def __init__(
-        self, profile: DatabaseProfile, languages: list[Language], register: str, rng: random.Random, sandbox: Connection,
-        timeout: float,
-    ) -> None:  # fmt: skip
-        self.rng, self.sandbox, self.timeout = rng, sandbox, timeout
-        self.binders = [OwnBinder(profile, language, register, rng) for language in languages]
-        self.patterns: tuple[Pattern, ...] = load_all_patterns()
+    def __init__(self, binders: list[OwnBinder], rng: random.Random, sandbox: Connection, timeout: float) -> None:
+        self.binders, self.rng, self.sandbox, self.timeout = binders, rng, sandbox, timeout
         self.questions: set[str] = set()
         self.queries: Counter[str] = Counter()
         self.levels: Counter[str] = Counter()
         self.verdicts: dict[str, bool] = {}
-        self.aim = 0
 
-    def draw(self, count: int) -> Iterator[tuple[str, str, Bound]]:
-        """Yield (language, pattern, question and SQL)."""
-        misses = made = 0
-        patience = 1500 + count // 2
-        while made < count:
-            if misses > patience:
-                if self.aim == 2:
-                    return
-                self.aim, misses = self.aim + 1, 0
-            binder = self.rng.choice(self.binders)
-            pattern = self.rng.choices(self.patterns, [p.weight for p in self.patterns])[0]
-            bound = self._try(binder, pattern, count)
-            if bound is None:
-                misses += 1
-                continue
-            misses, made = 0, made + 1
-            yield binder.language.code, pattern.name, bound
+    def draw(self, count: int) -> Iterator[Bound]:
+        """Yield up to ``count`` questions."""
+        patterns = load_all_patterns()
+        weights = [pattern.weight for pattern in patterns]
+        for dropped in range(3):
+            misses = 0
+            while misses <= 1500 + count // 2 and len(self.questions) < count:
+                binder = self.rng.choice(self.binders)
+                bound = binder.draw(self.rng.choices(patterns, weights)[0])
+                if bound is not None and self._accept(bound, count, dropped):
+                    misses = 0
+                    yield bound
+                else:
+                    misses += 1
 
-    def _try(self, binder: OwnBinder, pattern: Pattern, count: int) -> Bound | None:
-        try:
-            bound = binder.bind(pattern)
-        except NoBindingError:
-            return None
+    def _accept(self, bound: Bound, count: int, dropped: int) -> bool:
+        """Whether the question is new and meets the requirements that are left after ``dropped`` of them."""
         key, level = bound.question.casefold(), hardness(bound.sql)
-        if key in self.questions or self.queries[bound.sql] >= (_PHRASINGS if self.aim == 2 else 1):
-            return None
-        if self.aim == 0 and self.levels[level] >= -(-count // len(LEVELS)):
-            return None
-        if not self._answers(bound.sql):
-            return None
+        if key in self.questions or self.queries[bound.sql] >= (_PHRASINGS if dropped == 2 else 1):
+            return False
+        if dropped == 0 and self.levels[level] >= -(-count // len(LEVELS)):
+            return False
+        if not self._has_result(bound.sql):
+            return False
         self.questions.add(key)
         self.queries[bound.sql] += 1
         self.levels[level] += 1
-        return bound
+        return True
 
-    def _answers(self, sql: str) -> bool:
-        """Whether the query runs in time, says more than NULLs or a zero, and leaves nothing to chance."""
+    def _has_result(self, sql: str) -> bool:
+        """Whether the query runs in time, and its result is more than NULLs or a zero and does not depend on chance."""
         if sql not in self.verdicts:
             rows = self._rows(sql)
-            told = any(cell is not None for row in rows for cell in row) and rows != [(0,)]
-            self.verdicts[sql] = told and self._is_settled(sql, rows)
+            has_values = any(cell is not None for row in rows for cell in row) and rows != [(0,)]
+            self.verdicts[sql] = has_values and self._is_settled(sql, rows)
         return self.verdicts[sql]
 
     def _is_settled(self, sql: str, rows: list[tuple[object, ...]]) -> bool:
-        """Whether a query for the first few chooses among more, has as many, and has no tie at its end."""
+        """Whether a query with LIMIT leaves rows out, returns as many as it asks for, and has no tie at its end."""
         limited = _LIMITED.match(sql)
         if limited is None:
             return True
@@ -195,15 +175,15 @@ class _Drawer:
         outcome = self.sandbox.run(sql, self.timeout)
         return [] if isinstance(outcome, Failure) else list(outcome.rows)
 
-    def note(self, asked: int, made: int, levels: Counter[str]) -> str:
-        """What a user should know of the outcome, in a sentence or none."""
-        missing = [level for level in LEVELS if not levels[level]]
-        parts = []
+    def note(self, asked: int) -> str:
+        """What is missing, in a sentence; empty where nothing is."""
+        made, parts = len(self.questions), []
         if made < asked:
             parts.append(
                 f"the schema and its values give only {made} of {asked} questions ({len(self.queries)} queries, each in up to "
                 f"{_PHRASINGS} phrasings); more rows, columns or foreign keys would give more"
             )
+        missing = [level for level in LEVELS if not self.levels[level]]
         if missing:
             parts.append(f"no question of hardness {', '.join(missing)} can be asked")
         return "; ".join(parts)

@@ -1,4 +1,4 @@
-"""What binding needs beyond the toy world's tidy databases: odd names, several keys to one parent, values as they come."""
+"""Binding for users' databases, which have unusual names, several keys to one parent, and values that are hard to quote."""
 
 import random
 import re
@@ -6,7 +6,7 @@ import sqlite3
 from dataclasses import dataclass, replace
 
 from text2sql.schema import quote
-from text2sql.synth.bind import Binder, Bound, NoBindingError, Noun, literal
+from text2sql.synth.bind import Binder, Bound, NoBindingError, Noun, Value
 from text2sql.synth.grammar import Language, Pattern
 from text2sql.synth.profile import ColumnProfile, DatabaseProfile, Join, TableProfile, plural, singular, split_words
 
@@ -32,7 +32,7 @@ _LOWEST = re.compile(r" ORDER BY (?:T\d\.)?(\S+|\".*?\") ASC LIMIT ")
 
 @dataclass(frozen=True)
 class OwnColumn(ColumnProfile):
-    """A column whose name, where the question could read it as its own words, stands in quotes."""
+    """A column whose name stands in quotes where it could be read as words of the question."""
 
     @property
     def words(self) -> str:
@@ -43,7 +43,7 @@ class OwnColumn(ColumnProfile):
 
 @dataclass(frozen=True)
 class OwnNoun(Noun):
-    """A table's name in words; ``by`` is the key meant where several lead to the same parent (winner, loser of a match)."""
+    """A table's name in words; ``by``: the key that is used, where several refer to the same parent (winner, loser)."""
 
     by: str = ""
 
@@ -58,7 +58,7 @@ class OwnNoun(Noun):
         return f"{words} (by {self.by})" if self.code == "en" else f"{words}（按 {self.by}）"
 
     def _counted(self, spec: str) -> str:
-        """One or many, by rule; of words joined by a preposition the first are counted ("singers in concert")."""
+        """Singular or plural, by rule; of words joined by a preposition the first are inflected ("singers in concert")."""
         words = split_words(self.name)
         joint = _JOINT.search(words)
         head, rest = (words[: joint.start()], words[joint.start() :]) if joint else (words, "")
@@ -68,7 +68,7 @@ class OwnNoun(Noun):
 
 
 class OwnBinder(Binder):
-    """A binder with conditions that only users' databases get (years, negations), and without what makes no sense there."""
+    """A binder with more conditions (years, negations) that refuses aggregates which make no sense on real data."""
 
     def __init__(self, database: DatabaseProfile, language: Language, register: str, rng: random.Random) -> None:
         super().__init__(database, language, register, rng)
@@ -104,39 +104,28 @@ class OwnBinder(Binder):
         rng = self.rng
         if rng.random() > _EXTRA_CONDITIONS:
             return super()._condition(column, prefix)
-        name, values = prefix + column.sql, column.values
-        value, other = rng.choice(values), rng.choice(values)
+        value, other = rng.choice(column.values), rng.choice(column.values)
         if "date" in column.roles:
             kind, value = "year", str(value)[:4]
-            sql = f"strftime('%Y', {name}) = '{value}'"
         elif "number" in column.roles:
-            value, other = sorted((value, other))
-            kind, sql = "not_between", f"{name} NOT BETWEEN {literal(value)} AND {literal(other)}"
-        elif rng.random() < 0.5:
-            kind, sql = "not_in", f"{name} NOT IN ({literal(value)}, {literal(other)})"
+            kind = "not_between"
         else:
-            value = self._part(str(value), "contains")
-            kind, sql = "not_contains", f"{name} NOT LIKE '%{value}%'"
-        if kind in ("not_in", "not_between") and value == other:
-            raise NoBindingError
-        phrase = self.language.choose(self.language.conditions[kind], self.register, rng)
-        shown = str(value) if kind == "year" else self._mention(value)
-        return sql, phrase.format(c=column.words, v=shown, v2=self._mention(other))
+            kind = "not_in" if rng.random() < 0.5 else "not_contains"
+        return self._compare(kind, column, prefix + column.sql, value, other)
 
     def _part(self, value: str, kind: str) -> str:
-        """A whole word of a longer value, which people search by, else a piece of the word."""
+        """A whole word of a longer value, as people search for it, else a piece of the word."""
         words = [word for word in value.split() if len(word) >= 3 and word.isalpha()]
         if kind == "contains" and len(value.split()) > 1 and words:
             return self.rng.choice(words)
         return super()._part(value, kind)
 
-    def _mention(self, value: str | int | float) -> str:
-        """In quotes where it is hard to tell where it ends, without where it has a quote itself."""
+    def _mention(self, value: Value) -> str:
+        """In quotes where its end is hard to see, without quotes where it contains one."""
         if not isinstance(value, str) or "'" in value:
             return str(value)
-        return (
-            f"'{value}'" if len(value.split()) > 2 or not value.replace(" ", "").isalnum() else super()._mention(value)
-        )
+        is_plain = len(value.split()) <= 2 and value.replace(" ", "").isalnum()
+        return super()._mention(value) if is_plain else f"'{value}'"
 
     def _sentence(self, text: str) -> str:
         text = _ASK_INSIDE.sub(lambda found: found[0].lower(), super()._sentence(text))
@@ -144,7 +133,7 @@ class OwnBinder(Binder):
 
 
 def own_profile(connection: sqlite3.Connection, profile: DatabaseProfile) -> DatabaseProfile:
-    """The profile with values that a question can quote, numbers that are quantities, and joins that lead to one row.
+    """The profile with values that a question can quote, numbers that are quantities, and joins to one row of the parent.
 
     A key of several columns, and one to a column that repeats, is left out: joining by it would count rows twice.
     """
@@ -152,13 +141,12 @@ def own_profile(connection: sqlite3.Connection, profile: DatabaseProfile) -> Dat
         name: TableProfile(table.name, tuple(_own_column(column) for column in table.columns))
         for name, table in profile.tables.items()
     }
-    return replace(
-        profile, tables=tables, joins=tuple(j for j in dict.fromkeys(profile.joins) if _sound(connection, j))
-    )
+    joins = tuple(join for join in dict.fromkeys(profile.joins) if _is_sound(connection, join))
+    return replace(profile, tables=tables, joins=joins)
 
 
 def _own_column(column: ColumnProfile) -> OwnColumn:
-    values = tuple(value for value in column.values if _plain(value))
+    values = tuple(value for value in column.values if _can_quote(value))
     roles = column.roles if values else column.roles & {"label"}
     if _ends(column.name, _IDENTIFIERS):
         roles -= {"number"}
@@ -166,19 +154,19 @@ def _own_column(column: ColumnProfile) -> OwnColumn:
 
 
 def _ends(name: str, words: tuple[str, ...]) -> bool:
-    """Whether the name's last word is one of these; Chinese names have no spaces."""
+    """Whether the name's last word is one of these; a Chinese name, which has no spaces, ends with one of them."""
     last = split_words(name).rpartition(" ")[2]
     return last in words or (not last.isascii() and last.endswith(words))
 
 
-def _plain(value: str | int | float) -> bool:
+def _can_quote(value: Value) -> bool:
     """Whether a question can quote it as it is: one line, no outer spaces, not too long."""
     if not isinstance(value, str):
         return value == value and abs(value) < 1e15
     return 0 < len(value) <= _LONGEST_VALUE and value == " ".join(value.split()) and "\ufffd" not in value
 
 
-def _sound(connection: sqlite3.Connection, join: Join) -> bool:
+def _is_sound(connection: sqlite3.Connection, join: Join) -> bool:
     several = connection.execute(
         'SELECT 1 FROM pragma_foreign_key_list(?) AS k WHERE "from" = ? AND EXISTS '
         "(SELECT 1 FROM pragma_foreign_key_list(?) WHERE id = k.id AND seq > 0)",

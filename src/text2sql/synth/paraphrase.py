@@ -1,14 +1,13 @@
-"""Questions in other words, by any OpenAI-compatible model, each checked before it is believed.
+"""Paraphrases of questions by any OpenAI-compatible model, each checked before it is used.
 
-A paraphrase must keep every value of the query, stay in its language and length, and be new; then the model that
-wrote it is asked for its SQL, and only if that gives the gold query's result is the meaning held to be the same.
+A paraphrase must differ from its question, keep every value of the query, and stay in its language and near its length. Then
+the model is asked for the paraphrase's SQL, whose result must be that of the gold query.
 """
 
 import json
-import logging
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,7 +19,6 @@ from text2sql.generate import Decoding, Engine, EngineSettings, Request, open_en
 from text2sql.prompts import build_messages, parse_completion
 from text2sql.records import TracedExample
 
-logger = logging.getLogger(__name__)
 _BATCH = 64
 _ASK = (
     "Rephrase the question the way another person would ask it, in the same language. Keep its meaning exactly, and keep "
@@ -31,7 +29,7 @@ _VALUE = re.compile(r"'((?:[^']|'')*)'|(?<![\w.])(\d+(?:\.\d+)?)")
 
 @dataclass(frozen=True)
 class Paraphrased:
-    """``example`` in other words, or why not (``reason``)."""
+    """``example`` with the new question; ``reason``: why it is refused (empty: it is not)."""
 
     example: TracedExample
     reason: str = ""
@@ -40,7 +38,7 @@ class Paraphrased:
 def paraphrase(
     examples: Sequence[TracedExample], database: Path, settings: EngineSettings, journal: Path, check: bool = True
 ) -> list[Paraphrased]:
-    """A paraphrase for each example that passes the checks. ``journal`` keeps what was answered, so a killed run goes on.
+    """A checked paraphrase of each example. ``journal`` keeps the model's answers, so that a killed run continues.
 
     Raises:
         UserError: no server answers, or the journal is damaged.
@@ -50,8 +48,7 @@ def paraphrase(
     if rest:
         journal.parent.mkdir(parents=True, exist_ok=True)
         with open_engine(settings) as engine, journal.open("a", encoding="utf-8") as out:
-            starts = range(0, len(rest), _BATCH)
-            for start in track(starts, "paraphrasing", transient=True):
+            for start in track(range(0, len(rest), _BATCH), "paraphrasing", transient=True):
                 for question_id, question, sql in _ask(engine, rest[start : start + _BATCH], check):
                     done[question_id] = (question, sql)
                     out.write(json.dumps([question_id, question, sql], ensure_ascii=False) + "\n")
@@ -63,9 +60,9 @@ def paraphrase(
 def _read_journal(journal: Path) -> dict[str, tuple[str, str]]:
     if not journal.is_file():
         return {}
-    lines = journal.read_bytes().split(b"\n")
+    whole, _, cut = journal.read_bytes().rpartition(b"\n")
     found = {}
-    for number, line in enumerate(lines[:-1], 1):
+    for number, line in enumerate(whole.split(b"\n") if whole else (), 1):
         try:
             question_id, question, sql = json.loads(line)
         except ValueError as error:
@@ -73,8 +70,8 @@ def _read_journal(journal: Path) -> dict[str, tuple[str, str]]:
                 f"{journal}:{number}: not a line of a paraphrase journal; remove the file to start again"
             ) from error
         found[question_id] = (question, sql)
-    if lines[-1]:  # cut off in the middle of a write
-        journal.write_bytes(b"\n".join(lines[:-1]) + b"\n" * (len(lines) > 1))
+    if cut:  # the process ended in the middle of a write
+        journal.write_bytes(whole + b"\n" if whole else b"")
     return found
 
 
@@ -90,8 +87,8 @@ def _ask(engine: Engine, examples: Sequence[TracedExample], check: bool) -> Iter
         schemas = {example.question_id: example.schema for example in examples}
         again = [Request(key, build_messages(text, schemas[key])) for key, text in texts.items() if text]
         back = {c.key: parse_completion(c.text) for c in engine.generate(again, Decoding(max_new_tokens=512))}
-    for example in examples:
-        yield example.question_id, texts.get(example.question_id, ""), back.get(example.question_id, "")
+    for key in (example.question_id for example in examples):
+        yield key, texts.get(key, ""), back.get(key, "")
 
 
 def _question(text: str) -> str:
@@ -114,7 +111,7 @@ def _judge(answered: list[tuple[TracedExample, str, str]], database: Path, check
 
 
 def refusal(example: TracedExample, question: str) -> str:
-    """Why a text is no paraphrase of the example's question, as far as can be seen without asking again; or nothing."""
+    """Why a text is no paraphrase of the example's question, as far as the texts show it; empty if they do not."""
     if not question:
         return "no answer"
     if question.casefold().strip(" ?.。？") == example.question.casefold().strip(" ?.。？"):
@@ -129,11 +126,6 @@ def refusal(example: TracedExample, question: str) -> str:
 
 
 def _values(example: TracedExample) -> list[str]:
-    """The query's values as far as the question names them."""
+    """The values of the query that the question names."""
     found = [(text.replace("''", "'").strip("%") if text else number) for text, number in _VALUE.findall(example.sql)]
     return [value for value in found if value and value.casefold() in example.question.casefold()]
-
-
-def as_rows(judged: list[Paraphrased]) -> list[dict[str, str]]:
-    """The refused ones with their reasons, for a file."""
-    return [{**asdict(one.example), "reason": one.reason} for one in judged if one.reason]

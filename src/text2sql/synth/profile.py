@@ -1,6 +1,6 @@
-"""What the grammar may say about a database: which columns are labels, numbers, dates or groups, and their values.
+"""What the grammar needs to know of a database: which columns are labels, numbers, dates or groups, and their values.
 
-Roles come from the data rather than from the declared types, because real SQLite databases declare loosely.
+Roles come from the data and not from the declared types, which are often missing or wrong in SQLite databases.
 """
 
 import re

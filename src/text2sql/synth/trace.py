@@ -1,18 +1,16 @@
-"""A gold query told as steps: which tables and columns, how they join, what is filtered, grouped and sorted, and a check.
+"""The steps of a gold query as text: tables, columns, joins, filters, groups, order, and checks.
 
-Written from the query's tree by rule, so that every statement in it is true of the query; it is what reasoning and
-process formats teach first, before any reward improves on it.
+They are written from the query's tree by rules, so that each is true of the query. The reasoning and process formats teach
+them first, before rewards improve on them.
 """
 
 from typing import Any
 
-import sqlglot
 from sqlglot import exp
 from sqlglot.dialects.sqlite import SQLite
-from sqlglot.errors import SqlglotError
 
 from text2sql.schema import Schema
-from text2sql.sql import classify
+from text2sql.sql import classify, read_statement
 from text2sql.sql.ddl import parse_ddl
 from text2sql.synth.checks import find_checks
 
@@ -74,12 +72,9 @@ def trace(question: str, sql: str, schema: str = "") -> str:
     """The steps, one a line, in Chinese where the question is; just the question where the SQL cannot be parsed."""
     text = _TEXTS["zh" if any("\u3400" <= c <= "\u9fff" for c in question) else "en"]
     steps = [("asks", question.strip())]
-    try:
-        tree: Any = sqlglot.parse_one(sql, read=SQLite)
-    except (SqlglotError, RecursionError, ValueError):
-        tree = None
-    if isinstance(tree, exp.Query):
-        tables = parse_ddl(schema)
+    statement = read_statement(sql)
+    if statement.kind == "select":
+        tree, tables = statement.tree.copy(), parse_ddl(schema)
         _quoted_texts(tree, tables)
         steps += _steps(tree)
         steps.append(("type", classify(sql).label))
@@ -89,7 +84,7 @@ def trace(question: str, sql: str, schema: str = "") -> str:
 
 
 def _quoted_texts(tree: Any, schema: Schema) -> None:
-    """Make literals of names in double quotes that the schema does not have: SQLite reads them so."""
+    """Replace names in double quotes that the schema does not have by text literals, as SQLite reads them."""
     names = {column.name.lower() for table in schema.tables for column in table.columns}
     for node in list(tree.find_all(exp.Column)):
         if node.this.args.get("quoted") and not node.table and node.name.lower() not in names:
@@ -110,35 +105,24 @@ def _steps(tree: Any) -> list[tuple[str, str]]:
 
 
 def _select(select: Any, alias: dict[str, str]) -> list[tuple[str, str]]:
-    """The clauses in the order in which a database works through them."""
+    """The clauses in the order in which a database evaluates them."""
     steps = []
     for join in select.args.get("joins") or []:
         on = join.args.get("on")
-        steps.append(("join", f"{join.this.name}: {_words(on, alias)}" if on is not None else join.this.name))
-    for clause, name in (("where", "where"), ("group", "group"), ("having", "having")):
+        steps.append(("join", f"{join.this.name}: {_words([on], alias)}" if on is not None else join.this.name))
+    for clause in ("where", "group", "having"):
         node = select.args.get(clause)
         if node is not None:
-            inner = node.this if clause != "group" else None
-            steps.append(
-                (
-                    name,
-                    _words(inner, alias)
-                    if inner is not None
-                    else ", ".join(_words(e, alias) for e in node.expressions),
-                )
-            )
-    steps += [
-        ("nested", _words(nested.this, alias))
-        for nested in select.find_all(exp.Subquery)
-        if nested.parent_select is select
-    ]
+            steps.append((clause, _words(node.expressions if clause == "group" else [node.this], alias)))
+    nested = [query for query in select.find_all(exp.Subquery) if query.parent_select is select]
+    steps += [("nested", _words([query.this], alias)) for query in nested]
     distinct = "DISTINCT " if select.args.get("distinct") else ""
-    steps.append(("select", distinct + ", ".join(_words(e, alias) for e in select.expressions)))
+    steps.append(("select", distinct + _words(select.expressions, alias)))
     order, limit = select.args.get("order"), select.args.get("limit")
     if order is not None:
-        steps.append(("order", ", ".join(_words(e, alias) for e in order.expressions)))
+        steps.append(("order", _words(order.expressions, alias)))
     if limit is not None:
-        steps.append(("limit", _words(limit.expression, alias)))
+        steps.append(("limit", _words([limit.expression], alias)))
     return steps
 
 
@@ -147,10 +131,10 @@ def _column(node: Any, alias: dict[str, str]) -> str:
     return f"{table}.{node.name}" if table else str(node.name)
 
 
-def _words(node: Any, alias: dict[str, str]) -> str:
-    """The SQL of a part, with table names in place of aliases."""
-    part = node.copy()
-    for column in [part] if isinstance(part, exp.Column) else list(part.find_all(exp.Column)):
+def _words(nodes: list[Any], alias: dict[str, str]) -> str:
+    """The SQL of parts of a query, with table names in place of aliases."""
+    parts = [node.copy() for node in nodes]
+    for column in (column for part in parts for column in part.find_all(exp.Column)):
         if column.table in alias:
             column.set("table", exp.to_identifier(alias[column.table]))
-    return str(part.sql(dialect=SQLite)).replace(" AS ", " as ")
+    return ", ".join(str(part.sql(dialect=SQLite)).replace(" AS ", " as ") for part in parts)

@@ -43,7 +43,7 @@ def _conversation(writer: SchemaWriter) -> list[Message]:
         profile = profile_database(connection)
         drawn = list(write_questions(connection, profile, rng.randint(*lesson.turns), rng, register, language))
     messages: list[Message] = [{"role": "system", "content": SYSTEM}]
-    for turn, (_, bound) in enumerate(drawn):
+    for turn, bound in enumerate(drawn):
         ask = follow_up_turn(bound.question) if turn else user_turn(bound.question, render_ddl(profile.schema))
         messages.append({"role": "user", "content": ask})
         messages.append({"role": "assistant", "content": normalize_answer(bound.sql)})
