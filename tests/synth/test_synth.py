@@ -13,7 +13,7 @@ from sqleval import Failure, execute, hardness
 from text2sql.errors import UserError
 from text2sql.prompts import read_answer
 from text2sql.records import TracedExample, read_jsonl
-from text2sql.synth.grammar import load_all_patterns, load_language, load_patterns
+from text2sql.synth.grammar import load_language, load_patterns
 from text2sql.synth.own import LEVELS, write_for_database
 from text2sql.synth.paraphrase import refusal
 from text2sql.synth.trace import trace
@@ -190,10 +190,10 @@ def test_a_small_schema_gives_fewer_and_says_so(tmp_path):
 def test_every_pattern_is_phrased_in_every_language_and_register():
     for code in ("en", "zh"):
         language = load_language(code, more=True)
-        for pattern in load_all_patterns():
+        for pattern in load_patterns(more=True):
             assert language.patterns[pattern.name]["natural"]
             assert language.patterns[pattern.name]["heldout"]
-    assert {p.name for p in load_patterns()} < {p.name for p in load_all_patterns()}
+    assert {p.name for p in load_patterns()} < {p.name for p in load_patterns(more=True)}
 
 
 def test_the_trace_says_what_the_query_does(shop):
@@ -220,12 +220,14 @@ def test_a_trace_checks_only_what_holds():
 
     by_key = "FROM song AS T1 JOIN singer AS T2 ON T1.singer = T2.id"
     assert check(f"SELECT T2.name, count(*) {by_key} GROUP BY T2.id") == [
-        "each join follows a foreign key", "a group is one row of singer, so its columns have one value",
-    ]  # fmt: skip
+        "each join follows a foreign key",
+        "a group is one row of singer, so its columns have one value",
+    ]
     assert check("SELECT T2.name, count(*) FROM song AS T1 JOIN singer AS T2 ON T1.year = T2.age GROUP BY T2.age") == []
     assert check("SELECT age, count(*) FROM singer GROUP BY age") == [
-        "one table is enough, so no join is needed", "every plain column of the result is grouped",
-    ]  # fmt: skip
+        "one table is enough, so no join is needed",
+        "every plain column of the result is grouped",
+    ]
     assert check("SELECT title FROM song WHERE year = 1996")[-1] == "the question names 1996"
     assert "the question names" not in str(check("SELECT title FROM song WHERE year = 9"))
     assert "the nested query gives one value" in check(
@@ -239,9 +241,22 @@ def test_a_trace_checks_only_what_holds():
 def test_the_command_writes_examples_and_cold_start_rows(shop, tmp_path):
     def run(*more):
         return subprocess.run(
-            [sys.executable, "-m", "text2sql.synth", "--db", str(shop), "-n", "40", "--out", str(tmp_path / "o.jsonl"), *more],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
+            [
+                sys.executable,
+                "-m",
+                "text2sql.synth",
+                "--db",
+                str(shop),
+                "-n",
+                "40",
+                "--out",
+                str(tmp_path / "o.jsonl"),
+                *more,
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
 
     result = run("--reasoning", "--language", "en,zh")
     assert result.returncode == 0, result.stderr

@@ -44,7 +44,7 @@ def check_classification(sql: str, claimed: str, question: str = "") -> Check:
         confidence -= 0.2
         reasons.append("nested without aggregation: near the border")
     if question:
-        points_to = MULTI_STEP if asks.wants_several_steps(question) else SIMPLE
+        points_to = MULTI_STEP if asks.SEVERAL_STEPS.search(question) else SIMPLE
         confidence += 0.1 if points_to == found.label else -0.1
         if points_to != found.label:
             reasons.append(f"the question reads like {points_to}")

@@ -1,6 +1,6 @@
 """What an English or Chinese question asks for, as far as rules about its SQL need to know.
 
-Questions are natural language, so each function matches wording, and returns False when in doubt.
+Each pattern finds wording of natural questions, and finds nothing when in doubt.
 """
 
 import re
@@ -9,7 +9,7 @@ _MONTH = (
     r"(?:january|february|march|april|may|june|july|august|september|october|november|december"
     r"|jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec)"
 )
-_TIME = re.compile(
+TIME_RANGE = re.compile(
     r"\b(?:in|since|before|after|during|until|by|from|between|of)\s+(?:the\s+)?(?:year\s+|years\s+)?(?:1[5-9]|20)\d\d\b"
     r"|\b\d{4}[-/]\d{1,2}[-/]\d{1,2}\b"
     rf"|\b(?:in|since|before|after|during|on|from|of)\s+{_MONTH}\b(?=\s+\d|\s*[,.?]|\s*$)"
@@ -21,8 +21,10 @@ _TIME = re.compile(
     r"|上个?(?:月|周|季度)|去年|今年|本月|本周|昨天|今天|截至",
     re.IGNORECASE,
 )
-_YEAR = re.compile(r"(?<!\d)(?:1[5-9]|20)\d\d(?!\d)")
-_ORDER = re.compile(
+"""Restrictions to a time: a year, a date, last month, 去年."""
+YEAR = re.compile(r"(?<!\d)(?:1[5-9]|20)\d\d(?!\d)")
+"""Four-digit years."""
+ORDER = re.compile(
     r"\b(?:order|ordered|ordering|sort|sorted|sorting|ascending\w*|descending\w*|listed\s+by|alphabetical\w*|lexicographical\w*|rank\w*"
     r"|chronological\w*|in\s+(?:increasing|decreasing|reverse)\s+order|starting\s+with|beginning\s+with)\b"
     r"|\bfrom\s+(?:the\s+)?\w+(?:\s+\w+)?\s+to\s+(?:the\s+)?\w+\b"
@@ -30,41 +32,19 @@ _ORDER = re.compile(
     r"|排序|排列|升序|降序|顺序|从[高低大小多少早晚新旧老近远]+到|按.{1,12}排",
     re.IGNORECASE,
 )
-_CONDITION = re.compile(
+"""Requests for an order of the results, which make ORDER BY without LIMIT right."""
+CONDITION = re.compile(
     r"\b(?:whose|older\s+than|younger\s+than|(?:more|less|greater|higher|lower|larger|smaller|fewer|longer|shorter|bigger"
     r"|later|earlier)\s+than|at\s+least(?!\s+(?:one|1|a|an)\b)|at\s+most|equals?\s+to|named|called|containing|contains)\b"
     r"|(?<!\w)['\"“‘「][^'\"”’」]{1,40}['\"”’」](?!\w)"
     r"|大于|小于|高于|低于|超过|不超过|不低于|不高于|等于|至少|至多|名为|叫做|包含|以前的|以后的",
     re.IGNORECASE,
 )
-_STEPS = re.compile(
+"""Wording that says which rows are meant: a quoted value, a comparison, "whose"."""
+SEVERAL_STEPS = re.compile(
     r"\b(?:but\s+(?:not|do\s+not|does\s+not|no)|do(?:es)?\s+not\s+have|never|have\s+no|has\s+no|without\s+any|both\b.+\band|"
     r"either\b.+\bor|(?:above|below|than|over|exceeds?)\s+(?:the\s+)?average|equals?\s+the\s+(?:highest|lowest|maximum|minimum))\b"
     r"|既.+又|没有任何|从未|从来没有|(?:高|低|大|小|多|少)于平均|平均[^，。]{0,6}(?:以上|以下)|但(?:不|没)",
     re.IGNORECASE,
 )
-
-
-def wants_time_range(question: str) -> bool:
-    """Whether the question restricts itself to a time: a year, a date, last month, 去年 ..."""
-    return _TIME.search(question) is not None
-
-
-def years(question: str) -> frozenset[str]:
-    """Four-digit years that the question names."""
-    return frozenset(_YEAR.findall(question))
-
-
-def wants_order(question: str) -> bool:
-    """Whether the question asks for its answers in an order (so that ORDER BY without LIMIT is right)."""
-    return _ORDER.search(question) is not None
-
-
-def has_condition(question: str) -> bool:
-    """Whether the question says which rows it means: a quoted value, a comparison, "whose" ..."""
-    return _CONDITION.search(question) is not None
-
-
-def wants_several_steps(question: str) -> bool:
-    """Whether the question's wording calls for a nested query or a set operation."""
-    return _STEPS.search(question) is not None
+"""Wording that calls for a nested query or a set operation."""

@@ -39,7 +39,7 @@ def missing_where(statement: Statement, question: str, schema: Schema | None) ->
     words = statement.words()
     if words[:1] in (("UPDATE",), ("DELETE",)):
         return None if "WHERE" in words else "every row of the table is changed"
-    if "SELECT" not in words or not asks.has_condition(question):
+    if "SELECT" not in words or not asks.CONDITION.search(question):
         return None
     if {"WHERE", "HAVING", "LIMIT", "INTERSECT", "EXCEPT", "CASE", "FILTER", "EXISTS"}.intersection(words):
         return None
@@ -52,10 +52,10 @@ def missing_where(statement: Statement, question: str, schema: Schema | None) ->
 def missing_time_range(statement: Statement, question: str, schema: Schema | None) -> str | None:
     """The question restricts itself to a time, and no literal, date function or time-like column is in any condition."""
     words = statement.words()
-    if "SELECT" not in words or not asks.wants_time_range(question):
+    if "SELECT" not in words or not asks.TIME_RANGE.search(question):
         return None
     texts = {token.text for token in statement.tokens}
-    if any(year in text for year in asks.years(question) for text in texts) or _TIME_WORDS.intersection(words):
+    if any(year in text for year in asks.YEAR.findall(question) for text in texts) or _TIME_WORDS.intersection(words):
         return None
     if statement.tree is None:
         return None if "WHERE" in words else "the question names a time, the query does not restrict it"
@@ -201,7 +201,7 @@ def multiple_tables_no_join(statement: Statement, question: str, schema: Schema 
 @issue("order_by_without_limit", 0.2, alias="ORDER BY缺少LIMIT")
 def order_by_without_limit(statement: Statement, question: str, schema: Schema | None) -> str | None:
     """ORDER BY without LIMIT at the outermost level, unless the question asks for an order."""
-    if question and asks.wants_order(question):
+    if asks.ORDER.search(question):
         return None
     if statement.tree is None:
         words = statement.words()

@@ -13,11 +13,11 @@ from text2sql.prompts import gold_answer
 from text2sql.recipe.command import single
 from text2sql.records import TracedExample, write_jsonl
 from text2sql.sql import find_issues
-from text2sql.synth.own import write_for_database, write_from_core
+from text2sql.synth.own import write_for_database
 
 
 class Form(StrEnum):
-    """What a line of the output is."""
+    """What a line of the output holds."""
 
     examples = "examples"
     coldstart = "coldstart"
@@ -33,23 +33,15 @@ class Patterns(StrEnum):
 def synth(
     db: Annotated[Path, typer.Option(help="The SQLite file to ask about.")],
     count: Annotated[int, typer.Option("--count", "-n", help="How many questions.")] = 1000,
-    out: Annotated[
-        Path | None, typer.Option(help="Where to write; by default data/synth/<name of the database>.jsonl")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Default: data/synth/<name of the database>.jsonl")] = None,
     language: Annotated[str, typer.Option(help="en, zh, or both: en,zh")] = "en",
     register: Annotated[str, typer.Option(help="natural, or heldout: phrasings to test with")] = "natural",
-    patterns: Annotated[
-        Patterns, typer.Option(help="all, or core: those of the toy databases, without balanced hardness")
-    ] = Patterns.all,
+    patterns: Annotated[Patterns, typer.Option(help="core: those of the toy databases, any hardness")] = Patterns.all,
     reasoning: Annotated[bool, typer.Option(help="Add the reasoning in steps and the type of task.")] = False,
-    form: Annotated[
-        Form, typer.Option(help="examples, or coldstart (query, response, type) for process rewards")
-    ] = Form.examples,
-    paraphrase_url: Annotated[
-        str | None, typer.Option(help="An OpenAI-compatible server that rewords questions.")
-    ] = None,
+    form: Annotated[Form, typer.Option(help="coldstart: query, response, type for process rewards")] = Form.examples,
+    paraphrase_url: Annotated[str | None, typer.Option(help="An OpenAI-compatible server that paraphrases.")] = None,
     model: Annotated[str, typer.Option(help="The served model's name, where there are several.")] = "",
-    back_check: Annotated[bool, typer.Option(help="Keep a paraphrase only if its SQL gives the same result.")] = True,
+    back_check: Annotated[bool, typer.Option(help="Refuse a paraphrase if its SQL gives another result.")] = True,
     seed: int = 42,
 ) -> None:
     """Write question-SQL pairs about a SQLite database: every SQL ran and gave a result, all four levels of hardness."""
@@ -57,8 +49,8 @@ def synth(
         raise UserError(f"--count is 1 or more, not {count}")
     target = out or Path("data/synth") / f"{db.stem}.jsonl"
     languages = tuple(language.split(","))
-    write = write_for_database if patterns is Patterns.all else write_from_core
-    made = write(db, count, seed, languages, register, reasoning or form is Form.coldstart)
+    core, reasoning = patterns is Patterns.core, reasoning or form is Form.coldstart
+    made = write_for_database(db, count, seed, languages, register, reasoning, core)
     examples = made.examples
     if paraphrase_url:
         examples = examples + _reworded(examples, db, paraphrase_url, model, target, back_check)

@@ -47,21 +47,15 @@ class Language:
 
 
 @cache
-def load_patterns() -> tuple[Pattern, ...]:
-    """All SQL patterns."""
-    return tuple(Pattern(**entry) for entry in _read("patterns.yaml"))
-
-
-@cache
-def load_all_patterns() -> tuple[Pattern, ...]:
-    """The patterns for users' databases: more than :func:`load_patterns`, and some of its patterns replaced by name."""
-    own = [Pattern(**entry) for entry in _read("more_patterns.yaml")]
-    return tuple({pattern.name: pattern for pattern in (*load_patterns(), *own)}.values())
+def load_patterns(more: bool = False) -> tuple[Pattern, ...]:
+    """The core patterns; with ``more`` those for users' databases: more patterns, and some of the core replaced by name."""
+    entries = _read("patterns.yaml") + (_read("more_patterns.yaml") if more else [])
+    return tuple({entry["name"]: Pattern(**entry) for entry in entries}.values())
 
 
 @cache
 def load_language(code: str, more: bool = False) -> Language:
-    """The phrasings of language ``code``; with ``more`` those for :func:`load_all_patterns` as well.
+    """The phrasings of language ``code``; with ``more`` also those of the further patterns.
 
     Raises:
         UserError: there is no such language.

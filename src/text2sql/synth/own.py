@@ -21,13 +21,14 @@ from text2sql.schema import open_readonly
 from text2sql.sql import classify
 from text2sql.synth.bind import Bound
 from text2sql.synth.generate import as_examples, generate
-from text2sql.synth.grammar import load_all_patterns, load_language
+from text2sql.synth.grammar import load_language, load_patterns
 from text2sql.synth.own_bind import OwnBinder, own_profile
 from text2sql.synth.profile import DatabaseProfile, profile_database
 from text2sql.synth.trace import trace
 
 LEVELS = ("easy", "medium", "hard", "extra")
 _PHRASINGS = 4
+_TIMEOUT = 2.0  # seconds of one query
 _LIMITED = re.compile(r"(.*) LIMIT (\d+)\Z")
 
 
@@ -47,42 +48,29 @@ def write_for_database(
     languages: tuple[str, ...] = ("en",),
     register: str = "natural",
     reasoning: bool = False,
-    timeout: float = 2.0,
+    core: bool = False,
 ) -> Made:
     """Up to ``count`` different questions with SQL that ran and gave a result, for a SQLite file.
 
-    ``reasoning``: with steps and class; ``timeout``: seconds of one query.
+    ``reasoning``: add steps and class. ``core``: use the patterns and rules of the toy databases instead of all; for a toy
+    database, these are exactly its prepared questions.
 
     Raises:
         UserError: no such file, not a database, no rows in it, or an unknown language or register.
     """
     profile = _profile(database, register)
-    known = [load_language(code, more=True) for code in languages]
-    rng = random.Random(f"{seed}/{database.stem}")
-    with closing(Connection(database)) as sandbox:
-        drawer = _Drawer([OwnBinder(profile, language, register, rng) for language in known], rng, sandbox, timeout)
-        drawn = list(drawer.draw(count))
-    return _made(as_examples(drawn, database.stem, profile), reasoning, drawer.note(count))
-
-
-def write_from_core(
-    database: Path,
-    count: int,
-    seed: int = 42,
-    languages: tuple[str, ...] = ("en",),
-    register: str = "natural",
-    reasoning: bool = False,
-) -> Made:
-    """As :func:`write_for_database`, with the patterns of the toy databases: for these, exactly their questions.
-
-    Raises:
-        UserError: as there.
-    """
-    _profile(database, register)
-    share = -(-count // len(languages))
-    drawn = [one for code in languages for one in generate(database, database.stem, share, seed, register, code)]
-    note = f"the schema gives only {len(drawn)} of {count} questions" if len(drawn) < count else ""
-    return _made(drawn[:count], reasoning, note)
+    if core:
+        share = -(-count // len(languages))
+        made = [one for code in languages for one in generate(database, database.stem, share, seed, register, code)]
+        note = f"the schema gives only {len(made)} of {count} questions" if len(made) < count else ""
+    else:
+        known, rng = [load_language(code, more=True) for code in languages], random.Random(f"{seed}/{database.stem}")
+        with closing(Connection(database)) as sandbox:
+            drawer = _Drawer([OwnBinder(profile, language, register, rng) for language in known], rng, sandbox)
+            made, note = as_examples(drawer.draw(count), database.stem, profile), drawer.note(count)
+    levels = Counter(example.difficulty for example in made[:count])
+    examples = [TracedExample(**one.__dict__, **(_reasoning(one) if reasoning else {})) for one in made[:count]]
+    return Made(examples, {level: levels[level] for level in LEVELS}, note)
 
 
 def _profile(database: Path, register: str) -> DatabaseProfile:
@@ -98,12 +86,6 @@ def _profile(database: Path, register: str) -> DatabaseProfile:
     return profile
 
 
-def _made(examples: list[Example], reasoning: bool, note: str) -> Made:
-    levels = Counter(example.difficulty for example in examples)
-    traced = [TracedExample(**example.__dict__, **(_reasoning(example) if reasoning else {})) for example in examples]
-    return Made(traced, {level: levels[level] for level in LEVELS}, note)
-
-
 def _reasoning(example: Example) -> dict[str, str]:
     steps = trace(example.question, example.sql, example.schema)
     return {"reasoning": steps, "kind": classify(example.sql).label}
@@ -112,8 +94,8 @@ def _reasoning(example: Example) -> dict[str, str]:
 class _Drawer:
     """Draws until there are enough questions, and drops a requirement when nothing new comes (see the module)."""
 
-    def __init__(self, binders: list[OwnBinder], rng: random.Random, sandbox: Connection, timeout: float) -> None:
-        self.binders, self.rng, self.sandbox, self.timeout = binders, rng, sandbox, timeout
+    def __init__(self, binders: list[OwnBinder], rng: random.Random, sandbox: Connection) -> None:
+        self.binders, self.rng, self.sandbox = binders, rng, sandbox
         self.questions: set[str] = set()
         self.queries: Counter[str] = Counter()
         self.levels: Counter[str] = Counter()
@@ -121,7 +103,7 @@ class _Drawer:
 
     def draw(self, count: int) -> Iterator[Bound]:
         """Yield up to ``count`` questions."""
-        patterns = load_all_patterns()
+        patterns = load_patterns(more=True)
         weights = [pattern.weight for pattern in patterns]
         for dropped in range(3):
             misses = 0
@@ -172,7 +154,7 @@ class _Drawer:
         return bool(ends[0]) and sorted(map(repr, ends[0])) == sorted(map(repr, ends[1]))
 
     def _rows(self, sql: str) -> list[tuple[object, ...]]:
-        outcome = self.sandbox.run(sql, self.timeout)
+        outcome = self.sandbox.run(sql, _TIMEOUT)
         return [] if isinstance(outcome, Failure) else list(outcome.rows)
 
     def note(self, asked: int) -> str:

@@ -14,63 +14,37 @@ from text2sql.sql import classify, read_statement
 from text2sql.sql.ddl import parse_ddl
 from text2sql.synth.checks import find_checks
 
-_TEXTS: dict[str, dict[str, str]] = {
-    "en": {
-        "asks": "The question asks: {x}",
-        "tables": "Tables: {x}.",
-        "columns": "Columns: {x}.",
-        "join": "Join {x}.",
-        "where": "Filter: {x}.",
-        "group": "Group by {x}.",
-        "having": "Keep groups with {x}.",
-        "select": "Return {x}.",
-        "order": "Sort by {x}.",
-        "limit": "Take the first {x}.",
-        "set": "Combine two queries with {x}.",
-        "nested": "A nested query is needed: {x}.",
-        "check": "Check: {x}.",
-        "type": "The task is of type {x}.",
-        "join_key": "each join follows a foreign key",
-        "grouped": "every plain column of the result is grouped",
-        "one_each": "a group is one row of {x}, so its columns have one value",
-        "values": "the question names {x}",
-        "one_table": "one table is enough, so no join is needed",
-        "one_value": "the nested query gives one value",
-        "a_list": "the nested query gives the values to compare with",
-        "same_width": "both queries return as many columns",
-        "between": "; ",
-    },
-    "zh": {
-        "asks": "问题是：{x}",
-        "tables": "需要的表：{x}。",
-        "columns": "需要的列：{x}。",
-        "join": "连接：{x}。",
-        "where": "过滤条件：{x}。",
-        "group": "按 {x} 分组。",
-        "having": "保留满足 {x} 的分组。",
-        "select": "返回 {x}。",
-        "order": "按 {x} 排序。",
-        "limit": "取前 {x} 行。",
-        "set": "用 {x} 合并两个查询。",
-        "nested": "需要嵌套查询：{x}。",
-        "check": "检查：{x}。",
-        "type": "任务类型：{x}。",
-        "join_key": "每个连接都对应一个外键",
-        "grouped": "结果中的普通列都已分组",
-        "one_each": "每组对应 {x} 的一行，其列只有一个值",
-        "values": "问题中提到了 {x}",
-        "one_table": "一张表就够，不需要连接",
-        "one_value": "嵌套查询只返回一个值",
-        "a_list": "嵌套查询返回用来比较的值",
-        "same_width": "两个查询返回的列数相同",
-        "between": "；",
-    },
+_TEXTS = {  # English, Chinese
+    "asks": ("The question asks: {x}", "问题是：{x}"),
+    "tables": ("Tables: {x}.", "需要的表：{x}。"),
+    "columns": ("Columns: {x}.", "需要的列：{x}。"),
+    "join": ("Join {x}.", "连接：{x}。"),
+    "where": ("Filter: {x}.", "过滤条件：{x}。"),
+    "group": ("Group by {x}.", "按 {x} 分组。"),
+    "having": ("Keep groups with {x}.", "保留满足 {x} 的分组。"),
+    "select": ("Return {x}.", "返回 {x}。"),
+    "order": ("Sort by {x}.", "按 {x} 排序。"),
+    "limit": ("Take the first {x}.", "取前 {x} 行。"),
+    "set": ("Combine two queries with {x}.", "用 {x} 合并两个查询。"),
+    "nested": ("A nested query is needed: {x}.", "需要嵌套查询：{x}。"),
+    "check": ("Check: {x}.", "检查：{x}。"),
+    "type": ("The task is of type {x}.", "任务类型：{x}。"),
+    "join_key": ("each join follows a foreign key", "每个连接都对应一个外键"),
+    "grouped": ("every plain column of the result is grouped", "结果中的普通列都已分组"),
+    "one_each": ("a group is one row of {x}, so its columns have one value", "每组对应 {x} 的一行，其列只有一个值"),
+    "values": ("the question names {x}", "问题中提到了 {x}"),
+    "one_table": ("one table is enough, so no join is needed", "一张表就够，不需要连接"),
+    "one_value": ("the nested query gives one value", "嵌套查询只返回一个值"),
+    "a_list": ("the nested query gives the values to compare with", "嵌套查询返回用来比较的值"),
+    "same_width": ("both queries return as many columns", "两个查询返回的列数相同"),
+    "between": ("; ", "；"),
 }
 
 
 def trace(question: str, sql: str, schema: str = "") -> str:
     """The steps, one a line, in Chinese where the question is; just the question where the SQL cannot be parsed."""
-    text = _TEXTS["zh" if any("\u3400" <= c <= "\u9fff" for c in question) else "en"]
+    is_chinese = any("\u3400" <= c <= "\u9fff" for c in question)
+    text = {name: texts[is_chinese] for name, texts in _TEXTS.items()}
     steps = [("asks", question.strip())]
     statement = read_statement(sql)
     if statement.kind == "select":
