@@ -1,9 +1,8 @@
 """Write questions with SQL that runs, about a database of the user's own."""
 
 from dataclasses import asdict, replace
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -16,29 +15,19 @@ from text2sql.sql import find_issues
 from text2sql.synth.own import write_for_database
 
 
-class Form(StrEnum):
-    """What a line of the output holds."""
-
-    examples = "examples"
-    coldstart = "coldstart"
-
-
-class Patterns(StrEnum):
-    """Which patterns of SQL are drawn from."""
-
-    all = "all"
-    core = "core"
-
-
 def synth(
     db: Annotated[Path, typer.Option(help="The SQLite file to ask about.")],
     count: Annotated[int, typer.Option("--count", "-n", help="How many questions.")] = 1000,
     out: Annotated[Path | None, typer.Option(help="Default: data/synth/<name of the database>.jsonl")] = None,
     language: Annotated[str, typer.Option(help="en, zh, or both: en,zh")] = "en",
     register: Annotated[str, typer.Option(help="natural, or heldout: phrasings to test with")] = "natural",
-    patterns: Annotated[Patterns, typer.Option(help="core: those of the toy databases, any hardness")] = Patterns.all,
+    patterns: Annotated[
+        Literal["all", "core"], typer.Option(help="core: those of the toy databases, without balanced hardness.")
+    ] = "all",
     reasoning: Annotated[bool, typer.Option(help="Add the reasoning in steps and the type of task.")] = False,
-    form: Annotated[Form, typer.Option(help="coldstart: query, response, type for process rewards")] = Form.examples,
+    form: Annotated[
+        Literal["examples", "coldstart"], typer.Option(help="coldstart: query, response, type for process rewards.")
+    ] = "examples",
     paraphrase_url: Annotated[str | None, typer.Option(help="An OpenAI-compatible server that paraphrases.")] = None,
     model: Annotated[str, typer.Option(help="The served model's name, where there are several.")] = "",
     back_check: Annotated[bool, typer.Option(help="Refuse a paraphrase if its SQL gives another result.")] = True,
@@ -49,12 +38,12 @@ def synth(
         raise UserError(f"--count is 1 or more, not {count}")
     target = out or Path("data/synth") / f"{db.stem}.jsonl"
     languages = tuple(language.split(","))
-    core, reasoning = patterns is Patterns.core, reasoning or form is Form.coldstart
-    made = write_for_database(db, count, seed, languages, register, reasoning, core)
+    reasoning = reasoning or form == "coldstart"
+    made = write_for_database(db, count, seed, languages, register, reasoning, patterns == "core")
     examples = made.examples
     if paraphrase_url:
         examples = examples + _reworded(examples, db, paraphrase_url, model, target, back_check)
-    write_jsonl(target, examples if form is Form.examples else (cold_start(example) for example in examples))
+    write_jsonl(target, examples if form == "examples" else (cold_start(example) for example in examples))
     console = Console()
     levels = ", ".join(f"{level} {number}" for level, number in made.levels.items())
     console.print(f"{target}: {len(examples)} questions about {db} ({levels})", soft_wrap=True)

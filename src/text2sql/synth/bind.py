@@ -1,7 +1,9 @@
 """Binds a pattern's slots to a database: every slot gets a part of the SQL and a part of the question."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from text2sql.schema import quote
 from text2sql.synth.grammar import Language, Pattern
@@ -32,6 +34,7 @@ _CONDITIONS = {  # c: column; v: value as it is; q, q2: values as literals
     "not_contains": "{c} NOT LIKE '%{v}%'",
 }
 Value = str | int | float
+Option = TypeVar("Option")
 
 
 class NoBindingError(Exception):
@@ -112,20 +115,18 @@ class Binder:
     def _bind_tables(self, pattern: Pattern) -> tuple[dict[str, TableProfile], dict[str, str], dict[str, str | Noun]]:
         tables: dict[str, TableProfile] = {}
         sql: dict[str, str] = {}
+        joins = self.database.joins
         if pattern.tables == "one":
             names = {"t": self.rng.choice(list(self.database.tables))}
+        elif pattern.tables == "pair":
+            first = self._pick(joins)
+            names = {"child": first.child, "parent": first.parent}
         else:
-            joins = self.database.joins
             chains = [(a, b) for a in joins for b in joins if a.parent == b.child and b.parent != a.child]
-            if not (chains if pattern.tables == "chain" else joins):
-                raise NoBindingError
-            if pattern.tables == "chain":
-                first, second = self.rng.choice(chains)
-                names = {"child": first.child, "mid": first.parent, "parent": second.parent}
-                sql |= {"fk2": quote(second.key), "pk2": quote(second.ref)}
-            else:
-                first = self.rng.choice(joins)
-                names = {"child": first.child, "parent": first.parent}
+            first, second = self._pick(chains)
+            names = {"child": first.child, "mid": first.parent, "parent": second.parent}
+            sql |= {"fk2": quote(second.key), "pk2": quote(second.ref)}
+        if pattern.tables != "one":
             sql |= {"fk": quote(first.key), "pk": quote(first.ref)}
         words: dict[str, str | Noun] = {}
         for place, name in names.items():
@@ -135,14 +136,16 @@ class Binder:
         return tables, sql, words
 
     def _column(self, table: TableProfile, role: str, used: set[tuple[str, str]]) -> ColumnProfile:
-        wanted = [c for c in table.with_role("label" if role == "cond" else role) if (table.name, c.name) not in used]
-        if role == "cond":
-            wanted = [c for c in wanted if c.roles & {"text", "number", "date"}]
-        if not wanted:
-            raise NoBindingError
-        column = self.rng.choice(wanted)
+        wanted = [c for c in table.columns if ("label" if role == "cond" else role) in c.roles]
+        wanted = [c for c in wanted if role != "cond" or c.roles & {"text", "number", "date"}]
+        column = self._pick([c for c in wanted if (table.name, c.name) not in used])
         used.add((table.name, column.name))
         return column
+
+    def _pick(self, options: Sequence[Option]) -> Option:
+        if not options:
+            raise NoBindingError
+        return self.rng.choice(options)
 
     def _condition(self, column: ColumnProfile, prefix: str) -> tuple[str, str]:
         rng, name = self.rng, prefix + column.sql

@@ -34,15 +34,13 @@ def _joins_follow_keys(tree: Any, alias: dict[str, str], schema: Schema) -> bool
         for table in schema.tables
         for key in table.foreign_keys
     }
-    joins = list(tree.find_all(exp.Join))
-
-    def ends(on: Any) -> frozenset[tuple[str, str]]:
-        sides = [on.this, on.expression] if isinstance(on, exp.EQ) else []
-        return frozenset(
-            (alias.get(side.table.lower(), ""), side.name.lower()) for side in sides if isinstance(side, exp.Column)
-        )
-
-    return bool(joins) and all(ends(join.args.get("on")) in keys for join in joins)
+    joins = [join.args.get("on") for join in tree.find_all(exp.Join)]
+    sides = [(on.this, on.expression) if isinstance(on, exp.EQ) else () for on in joins]
+    ends = [
+        frozenset((alias.get(c.table.lower(), ""), c.name.lower()) for c in side if isinstance(c, exp.Column))
+        for side in sides
+    ]
+    return bool(ends) and keys.issuperset(ends)
 
 
 def _grouping(tree: Any, alias: dict[str, str], schema: Schema) -> list[tuple[str, str]]:

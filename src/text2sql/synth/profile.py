@@ -41,9 +41,6 @@ class TableProfile:
     name: str
     columns: tuple[ColumnProfile, ...]
 
-    def with_role(self, role: str) -> list[ColumnProfile]:
-        return [column for column in self.columns if role in column.roles]
-
 
 @dataclass(frozen=True)
 class Join:

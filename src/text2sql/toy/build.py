@@ -29,15 +29,16 @@ Value = TypeVar("Value")
 def schema_of(spec: DatabaseSpec) -> Schema:
     """The schema that a described database will have, without building it."""
     keys = {table.name: table.primary_key[0] for table in spec.tables if len(table.primary_key) == 1}
-    return Schema(tuple(_schema_table(table, keys) for table in spec.tables))
-
-
-def _schema_table(table: TableSpec, keys: dict[str, str]) -> Table:
-    return Table(
-        table.name,
-        tuple(Column(column.name, _TYPES.get(column.kind, "TEXT")) for column in table.columns),
-        table.primary_key,
-        tuple(ForeignKey(c.name, c.to, keys[c.to]) for c in table.columns if c.kind == "ref"),
+    return Schema(
+        tuple(
+            Table(
+                table.name,
+                tuple(Column(column.name, _TYPES.get(column.kind, "TEXT")) for column in table.columns),
+                table.primary_key,
+                tuple(ForeignKey(c.name, c.to, keys[c.to]) for c in table.columns if c.kind == "ref"),
+            )
+            for table in spec.tables
+        )
     )
 
 
