@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from text2sql.data import data_hash, finished_report, prepare
-from text2sql.data.sources import toy
+from text2sql.artifacts import digest
+from text2sql.data import toy
+from text2sql.data.prepare import finished_report, prepare
 from text2sql.errors import UserError
 from text2sql.prompts import training_messages
 from text2sql.recipe import load_recipe
@@ -113,7 +114,7 @@ def test_second_run_does_nothing_and_a_damaged_or_changed_one_starts_anew(toy_va
     before = (out / "sft_train.jsonl").stat().st_mtime_ns
     assert prepare(toy_values, "toy.yaml") == first
     assert (out / "sft_train.jsonl").stat().st_mtime_ns == before
-    assert finished_report(out)["files"]["examples/train.jsonl"]["data_hash"] == data_hash(out / "examples/train.jsonl")
+    assert finished_report(out)["files"]["examples/train.jsonl"]["data_hash"] == digest(out / "examples/train.jsonl")
     whole = (out / "sft_train.jsonl").read_bytes()
     (out / "sft_train.jsonl").write_bytes(whole[:-40])
     assert finished_report(out) is None
@@ -170,11 +171,17 @@ def test_killed_process_leaves_nothing_trusted_and_its_second_run_gives_the_same
         ({"wrold": "x"}, "unknown key 'wrold'"),
         ({"world": "nowhere"}, "nowhere: no such folder"),
         ({"questions": {"train": {"databases": "test", "count": 5}}}, "held out and may not be trained on"),
-        ({"questions": {"train": {"databases": "train"}}}, "questions.train: missing count"),
-        ({"questions": {"train": 5}}, "questions.train: expected keys"),
-        ({"questions": {"train": {"databases": "train", "count": 0}}}, "count should be 1 or more"),
+        ({"questions": {"train": {"databases": "train"}}}, "missing questions.train.count"),
+        ({"questions": {"train": 5}}, "questions.train should be an object, not 5"),
+        (
+            {"questions": {"train": {"databases": "train", "count": 0}}},
+            "questions.train.count should be greater than or equal to 1, not 0",
+        ),
         ({"output": __file__}, "cannot write there"),
-        ({"questions": {"train": {"databases": "all", "count": 5}}}, "databases is one of"),
+        (
+            {"questions": {"train": {"databases": "all", "count": 5}}},
+            "questions.train.databases is one of train, val or test, not 'all'",
+        ),
     ],
 )
 def test_mistakes_in_a_toy_recipe_are_one_line(toy_values, change, message):

@@ -9,7 +9,7 @@ import pytest
 
 from support.tables import lines, recipe, write
 from support.tiny_model import make_model
-from text2sql.data import prepare
+from text2sql.data.prepare import prepare
 from text2sql.errors import UserError
 from text2sql.linking.embed import open_embedder
 

@@ -111,7 +111,7 @@ DDL = "CREATE TABLE a (id INT PRIMARY KEY, name TEXT); CREATE TABLE b (a_id INT 
 def test_ddl_tables_json_and_sqlite_give_one_model(tmp_path):
     import json
 
-    from text2sql.data.tables import spider_entry
+    from text2sql.schema.tables_json import spider_entry
 
     schema = schema_from_ddl(DDL)
     (tmp_path / "tables.json").write_text(json.dumps([spider_entry("d", schema)]))

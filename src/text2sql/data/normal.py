@@ -3,8 +3,10 @@
 import re
 import unicodedata
 from hashlib import blake2b
+from typing import Literal, get_args
 
-LEAK_RULES = ("question", "sql", "near", "database")
+LeakRule = Literal["question", "sql", "near", "database"]
+LEAK_RULES: tuple[LeakRule, ...] = get_args(LeakRule)
 _WORD = re.compile(r"[^\W_]+")
 _HAN = re.compile(r"([\u3400-\u9fff\uf900-\ufaff])")
 _TOKEN = re.compile(
