@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from text2sql.artifacts import digest
+import sqleval
+from support.tables import recipe, rows, write
+from text2sql.artifacts import digest, digest_of
 from text2sql.data import toy
-from text2sql.data.prepare import finished_report, prepare
+from text2sql.data.prepare import DATA_VERSION, finished_report, prepare
 from text2sql.errors import UserError
 from text2sql.prompts import training_messages
 from text2sql.recipe import load_recipe
@@ -162,6 +164,35 @@ def test_killed_process_leaves_nothing_trusted_and_its_second_run_gives_the_same
     again = subprocess.run(command(out), cwd=ROOT, check=True, capture_output=True, text=True)
     assert "from an earlier run" in again.stderr
     assert finished_report(out)["data_hash"] == finished_report(whole)["data_hash"]
+
+
+PREPARED = (1, "0.1.0", "29c82baf012c33a7")
+
+
+def test_the_data_version_is_raised_when_the_same_recipe_gives_other_rows(toy_values, tmp_path):
+    """Every format and filter once; databases are left out, because SQLite writes its own version into them."""
+    toy_report = prepare(toy_values, "toy.yaml")
+    names = [name for name in toy_report["files"] if not name.endswith(".sqlite")]
+    (tmp_path / "dev.jsonl").write_text(json.dumps({**rows(1)[0], "db_id": "music"}))
+    write(tmp_path / "a.jsonl", [{**row, "rejected": "SELECT id FROM singer"} for row in [*rows(9), *rows(2)]])
+    mine = recipe(
+        tmp_path,
+        {"all": ["a.jsonl"]},
+        output=str(tmp_path / "mine"),
+        formats=["messages", "alpaca", "ranking", "grpo"],
+        answer_format="process",
+        schema_style="ddl_values",
+        linking={"tables": 1, "columns": 2},
+        decontaminate={"against": [str(tmp_path / "dev.jsonl")], "rules": ["question"]},
+        split={"train": 0.6, "val": 0.4},
+        split_by="random",
+    )
+    mine_hash = prepare(mine, "r")["data_hash"]
+    found = digest_of([{name: toy_report["files"][name]["data_hash"] for name in names}, mine_hash])
+    assert (DATA_VERSION, sqleval.__version__, found) == PREPARED, (
+        "prepared data changed: raise DATA_VERSION in text2sql/data/prepare.py (or the version of sqleval, where its "
+        "hardness or sandbox changed), so that data prepared before are prepared again; then record the new hash here"
+    )
 
 
 @pytest.mark.parametrize(
