@@ -1,4 +1,4 @@
-"""What is asked of a served model: schemas for descriptions, and paraphrases; believed only when checked, resumed when cut off."""
+"""What a served model writes, schemas for descriptions and paraphrases, is kept only when checked, and a cut-off run goes on."""
 
 import json
 import re
@@ -136,7 +136,7 @@ def music(tmp_path):
     return path
 
 
-def test_paraphrases_are_believed_when_their_sql_gives_the_same(tmp_path, music, serve):
+def test_paraphrases_are_kept_when_their_sql_gives_the_same(tmp_path, music, serve):
     def answer(messages):
         text = messages[-1]["content"]
         if "[SCHEMA]" not in text:

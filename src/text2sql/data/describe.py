@@ -25,7 +25,7 @@ from text2sql.generate import Decoding, Engine, EngineSettings, Request, open_en
 from text2sql.prompts import Message
 from text2sql.recipe import STRICT, load_recipe, options_from
 from text2sql.recipe.command import Overrides, RecipePath, single
-from text2sql.schema import SchemaError, build_from_ddl
+from text2sql.schema.sqlite import SchemaError, build_from_ddl
 
 logger = logging.getLogger(__name__)
 _SYSTEM = (
@@ -85,9 +85,8 @@ def describe(options: DescribeOptions) -> tuple[int, int]:
     waiting = [task for text, task in tasks.items() if text not in known]
     if waiting:
         options.output.parent.mkdir(parents=True, exist_ok=True)
-        settings = EngineSettings(
-            options.model, engine="openai", base_urls=tuple(options.base_urls), batch_size=options.batch_size
-        )
+        urls = tuple(options.base_urls)
+        settings = EngineSettings(options.model, engine="openai", base_urls=urls, batch_size=options.batch_size)
         with open_engine(settings) as engine, options.output.open("a", encoding="utf-8") as out:
             for row in track(_answers(waiting, options, engine), "describing", total=len(waiting), transient=True):
                 out.write(json.dumps(row, ensure_ascii=False) + "\n")

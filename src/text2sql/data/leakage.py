@@ -57,11 +57,9 @@ def read_evaluation(path: Path) -> list[Evaluated]:
             raise UserError(f"{path}: row {number}: {row.reason} ({row.detail}); an evaluation set must be whole")
         question = _first(row, _QUESTION)
         sql = _first({key: value for key, value in row.items() if value != question}, _SQL)
-        if question:
-            found.append(Evaluated(question, sql, str(row.get("db_id") or ""), f"{path.name} row {number}"))
-        synonym = row.get("SpiderQuestion")
-        if isinstance(synonym, str):
-            found.append(Evaluated(synonym, sql, str(row.get("db_id") or ""), f"{path.name} row {number}"))
+        texts = (question, row.get("SpiderQuestion"))  # Spider-Syn has Spider's question beside the one with synonyms
+        place = (str(row.get("db_id") or ""), f"{path.name} row {number}")
+        found += [Evaluated(text, sql, *place) for text in texts if isinstance(text, str) and text]
     if not found:
         raise UserError(f"{path}: no row has a question ({', '.join(_QUESTION)})")
     return found
@@ -128,7 +126,8 @@ class LeakIndex:
     def _nearest(self, grams: frozenset[int]) -> Leak | None:
         best: tuple[float, int] = (0.0, -1)
         for number in self.index.query(self._minhash(grams)):
-            best = max(best, (jaccard(grams, self.shingles[number][0]), -number))
+            other = self.shingles[number][0]
+            best = max(best, (len(grams & other) / len(grams | other), -number))
         return Leak("near", self.shingles[-best[1]][1]) if best[0] >= self.near else None
 
 
@@ -136,11 +135,6 @@ def shingles(words: list[str]) -> frozenset[int]:
     """Words and pairs of neighbouring words, as numbers."""
     pairs = [f"{one} {other}" for one, other in pairwise(words)]
     return frozenset(zlib.crc32(text.encode()) for text in (*words, *pairs))
-
-
-def jaccard(one: frozenset[int], other: frozenset[int]) -> float:
-    """Shared part of two sets."""
-    return len(one & other) / len(one | other) if one or other else 0.0
 
 
 def schema_key(schema: Schema) -> int:

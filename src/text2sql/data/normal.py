@@ -1,4 +1,4 @@
-"""Normal forms by which questions and SQL are compared: for duplicates, for leakage, for splitting."""
+"""Normal forms of questions and SQL, to find duplicates and leaks and to divide rows into splits."""
 
 import re
 import unicodedata

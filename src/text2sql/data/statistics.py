@@ -64,17 +64,15 @@ class SplitStatistics:
             "without_worse_answer": self.unpaired,
             "tables_per_query": {str(count): rows for count, rows in sorted(self.tables.items())},
             "keywords": {KEYWORDS[number]: rows for number, rows in self.keywords.most_common()},
-            **({"schema_linking": _shares(self.linked)} if self.linked[5] else {}),
+            **({"schema_linking": self._linking()} if self.linked[5] else {}),
         }
 
-
-def _shares(counts: list[int]) -> dict[str, float]:
-    tables, all_tables, columns, all_columns, left, whole = counts
-    return {
-        "table_recall": round(tables / max(1, all_tables), 4),
-        "column_recall": round(columns / max(1, all_columns), 4),
-        "columns_shown": round(left / whole, 4),
-    }
+    def _linking(self) -> dict[str, float]:
+        names = ("table_recall", "column_recall", "columns_shown")
+        return {
+            name: round(self.linked[n] / max(1, self.linked[n + 1]), 4)
+            for name, n in zip(names, (0, 2, 4), strict=True)
+        }
 
 
 def distribution(lengths: Counter[int]) -> dict[str, int]:

@@ -24,10 +24,7 @@ class ByteStream(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        while not self.ready:
-            chunk = next(self.chunks, None)
-            if chunk is None:
-                return 0
+        while not self.ready and (chunk := next(self.chunks, None)) is not None:
             self.ready = chunk
         count = min(len(buffer), len(self.ready))
         buffer[:count], self.ready = self.ready[:count], self.ready[count:]
@@ -35,10 +32,7 @@ class ByteStream(io.RawIOBase):
 
     def first(self) -> bytes:
         """The first byte that is no space, which stays unread; nothing where there is none."""
-        while not self.ready.lstrip():
-            chunk = next(self.chunks, None)
-            if chunk is None:
-                return b""
+        while not self.ready.lstrip() and (chunk := next(self.chunks, None)) is not None:
             self.ready = chunk
         return self.ready.lstrip()[:1]
 

@@ -11,7 +11,7 @@ from text2sql.data.databases import gold_failure
 from text2sql.data.options import CommonOptions, Count
 from text2sql.data.source import MadeRow, Rejected, Unit
 from text2sql.recipe import STRICT
-from text2sql.schema import write_tables_json
+from text2sql.schema.tables_json import write_tables_json
 from text2sql.synth import generate
 from text2sql.toy import DatabaseSpec, build_database, load_world
 

@@ -40,14 +40,14 @@ class Linker:
     def __init__(self, options: LinkOptions) -> None:
         self.options = options
         self.embedder = open_embedder(options.embedder, options.base_url) if options.embedder else None
-        self._named = lru_cache(256)(self._embed_names)
-        self._asked: dict[str, Any] = {}
+        self._schema_vectors = lru_cache(256)(self._embed_names)
+        self._question_vectors: dict[str, Any] = {}
 
     def read(self, questions: Sequence[str]) -> None:
         """Embed the questions of later :meth:`cut` calls in one batch. Earlier questions are forgotten, so that a vector
         depends on the rows of its unit alone, whichever process makes it."""
         if self.embedder is not None and questions:
-            self._asked = dict(zip(questions, self.embedder(questions), strict=True))
+            self._question_vectors = dict(zip(questions, self.embedder(questions), strict=True))
 
     def cut(self, question: str, schema: Schema, file: Path | None, tree: Any, keep_gold: bool = False) -> Cut:
         """The part of the schema for a question; ``tree`` is the gold query's, for the counts and ``keep_gold``."""
@@ -63,9 +63,8 @@ class Linker:
         """Scores of tables, under (table, ""), and columns."""
         scores = lexical_scores(question, schema, file)
         if self.embedder is not None:
-            names = self._named(schema)
-            asked = self._asked.get(question)
-            similar = names @ (self.embedder([question])[0] if asked is None else asked)
+            vector = self._question_vectors.get(question)
+            similar = self._schema_vectors(schema) @ (self.embedder([question])[0] if vector is None else vector)
             for pair, value in zip(scores, similar.tolist(), strict=True):
                 scores[pair] += self.options.weight * value
         return scores
@@ -80,11 +79,10 @@ class Linker:
 
     def _kept(self, question: str, schema: Schema, file: Path | None) -> set[Pair]:
         scores = self.scores(question, schema, file)
-        best = {
-            table.name: 1.5 * scores[table.name, ""]
-            + sum(sorted(scores[table.name, c.name] for c in table.columns)[-2:])
-            for table in schema.tables
-        }
+        best: dict[str, float] = {}
+        for table in schema.tables:
+            columns_best = sorted(scores[table.name, column.name] for column in table.columns)[-2:]
+            best[table.name] = 1.5 * scores[table.name, ""] + sum(columns_best)
         ranked = sorted(best, key=lambda name: -best[name])[: self.options.tables]
         tables = _with_joins(schema, ranked)
         kept: set[Pair] = set()
