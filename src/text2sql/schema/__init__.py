@@ -4,15 +4,5 @@ from text2sql.schema.model import Column, ForeignKey, Schema, Table, quote
 from text2sql.schema.render import render_ddl
 from text2sql.schema.sqlite import SchemaError, open_readonly, read_schema, schema_from_ddl
 
-__all__ = [
-    "Column",
-    "ForeignKey",
-    "Schema",
-    "SchemaError",
-    "Table",
-    "open_readonly",
-    "quote",
-    "read_schema",
-    "render_ddl",
-    "schema_from_ddl",
-]
+__all__ = ["Column", "ForeignKey", "Schema", "SchemaError", "Table"]
+__all__ += ["open_readonly", "quote", "read_schema", "render_ddl", "schema_from_ddl"]
