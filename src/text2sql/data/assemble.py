@@ -6,10 +6,10 @@ Everything here depends on the parts and their order alone, so a run that was ki
 import json
 import random
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from itertools import combinations
+from itertools import chain, combinations
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any
@@ -112,10 +112,11 @@ class Assembler:
     def _write(self, split: str, parts: list[Path], rejected: IO[bytes]) -> None:
         names = (split,) if self.splitter is None else self.training_splits
         if self.splitter is not None:
-            self.splitter.plan(row.head for row in _rows(parts) if isinstance(row, Kept))
+            rows = chain.from_iterable(map(read_part, parts))
+            self.splitter.plan(row.head for row in rows if isinstance(row, Kept))
         with ExitStack() as stack:
             targets = {name: self._open(name, stack) for name in names}
-            for row in _rows(parts):
+            for row in chain.from_iterable(map(read_part, parts)):
                 name, reason = self._place(row, names[0]) if isinstance(row, Kept) else (None, row["reason"])
                 if isinstance(row, Kept) and name is not None:
                     targets[name].write(row, self.options.max_prompt_chars)
@@ -163,11 +164,6 @@ class Assembler:
 
 def _examples(output: Path, split: str) -> Path:
     return output / "examples" / f"{split}.jsonl"
-
-
-def _rows(parts: Iterable[Path]) -> Iterator[Kept | dict[str, Any]]:
-    for part in parts:
-        yield from read_part(part)
 
 
 def _refused(row: Kept, reason: str) -> dict[str, Any]:

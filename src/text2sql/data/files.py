@@ -33,7 +33,7 @@ Numbered = tuple[int, Row, float]
 class FileSource:
     """A source of rows from files; see :class:`FileOptions`."""
 
-    def __init__(self, options: FileOptions, columns: dict[str, str], adapt: Adapter | None = None) -> None:
+    def __init__(self, options: FileOptions, columns: dict[str, str], adapt: Adapter) -> None:
         """``columns`` are the layout's own; ``adapt`` makes of a row one that these columns fit."""
         self.options, self.adapt, self.clean = options, adapt, options.decontaminate
         self.columns = columns | {part: str(column) for part, column in options.columns.items()}
@@ -139,7 +139,7 @@ class FileSource:
     def make(self, unit: Unit) -> Iterator[MadeRow | Rejected]:
         """The rows of a unit, checked."""
         path, first, rows = unit.work
-        raws = [row if isinstance(row, Fault) else self._raw(row) for _, row, _ in rows]
+        raws = [row if isinstance(row, Fault) else raw_row(self.adapt(row), self.columns) for _, row, _ in rows]
         if self.linker is not None:
             self.linker.read([_linked_text(raw) for raw in raws if not isinstance(raw, Fault)])
         for place, ((number, row, _), raw) in enumerate(zip(rows, raws, strict=True)):
@@ -158,9 +158,6 @@ class FileSource:
                 yield Rejected(question_id, db_id, question, sql, made.reason, detail)
             else:
                 yield made
-
-    def _raw(self, row: dict[str, Any]) -> RawRow | Fault:
-        return raw_row(row if self.adapt is None else self.adapt(row), self.columns)
 
     def _make(self, question_id: str, split: str, raw: RawRow) -> MadeRow | Fault:
         database = self.databases.find(raw.db_id, raw.schema)

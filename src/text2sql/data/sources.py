@@ -6,9 +6,8 @@ enough, a function that takes rows apart.
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass as plain_dataclass
 from dataclasses import field, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic.dataclasses import dataclass
 
@@ -82,12 +81,11 @@ def _process_row(row: dict[str, Any]) -> dict[str, Any]:
     return {**row, "reasoning": answer.reasoning, "sql": sql}
 
 
-@plain_dataclass(frozen=True)
-class _Layout:
+class _Layout(NamedTuple):
     """Columns of a data set by part of a row; ``adapt`` makes of a row one that they fit; ``locate`` completes options."""
 
     columns: dict[str, str]
-    adapt: Adapter | None = None
+    adapt: Adapter = lambda row: row
     options: type[FileOptions] = FileOptions
     locate: Callable[[FileOptions], FileOptions] = lambda options: options
 
