@@ -60,10 +60,16 @@ def main() -> None:
     show(metrics)
     if args.ledger:
         row = ledger.new_row(
-            "bench.data_parallel", profile="cpu", seed=42, split="train", n=len(rows), metrics=metrics,
-            data_hash=digest(args.output / "train.jsonl"), seconds=0.0,
+            "bench.data_parallel",
+            profile="cpu",
+            seed=42,
+            split="train",
+            n=len(rows),
+            metrics=metrics,
+            data_hash=digest(args.output / "train.jsonl"),
+            seconds=0.0,
             protocol=f"tiny base, all weights, float32, batch of {BATCH}, 2 processes over gloo against one; CPU seconds",
-        )  # fmt: skip
+        )
         ledger.append(ledger.LEDGER, row)
 
 

@@ -69,9 +69,11 @@ def linking() -> dict[str, float]:
         tables, all_tables, columns, all_columns, shown, whole = counts.sum(axis=0)
         complete = (counts[:, 0] == counts[:, 1]) & (counts[:, 2] == counts[:, 3])
         found |= {
-            f"table_recall{name}": tables / all_tables, f"column_recall{name}": columns / all_columns,
-            f"questions_whole{name}": complete.mean(), f"columns_shown{name}": shown / whole,
-        }  # fmt: skip
+            f"table_recall{name}": tables / all_tables,
+            f"column_recall{name}": columns / all_columns,
+            f"questions_whole{name}": complete.mean(),
+            f"columns_shown{name}": shown / whole,
+        }
     return {name: float(value) for name, value in found.items()}
 
 
@@ -113,9 +115,13 @@ def synth(count: int) -> dict[str, float]:
         whole += all(made.levels[level] for level in LEVELS)
         logger.info("%s: %d pairs %s %s", name, len(made.examples), made.levels, made.note)
     return {
-        "databases": len(names), "fewest_pairs": fewest, "pairs": pairs, "run": ran / pairs,
-        "duplicates": repeated, "all_levels": whole / len(names),
-    }  # fmt: skip
+        "databases": len(names),
+        "fewest_pairs": fewest,
+        "pairs": pairs,
+        "run": ran / pairs,
+        "duplicates": repeated,
+        "all_levels": whole / len(names),
+    }
 
 
 def main() -> None:
@@ -135,8 +141,15 @@ def main() -> None:
         logger.info("%s: %s", name, metrics)
         if "ledger" in given:
             row = ledger.new_row(
-                name, profile="cpu", seed=42, split=split, n=n, metrics=metrics, data_hash=data, seconds=time.monotonic() - began
-            )  # fmt: skip
+                name,
+                profile="cpu",
+                seed=42,
+                split=split,
+                n=n,
+                metrics=metrics,
+                data_hash=data,
+                seconds=time.monotonic() - began,
+            )
             ledger.append(Path(given["ledger"]), row)
 
 

@@ -135,13 +135,24 @@ def main() -> None:
     logger.info("%d of %d rows kept; ratio of CPU time %.3f (goal 1.3)", kept, rows, cpu / bare)
     if "ledger" in given:
         metrics = {
-            "ratio": round(cpu / bare, 4), "peak_rss_mb": round(memory, 1), "cpu_seconds": round(cpu, 1),
-            "bare_cpu_seconds": round(bare, 1), "kept": kept, "busy_processes": busy,
-        }  # fmt: skip
+            "ratio": round(cpu / bare, 4),
+            "peak_rss_mb": round(memory, 1),
+            "cpu_seconds": round(cpu, 1),
+            "bare_cpu_seconds": round(bare, 1),
+            "kept": kept,
+            "busy_processes": busy,
+        }
         row = ledger.new_row(
-            "bench.data_stream", profile="cpu", seed=7, split="synthetic", n=rows, metrics=metrics, seconds=wall,
-            protocol="CPU seconds of text2sql.data against ijson and sqlglot alone", data_hash=report["data_hash"],
-        )  # fmt: skip
+            "bench.data_stream",
+            profile="cpu",
+            seed=7,
+            split="synthetic",
+            n=rows,
+            metrics=metrics,
+            seconds=wall,
+            protocol="CPU seconds of text2sql.data against ijson and sqlglot alone",
+            data_hash=report["data_hash"],
+        )
         ledger.append(Path(given["ledger"]), row)
 
 

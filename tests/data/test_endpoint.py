@@ -1,4 +1,4 @@
-"""What is asked of a served model: schemas for descriptions, and paraphrases; believed only when checked, resumed when cut off."""
+"""What a served model writes, schemas for descriptions and paraphrases, is kept only when checked, and a cut-off run goes on."""
 
 import json
 import re
@@ -8,8 +8,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from text2sql.data import prepare
-from text2sql.data.describe import Options, check_tables, describe, read_described, tables_in
+from text2sql.data.databases import read_described
+from text2sql.data.describe import DescribeOptions, check_tables, describe, tables_in
+from text2sql.data.prepare import prepare
 from text2sql.errors import UserError
 from text2sql.generate import EngineSettings
 from text2sql.records import Example, TracedExample, read_jsonl
@@ -79,7 +80,7 @@ def test_descriptions_become_tables_that_run_the_gold(tmp_path, serve):
 
     url, asked = serve(answer)
     texts = ["A table singer with id, name and age.", "needs it twice", "hopeless", "needs it twice"]
-    options = Options(input=source(tmp_path, texts), output=tmp_path / "out.jsonl", base_urls=[url])
+    options = DescribeOptions(input=source(tmp_path, texts), output=tmp_path / "out.jsonl", base_urls=[url])
     assert describe(options) == (2, 3)
     assert read_described(options.output) == {texts[0]: GOOD, texts[1]: GOOD, "hopeless": ""}
     rows = {row["description"]: row for row in map(json.loads, options.output.read_text().splitlines())}
@@ -106,7 +107,7 @@ def test_a_cut_off_output_goes_on_and_a_damaged_one_is_refused(tmp_path, serve):
     url, asked = serve(lambda _: GOOD)
     out = tmp_path / "out.jsonl"
     out.write_text(json.dumps({"description": "one", "ddl": GOOD}) + '\n{"description": "tw')
-    options = Options(input=source(tmp_path, ["one", "two"]), output=out, base_urls=[url])
+    options = DescribeOptions(input=source(tmp_path, ["one", "two"]), output=out, base_urls=[url])
     assert describe(options) == (2, 2)
     assert len(asked) == 1
     out.write_text("no JSON\n" + out.read_text())
@@ -135,7 +136,7 @@ def music(tmp_path):
     return path
 
 
-def test_paraphrases_are_believed_when_their_sql_gives_the_same(tmp_path, music, serve):
+def test_paraphrases_are_kept_when_their_sql_gives_the_same(tmp_path, music, serve):
     def answer(messages):
         text = messages[-1]["content"]
         if "[SCHEMA]" not in text:

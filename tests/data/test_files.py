@@ -7,7 +7,7 @@ import sqlite3
 import pytest
 
 from support.tables import DDL, lines, recipe, rows, write
-from text2sql.data import prepare
+from text2sql.data.prepare import prepare
 from text2sql.errors import UserError
 from text2sql.prompts import training_messages
 from text2sql.records import Example, read_jsonl
@@ -187,7 +187,7 @@ def test_a_db_id_that_names_no_file_there_is_a_missing_database(tmp_path, name):
     build_database(tmp_path / "db" / "music" / "music.sqlite")
     rows_ = [{"question": "How many?", "sql": "SELECT 1", "db_id": db_id} for db_id in ("music", name)]
     write(tmp_path / "a.jsonl", rows_)
-    report = prepare(recipe(tmp_path, {"train": ["a.jsonl"]}, databases=str(tmp_path / "db")), "r")
+    report = prepare(recipe(tmp_path, {"train": ["a.jsonl"]}, database_root=str(tmp_path / "db")), "r")
     assert report["splits"]["train"]["rejected"] == {"missing database": 1}
 
 

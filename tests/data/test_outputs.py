@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from support.tables import DDL, lines, recipe, rows, write
-from text2sql.data import finished_report, prepare
+from text2sql.data.prepare import finished_report, prepare
 from text2sql.errors import UserError
 from text2sql.prompts import parse_completion, read_answer
 from text2sql.records import Example, TracedExample, read_jsonl
@@ -91,7 +91,7 @@ def test_formats_teach_the_same_answers_and_llamafactory_reads_their_description
     table = [{**row, "rejected": "SELECT id FROM singer"} for row in rows(3)] + [rows(4)[3], same]
     write(tmp_path / "a.jsonl", table)
     values = recipe(
-        tmp_path, {"train": ["a.jsonl"]}, formats=["messages", "alpaca", "ranking", "grpo"], answer="process"
+        tmp_path, {"train": ["a.jsonl"]}, formats=["messages", "alpaca", "ranking", "grpo"], answer_format="process"
     )
     report = prepare(values, "r")
     out = tmp_path / "out"
@@ -150,7 +150,7 @@ def test_sources_know_their_columns(tmp_path):
     connection.close()
     for source, row in tables.items():
         write(tmp_path / f"{source}.jsonl", [row])
-        more = {"databases": str(tmp_path / "db")} if source == "bird" else {}
+        more = {"database_root": str(tmp_path / "db")} if source == "bird" else {}
         prepare(recipe(tmp_path, {"train": [f"{source}.jsonl"]}, source, output=str(tmp_path / source), **more), "r")
         (example,) = read_jsonl(tmp_path / source / "examples" / "train.jsonl", TracedExample)
         assert (example.sql, example.source) == (sql, source)
@@ -225,18 +225,30 @@ def test_linking_shows_less_and_counts_what_it_lost(tmp_path):
         ({"columns": {"quetsion": "q"}}, "a row's parts are"),
         ({"split": {"train": 0.5, "val": 0.5}}, "split divides the rows of files.all"),
         ({"files": {"all": ["a.jsonl"]}, "split": {"train": 0.5, "val": 0.1}}, "that make 1"),
+        (
+            {"files": {"all": ["a.jsonl"]}, "split": {"train": 1.5, "val": 0.1}},
+            "split.train should be less than 1, not 1.5",
+        ),
         ({"files": {"all": ["a.jsonl"]}, "split": {"train": 0.5, "val": 0.5}}, "1 databases cannot be divided into 2"),
         ({"decontaminate": {"against": ["x"], "ruels": []}}, "did you mean 'rules'"),
+        (
+            {"decontaminate": {"against": ["x"], "rules": ["sqll"]}},
+            "decontaminate.rules.0 is one of question, sql, near or",
+        ),
+        ({"decontaminate": {"against": ["x"], "near": 0.2}}, "near should be greater than or equal to 0.5, not 0.2"),
+        ({"databases": "x"}, "unknown key 'databases'; it is called 'database_root' now"),
+        ({"answer": "plain"}, "unknown key 'answer'; it is called 'answer_format' now"),
+        ({"files": {"a-b": ["a.jsonl"]}}, "files.a-b: a split's name has letters"),
         ({"tokenizer": "nowhere"}, "has no tokenizer.json"),
         ({"formats": ["ranking"]}, "ranking needs rows with a worse query"),
-        ({"formats": ["sft"]}, "formats is one of messages, alpaca"),
+        ({"formats": ["sft"]}, "formats.0 is one of messages, alpaca"),
         ({"schema": "nowhere.sqlite"}, "nowhere.sqlite: no such"),
         ({"tables": "a.jsonl"}, "not valid JSON"),
         ({"linking": {"embedder": "nowhere"}}, "no such embedding model folder"),
-        ({"jobs": -2}, "jobs is 0 or more"),
-        ({"max_prompt_chars": 0}, "max_prompt_chars 1 or more"),
+        ({"jobs": -2}, "jobs should be greater than or equal to 0, not -2"),
+        ({"max_prompt_chars": 0}, "max_prompt_chars should be greater than or equal to 1, not 0"),
         ({"files": {"train": []}}, "files: say which files"),
-        ({"files": {"train": [["a.jsonl"]]}}, "files.train: expected a list of paths"),
+        ({"files": {"train": [["a.jsonl"]]}}, "files.train.0 should be string, not ['a.jsonl']"),
         ({"files": {"train": ["."]}}, "a folder, not a file"),
     ],
 )
@@ -303,7 +315,7 @@ def test_killed_on_two_processes_it_ends_with_the_same_bytes(tmp_path):
         if name.name != "data_preparation_report.json":
             assert ours == (whole / name).read_bytes(), name
     one, other = (json.loads((folder / "data_preparation_report.json").read_text()) for folder in (whole, out))
-    assert {**one, "stamp": 0, "recipe": 0} == {**other, "stamp": 0, "recipe": 0}
+    assert {**one, "made_of": 0} == {**other, "made_of": 0}
 
 
 @pytest.mark.slow
@@ -316,7 +328,7 @@ def test_training_bytes_are_inference_bytes_in_every_format(tmp_path, answer, th
     if answer == "process" and not thinking:
         pytest.skip("the process format thinks, so its recipes say enable_thinking: true")
     write(tmp_path / "a.jsonl", rows(2))
-    prepare(recipe(tmp_path, {"train": ["a.jsonl"]}, answer=answer), "r")
+    prepare(recipe(tmp_path, {"train": ["a.jsonl"]}, answer_format=answer), "r")
     tokenizer = make_tokenizer()
     for row in lines(tmp_path / "out" / "sft_train.jsonl"):
         messages = row["messages"]

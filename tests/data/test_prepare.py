@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from text2sql.data import data_hash, finished_report, prepare
-from text2sql.data.sources import toy
+import sqleval
+from support.tables import recipe, rows, write
+from text2sql.artifacts import digest, digest_of
+from text2sql.data import toy
+from text2sql.data.prepare import DATA_VERSION, finished_report, prepare
 from text2sql.errors import UserError
 from text2sql.prompts import training_messages
 from text2sql.recipe import load_recipe
@@ -113,7 +116,7 @@ def test_second_run_does_nothing_and_a_damaged_or_changed_one_starts_anew(toy_va
     before = (out / "sft_train.jsonl").stat().st_mtime_ns
     assert prepare(toy_values, "toy.yaml") == first
     assert (out / "sft_train.jsonl").stat().st_mtime_ns == before
-    assert finished_report(out)["files"]["examples/train.jsonl"]["data_hash"] == data_hash(out / "examples/train.jsonl")
+    assert finished_report(out)["files"]["examples/train.jsonl"]["data_hash"] == digest(out / "examples/train.jsonl")
     whole = (out / "sft_train.jsonl").read_bytes()
     (out / "sft_train.jsonl").write_bytes(whole[:-40])
     assert finished_report(out) is None
@@ -163,6 +166,35 @@ def test_killed_process_leaves_nothing_trusted_and_its_second_run_gives_the_same
     assert finished_report(out)["data_hash"] == finished_report(whole)["data_hash"]
 
 
+PREPARED = (1, "0.1.0", "29c82baf012c33a7")
+
+
+def test_the_data_version_is_raised_when_the_same_recipe_gives_other_rows(toy_values, tmp_path):
+    """Every format and filter once; databases are left out, because SQLite writes its own version into them."""
+    toy_report = prepare(toy_values, "toy.yaml")
+    names = [name for name in toy_report["files"] if not name.endswith(".sqlite")]
+    (tmp_path / "dev.jsonl").write_text(json.dumps({**rows(1)[0], "db_id": "music"}))
+    write(tmp_path / "a.jsonl", [{**row, "rejected": "SELECT id FROM singer"} for row in [*rows(9), *rows(2)]])
+    mine = recipe(
+        tmp_path,
+        {"all": ["a.jsonl"]},
+        output=str(tmp_path / "mine"),
+        formats=["messages", "alpaca", "ranking", "grpo"],
+        answer_format="process",
+        schema_style="ddl_values",
+        linking={"tables": 1, "columns": 2},
+        decontaminate={"against": [str(tmp_path / "dev.jsonl")], "rules": ["question"]},
+        split={"train": 0.6, "val": 0.4},
+        split_by="random",
+    )
+    mine_hash = prepare(mine, "r")["data_hash"]
+    found = digest_of([{name: toy_report["files"][name]["data_hash"] for name in names}, mine_hash])
+    assert (DATA_VERSION, sqleval.__version__, found) == PREPARED, (
+        "prepared data changed: raise DATA_VERSION in text2sql/data/prepare.py (or the version of sqleval, where its "
+        "hardness or sandbox changed), so that data prepared before are prepared again; then record the new hash here"
+    )
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -170,11 +202,17 @@ def test_killed_process_leaves_nothing_trusted_and_its_second_run_gives_the_same
         ({"wrold": "x"}, "unknown key 'wrold'"),
         ({"world": "nowhere"}, "nowhere: no such folder"),
         ({"questions": {"train": {"databases": "test", "count": 5}}}, "held out and may not be trained on"),
-        ({"questions": {"train": {"databases": "train"}}}, "questions.train: missing count"),
-        ({"questions": {"train": 5}}, "questions.train: expected keys"),
-        ({"questions": {"train": {"databases": "train", "count": 0}}}, "count should be 1 or more"),
+        ({"questions": {"train": {"databases": "train"}}}, "missing questions.train.count"),
+        ({"questions": {"train": 5}}, "questions.train should be an object, not 5"),
+        (
+            {"questions": {"train": {"databases": "train", "count": 0}}},
+            "questions.train.count should be greater than or equal to 1, not 0",
+        ),
         ({"output": __file__}, "cannot write there"),
-        ({"questions": {"train": {"databases": "all", "count": 5}}}, "databases is one of"),
+        (
+            {"questions": {"train": {"databases": "all", "count": 5}}},
+            "questions.train.databases is one of train, val or test, not 'all'",
+        ),
     ],
 )
 def test_mistakes_in_a_toy_recipe_are_one_line(toy_values, change, message):

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from text2sql.data import finished_report, prepare
-from text2sql.data.tables import spider_entry
+from text2sql.data.prepare import finished_report, prepare
 from text2sql.errors import UserError
 from text2sql.prompts import build_messages
 from text2sql.recipe import load_recipe
 from text2sql.records import Example, read_jsonl
 from text2sql.schema import open_readonly, read_schema
+from text2sql.schema.tables_json import spider_entry
 
 ROOT = Path(__file__).parents[2]
 SPIDER = Path(os.environ.get("TEXT2SQL_SHARED", ROOT.parent / "shared")) / "spider"

@@ -9,7 +9,7 @@ import pytest
 
 from support.tables import lines, recipe, write
 from support.tiny_model import make_model
-from text2sql.data import prepare
+from text2sql.data.prepare import prepare
 from text2sql.errors import UserError
 from text2sql.linking.embed import open_embedder
 
@@ -72,8 +72,10 @@ def test_the_vectors_find_the_column_that_no_word_of_the_question_names(tmp_path
     assert report["splits"]["train"]["schema_linking"]["column_recall"] == 0.0
     report, examples = prepared(tmp_path, embedder=str(model))
     assert report["splits"]["train"]["schema_linking"] == {
-        "table_recall": 1.0, "column_recall": 1.0, "columns_shown": round(2 / 7, 4),
-    }  # fmt: skip
+        "table_recall": 1.0,
+        "column_recall": 1.0,
+        "columns_shown": round(2 / 7, 4),
+    }
     assert [example["schema"] for example in examples] == [
         f"CREATE TABLE staff (id INTEGER PRIMARY KEY, {column} {'REAL' if column == 'wage' else 'TEXT'});"
         for column in QUESTIONS.values()

@@ -5,18 +5,10 @@ import sqlite3
 import pytest
 
 from text2sql.errors import UserError
-from text2sql.schema import (
-    SchemaError,
-    build_from_ddl,
-    open_readonly,
-    quote,
-    read_samples,
-    read_schema,
-    read_tables_json,
-    render,
-    render_ddl,
-    schema_from_ddl,
-)
+from text2sql.schema import SchemaError, open_readonly, quote, read_schema, render_ddl, schema_from_ddl
+from text2sql.schema.render import read_samples, render
+from text2sql.schema.sqlite import build_from_ddl
+from text2sql.schema.tables_json import read_tables_json, spider_entry
 
 
 def database(*statements):
@@ -110,8 +102,6 @@ DDL = "CREATE TABLE a (id INT PRIMARY KEY, name TEXT); CREATE TABLE b (a_id INT 
 
 def test_ddl_tables_json_and_sqlite_give_one_model(tmp_path):
     import json
-
-    from text2sql.data.tables import spider_entry
 
     schema = schema_from_ddl(DDL)
     (tmp_path / "tables.json").write_text(json.dumps([spider_entry("d", schema)]))

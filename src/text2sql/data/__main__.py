@@ -1,6 +1,5 @@
-"""``python -m text2sql.data RECIPE [key=value ...]``: prepare the data that a recipe names."""
+"""Prepare the data that a recipe names; a second run does nothing unless the recipe or its sources changed."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,41 +9,39 @@ from rich.table import Table
 from text2sql.data.prepare import REPORT, prepare
 from text2sql.errors import run_command
 from text2sql.recipe import load_recipe
+from text2sql.recipe.command import Overrides, RecipePath, single
 
 
-def main() -> None:
-    """Prepare, then show what each split holds."""
-    if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
-        sys.stdout.write(f"{__doc__}\n")
-        return
-    recipe = Path(sys.argv[1])
-    values = load_recipe(recipe, sys.argv[2:])
-    show(prepare(values, str(recipe)), Path(values["output"]))
+def data(recipe: RecipePath, overrides: Overrides = None) -> None:
+    """Prepare the data that a recipe names, and show what each split holds."""
+    values = load_recipe(recipe, overrides or [])
+    _show(prepare(values, str(recipe)), Path(values["output"]))
 
 
-def show(report: dict[str, Any], output: Path) -> None:
+def _show(report: dict[str, Any], output: Path) -> None:
     """Print the report's main figures; prompt lengths are in tokens where the recipe names a tokenizer."""
     names = ("split", "examples", "rejected", "databases", "mean", "p95", "max", "too long")
-    unit = "tokens" if any("tokens" in found for found in report["splits"].values()) else "characters"
+    splits = report["splits"].items()
+    unit = "tokens" if any("tokens" in found for _, found in splits) else "characters"
     table = Table(*names, caption=f"mean, p95 and max of the prompt's length in {unit}")
-    console = Console()
-    for split, found in report["splits"].items():
+    notes = []
+    for split, found in splits:
         prompts = found["tokens"]["prompt"] if "tokens" in found else found["prompt_chars"]
         lengths = [prompts.get(name, 0) for name in ("mean", "p95", "max")]
         rejected = sum(found["rejected"].values())
         row = (found["kept"], rejected, found["databases"], *lengths, found["over_max_prompt_chars"])
         table.add_row(split, *map(str, row))
-    console.print(table)
-    for split, found in report["splits"].items():
         if found["without_worse_answer"]:
-            console.print(
+            notes.append(
                 f"{split}: {found['without_worse_answer']} rows have no worse query and give no preference pair"
             )
-    for split, found in report["splits"].items():
         for reason, count in found["rejected"].items():
-            console.print(f"{split}: left out {count} rows: {reason} (see {output / 'rejected.jsonl'})", soft_wrap=True)
-    console.print(f"report: {output / REPORT}, data_hash {report['data_hash']}", soft_wrap=True)
+            notes.append(f"{split}: left out {count} rows: {reason} (see {output / 'rejected.jsonl'})")
+    console = Console()
+    console.print(table)
+    for note in [*notes, f"report: {output / REPORT}, data_hash {report['data_hash']}"]:
+        console.print(note, soft_wrap=True)
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_command(single(data))

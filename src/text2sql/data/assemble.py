@@ -4,31 +4,75 @@ Everything here depends on the parts and their order alone, so a run that was ki
 """
 
 import json
+import random
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from itertools import chain, combinations
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import IO, Any
 
+from text2sql.artifacts import whole_file
+from text2sql.data.formats import file_of
 from text2sql.data.normal import digest
-from text2sql.data.outputs import file_of, shuffled
+from text2sql.data.options import CommonOptions, FileOptions
 from text2sql.data.parts import Kept, read_part
-from text2sql.data.sources import CommonOptions
 from text2sql.data.split import Splitter
 from text2sql.data.statistics import SplitStatistics
 
-_OVER = -1
+_LEFT_OUT = -1
+_NO_PAIR = b"null"
+
+
+@dataclass
+class _TrainingFile:
+    """A training file on its way to disk, and where its lines begin in it."""
+
+    path: Path
+    file: IO[bytes]
+    places: "array[int]" = field(default_factory=lambda: array("q"))
+    end: int = 0
+    rows: int = 0
+
+    def add(self, line: bytes, fits: bool) -> None:
+        if not fits or line == _NO_PAIR:
+            self.places.append(_LEFT_OUT)
+            return
+        self.places.append(self.end)
+        self.end += self.file.write(line + b"\n")
+        self.rows += 1
+
+
+@contextmanager
+def _training_file(path: Path, seed: int | None) -> Iterator[_TrainingFile]:
+    """Write a training file whole; with a ``seed`` its lines are shuffled when all are there.
+
+    Shuffled, because Megatron reads lines in order, and ``max_samples`` takes the first.
+    """
+    if seed is None:
+        with whole_file(path, "wb") as out:
+            yield _TrainingFile(path, out)
+        return
+    with TemporaryFile(dir=path.parent) as ordered:
+        made = _TrainingFile(path, ordered)
+        yield made
+        random.Random(seed).shuffle(made.places)
+        with whole_file(path, "wb") as out:
+            for place in made.places:
+                if place != _LEFT_OUT:
+                    ordered.seek(place)
+                    out.write(ordered.readline())
 
 
 @dataclass
 class _Target:
-    """A split on its way to disk: open files, places of lines in the training files, keys for the proof of no overlap."""
+    """A split on its way to disk, with keys of questions and queries for the proof that splits share nothing."""
 
     statistics: SplitStatistics
     examples: IO[bytes]
-    training: Sequence[IO[bytes]]
-    places: "list[array[int]]"
+    training: list[_TrainingFile]
     questions: "array[int]" = field(default_factory=lambda: array("Q"))
     queries: "array[int]" = field(default_factory=lambda: array("Q"))
 
@@ -37,125 +81,92 @@ class _Target:
         self.examples.write(row.example + b"\n")
         self.questions.append(digest(row.head.db_id, str(row.head.question)))
         self.queries.append(digest(row.head.db_id, str(row.head.query)))
+        self.statistics.unpaired += _NO_PAIR in row.lines
         fits = limit is None or row.head.chars <= limit
-        self.statistics.unpaired += b"null" in row.lines
-        for file, places, line in zip(self.training, self.places, row.lines, strict=True):
-            places.append(file.tell() if fits and line != b"null" else _OVER)
-            if places[-1] != _OVER:
-                file.write(line + b"\n")
+        for file, line in zip(self.training, row.lines, strict=True):
+            file.add(line, fits)
 
 
 class Assembler:
-    """Writes a source's parts into ``output``."""
+    """Writes a source's parts into ``output``; ``rows`` and ``statistics`` then say what was written."""
 
-    def __init__(self, options: CommonOptions, taught: tuple[str, ...], splitter: Splitter | None, drop: bool) -> None:
-        """``drop``: leave out questions asked before about the same database; ``splitter`` divides split ``all``."""
-        self.options, self.taught, self.splitter, self.drop = options, taught, splitter, drop
+    def __init__(self, options: CommonOptions, training_splits: tuple[str, ...]) -> None:
+        self.options, self.training_splits = options, training_splits
+        self.splitter, self.drop = None, False
+        if isinstance(options, FileOptions):
+            self.drop = options.duplicates == "drop"
+            self.splitter = Splitter(options.split, options.split_by, options.seed) if options.split else None
         self.seen: dict[int, int] = {}
         self.rows: dict[Path, int] = {}
         self.statistics: dict[str, SplitStatistics] = {}
         self.keys: dict[str, tuple[Any, Any]] = {}
 
-    def write(self, split: str, parts: list[Path], rejected: IO[bytes]) -> None:
-        """One split of the source, from its parts."""
-        names = (split,) if self.splitter is None else self.taught
+    def write_all(self, parts: Mapping[str, list[Path]]) -> Path:
+        """All splits of the source, from their parts; returns the file of the rows that were left out."""
+        path = self.options.output / "rejected.jsonl"
+        with whole_file(path, "wb") as rejected:
+            for split, files in parts.items():
+                self._write(split, files, rejected)
+        return path
+
+    def _write(self, split: str, parts: list[Path], rejected: IO[bytes]) -> None:
+        names = (split,) if self.splitter is None else self.training_splits
         if self.splitter is not None:
-            self.splitter.plan(row.head for row in _rows(parts) if isinstance(row, Kept))
+            rows = chain.from_iterable(map(read_part, parts))
+            self.splitter.plan(row.head for row in rows if isinstance(row, Kept))
         with ExitStack() as stack:
             targets = {name: self._open(name, stack) for name in names}
-            first = targets[names[0]]
-            for row in _rows(parts):
-                reason = self._refusal(row) if isinstance(row, Kept) else row["reason"]
-                if isinstance(row, Kept) and not reason:
-                    name = names[0] if self.splitter is None else self.splitter.name(row.head)
-                    if name is not None:
-                        targets[name].write(row, self.options.max_prompt_chars)
-                        continue
-                    reason = "same query in another split"
+            for row in chain.from_iterable(map(read_part, parts)):
+                name, reason = self._place(row, names[0]) if isinstance(row, Kept) else (None, row["reason"])
+                if isinstance(row, Kept) and name is not None:
+                    targets[name].write(row, self.options.max_prompt_chars)
+                    continue
                 refused = _refused(row, reason) if isinstance(row, Kept) else row
-                first.statistics.reject(refused)
+                targets[names[0]].statistics.reject(refused)
                 rejected.write(json.dumps(refused, ensure_ascii=False).encode() + b"\n")
-        for name, target in targets.items():
-            self._finish(name, target)
+            for name, target in targets.items():
+                self.keys[name] = (target.questions, target.queries)
+                self.rows[_examples(self.options.output, name)] = target.statistics.kept
+                self.rows |= {file.path: file.rows for file in target.training}
         self.seen.clear()
 
-    def _refusal(self, row: Kept) -> str:
-        if not self.drop:
-            return ""
-        key = digest(row.head.db_id, str(row.head.question))
-        before = self.seen.get(key)
-        if before is None:
+    def _place(self, row: Kept, only: str) -> tuple[str | None, str]:
+        """The split that the row goes to, or None and why it is left out."""
+        if self.drop:
+            key = digest(row.head.db_id, str(row.head.question))
+            if key in self.seen:
+                same = self.seen[key] == row.head.query
+                return None, "duplicate question and SQL" if same else "duplicate question, other SQL"
             self.seen[key] = row.head.query
-            return ""
-        return "duplicate question and SQL" if before == row.head.query else "duplicate question, other SQL"
+        return only if self.splitter is None else self.splitter.name(row.head), "same query in another split"
 
     def _open(self, name: str, stack: ExitStack) -> _Target:
-        examples = self.options.output / "examples" / f"{name}.jsonl"
-        examples.parent.mkdir(parents=True, exist_ok=True)
-        formats = self.options.formats if name in self.taught else []
-        files = [
-            stack.enter_context((self.options.output / f"{file_of(kind, name)}.ordered").open("wb")) for kind in formats
-        ]
+        formats = self.options.formats if name in self.training_splits else []
+        seed = self.options.seed if name.startswith("train") else None
         statistics = self.statistics[name] = SplitStatistics(self.options.max_prompt_chars)
-        out = stack.enter_context(examples.with_name(examples.name + ".partial").open("wb"))
-        return _Target(statistics, out, files, [array("q") for _ in formats])
-
-    def _finish(self, name: str, target: _Target) -> None:
-        examples = Path(target.examples.name)
-        final = examples.with_name(examples.name.removesuffix(".partial"))
-        examples.replace(final)
-        self.rows[final] = target.statistics.kept
-        self.keys[name] = (target.questions, target.queries)
-        for file, places in zip(target.training, target.places, strict=True):
-            path = Path(file.name)
-            final = path.with_name(path.name.removesuffix(".ordered"))
-            order = shuffled(places, self.options.seed) if name.startswith("train") else None
-            self.rows[final] = _copy(path, final, places, order)
+        examples = stack.enter_context(whole_file(_examples(self.options.output, name), "wb"))
+        paths = [self.options.output / file_of(kind, name) for kind in formats]
+        files = [stack.enter_context(_training_file(path, seed)) for path in paths]
+        return _Target(statistics, examples, files)
 
     def overlaps(self) -> dict[str, dict[str, int]]:
         """For each two splits: databases in both, and questions and queries about the same database in both."""
         import numpy as np
 
         found = {}
-        names = list(self.keys)
-        for place, one in enumerate(names):
-            for other in names[place + 1 :]:
-                pairs = zip(self.keys[one], self.keys[other], strict=True)
-                shared = [len(np.intersect1d(np.array(a), np.array(b))) for a, b in pairs]
-                databases = self.statistics[one].databases & self.statistics[other].databases
-                found[f"{one} and {other}"] = {
-                    "databases": len(databases), "questions": shared[0], "queries": shared[1]
-                }  # fmt: skip
+        for one, other in combinations(self.keys, 2):
+            pairs = zip(self.keys[one], self.keys[other], strict=True)
+            questions, queries = (len(np.intersect1d(np.array(a), np.array(b))) for a, b in pairs)
+            databases = len(self.statistics[one].databases & self.statistics[other].databases)
+            found[f"{one} and {other}"] = {"databases": databases, "questions": questions, "queries": queries}
         return found
 
 
-def _rows(parts: Iterable[Path]) -> Iterator[Kept | dict[str, Any]]:
-    for part in parts:
-        yield from read_part(part)
+def _examples(output: Path, split: str) -> Path:
+    return output / "examples" / f"{split}.jsonl"
 
 
 def _refused(row: Kept, reason: str) -> dict[str, Any]:
     example = json.loads(row.example)
-    return {
-        **{key: example[key] for key in ("question_id", "db_id", "question", "sql")},
-        "reason": reason,
-        "detail": "",
-    }
-
-
-def _copy(ordered: Path, final: Path, places: "array[int]", order: "array[int] | None") -> int:
-    """The training file in its final order; returns its rows."""
-    if order is None:
-        ordered.replace(final)
-        return sum(place != _OVER for place in places)
-    count = 0
-    partial = final.with_name(final.name + ".partial")
-    with ordered.open("rb") as source, partial.open("wb") as out:
-        for place in order:
-            if place != _OVER:
-                source.seek(place)
-                out.write(source.readline())
-                count += 1
-    partial.replace(final)
-    ordered.unlink()
-    return count
+    shown = {key: example[key] for key in ("question_id", "db_id", "question", "sql")}
+    return {**shown, "reason": reason, "detail": ""}

@@ -1,30 +1,31 @@
-"""Turns schemas told in words into ``CREATE TABLE`` text, by an OpenAI-compatible model that is not believed.
+"""Turns schemas told in words into ``CREATE TABLE`` text, by an OpenAI-compatible model whose answers are checked.
 
-    python -m text2sql.data.describe RECIPE [key=value ...]
-
-SQLite must build the tables, and every gold query about them must run on them; where not, the model is shown the
-error and asked again. What was settled is appended to the output, so a killed run goes on. A data recipe reads the
-output by its key ``described``.
+SQLite must build the tables, and the gold queries about them must run; where not, the model is shown the error and
+asked again. Each finished schema is appended to the output, so a killed run goes on. A data recipe reads the output by
+its key ``described``.
 """
 
-import dataclasses
 import json
 import logging
 import re
-import sys
-from dataclasses import field
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated, Any
 
-from pydantic.dataclasses import dataclass
-from rich.progress import Progress
+import pydantic.dataclasses
+from pydantic import Field
+from rich.progress import track
 
-from text2sql.data.grounds import MemoryDatabase
+from text2sql.data.databases import MemoryDatabase, read_described
+from text2sql.data.options import Count
 from text2sql.data.reading import Fault, read_rows
-from text2sql.errors import UserError, run_command
-from text2sql.generate import Decoding, EngineSettings, Request, open_engine
+from text2sql.errors import run_command
+from text2sql.generate import Decoding, Engine, EngineSettings, Request, open_engine
 from text2sql.prompts import Message
 from text2sql.recipe import STRICT, load_recipe, options_from
-from text2sql.schema import SchemaError, build_from_ddl
+from text2sql.recipe.command import Overrides, RecipePath, single
+from text2sql.schema.sqlite import SchemaError, build_from_ddl
 
 logger = logging.getLogger(__name__)
 _SYSTEM = (
@@ -36,8 +37,8 @@ _FENCED = re.compile(r"```(?:\w+)?\s*\n(.*?)(?:```|$)|<sql>(.*?)(?:</sql>|$)", r
 _SHOWN = 3
 
 
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class Options:
+@pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=STRICT)
+class DescribeOptions:
     """``input``: a table whose columns ``description`` and ``sql`` hold the words and a gold query about them.
 
     ``rounds``: how often the model is asked about a schema before it is given up; ``share``: of the gold queries that
@@ -50,13 +51,13 @@ class Options:
     model: str = ""
     description: str = "instruction"
     sql: str = "output"
-    rounds: int = 3
-    share: float = 1.0
+    rounds: Count = 3
+    share: Annotated[float, Field(ge=0, le=1)] = 1.0
     max_new_tokens: int = 2048
     batch_size: int = 16
 
 
-@dataclasses.dataclass
+@dataclass
 class _Task:
     """A description, its gold queries, and the conversation about it."""
 
@@ -66,66 +67,50 @@ class _Task:
     error: str = ""
 
 
-def describe(options: Options) -> tuple[int, int]:
-    """Settle every description of the input that the output has not; returns how many have tables, and how many in all.
+def describe_command(recipe: RecipePath, overrides: Overrides = None) -> None:
+    """Turn schemas told in words into CREATE TABLE text that their gold queries run on."""
+    options = options_from(DescribeOptions, load_recipe(recipe, overrides or []), str(recipe))
+    good, total = describe(options)
+    logger.info("%s: %d of %d schemas have tables that their gold queries run on", options.output, good, total)
+
+
+def describe(options: DescribeOptions) -> tuple[int, int]:
+    """Describe what the input has and the output has not; returns how many have tables, and how many there are.
 
     Raises:
         UserError: input or output cannot be read, or no server answers.
     """
-    if options.rounds < 1 or not 0 <= options.share <= 1:
-        raise UserError("rounds is 1 or more, and share from 0 to 1")
     tasks = _tasks(options)
     known = read_described(options.output) if options.output.is_file() else {}
     waiting = [task for text, task in tasks.items() if text not in known]
     if waiting:
         options.output.parent.mkdir(parents=True, exist_ok=True)
-        settings = EngineSettings(
-            options.model, engine="openai", base_urls=tuple(options.base_urls), batch_size=options.batch_size
-        )
-        with open_engine(settings) as engine, options.output.open("a", encoding="utf-8") as out, Progress() as progress:
-            bar = progress.add_task("describing", total=len(waiting))
-            for turn in range(options.rounds):
-                asked = {str(number): task for number, task in enumerate(waiting)}
-                requests = [Request(key, task.messages) for key, task in asked.items()]
-                waiting = []
-                for answer in engine.generate(requests, Decoding(max_new_tokens=options.max_new_tokens)):
-                    task = asked[answer.key]
-                    ddl = _settle(task, answer.text, options.share)
-                    if ddl or turn + 1 == options.rounds:
-                        row = {"description": task.text, "ddl": ddl, "rounds": turn + 1, "error": task.error}
-                        out.write(json.dumps(row, ensure_ascii=False) + "\n")
-                        out.flush()
-                        progress.advance(bar)
-                    else:
-                        waiting.append(task)
-    known = read_described(options.output) if options.output.is_file() else {}
+        urls = tuple(options.base_urls)
+        settings = EngineSettings(options.model, engine="openai", base_urls=urls, batch_size=options.batch_size)
+        with open_engine(settings) as engine, options.output.open("a", encoding="utf-8") as out:
+            for row in track(_answers(waiting, options, engine), "describing", total=len(waiting), transient=True):
+                out.write(json.dumps(row, ensure_ascii=False) + "\n")
+                out.flush()
+                known[row["description"]] = row["ddl"]
     return sum(bool(known.get(text)) for text in tasks), len(tasks)
 
 
-def read_described(path: Path) -> dict[str, str]:
-    """Descriptions with their ``CREATE TABLE`` text, empty where none could be had.
-
-    Raises:
-        UserError: no such file, or a line that this command has not written; a torn last line does not count.
-    """
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; make it with python -m text2sql.data.describe")
-    lines = path.read_bytes().split(b"\n")
-    found = {}
-    for number, line in enumerate(lines, 1):
-        try:
-            row = json.loads(line)
-            found[row["description"]] = row["ddl"]
-        except (ValueError, KeyError, TypeError) as error:
-            if number == len(lines):
-                if line:
-                    path.write_bytes(b"\n".join(lines[:-1]) + b"\n" * (number > 1))
-                break
-            raise UserError(f"{path}:{number}: not a described schema; remove the line or the file") from error
-    return found
+def _answers(waiting: list[_Task], options: DescribeOptions, engine: Engine) -> Iterator[dict[str, Any]]:
+    """The output's row of each task, as soon as its tables hold or the last round is over."""
+    for turn in range(1, options.rounds + 1):
+        asked = {str(number): task for number, task in enumerate(waiting)}
+        requests = [Request(key, task.messages) for key, task in asked.items()]
+        waiting = []
+        for answer in engine.generate(requests, Decoding(max_new_tokens=options.max_new_tokens)):
+            task = asked[answer.key]
+            ddl = _checked(task, answer.text, options.share)
+            if ddl or turn == options.rounds:
+                yield {"description": task.text, "ddl": ddl, "rounds": turn, "error": task.error}
+            else:
+                waiting.append(task)
 
 
-def _tasks(options: Options) -> dict[str, _Task]:
+def _tasks(options: DescribeOptions) -> dict[str, _Task]:
     tasks: dict[str, _Task] = {}
     for number, row, _ in read_rows(options.input):
         if isinstance(row, Fault):
@@ -141,7 +126,7 @@ def _tasks(options: Options) -> dict[str, _Task]:
     return tasks
 
 
-def _settle(task: _Task, answer: str, share: float) -> str:
+def _checked(task: _Task, answer: str, share: float) -> str:
     """The tables of an answer if they hold; otherwise nothing, with the error put to the model."""
     ddl = tables_in(answer)
     task.error = check_tables(ddl, task.queries, share)
@@ -171,15 +156,5 @@ def check_tables(ddl: str, queries: list[str], share: float = 1.0) -> str:
     return "; ".join(f"{' '.join(sql.split())} fails with {failure[1]}" for sql, failure in failures[:_SHOWN])
 
 
-def main() -> None:
-    if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
-        sys.stdout.write(f"{__doc__}\n")
-        return
-    recipe = Path(sys.argv[1])
-    options = options_from(Options, load_recipe(recipe, sys.argv[2:]), str(recipe))
-    good, total = describe(options)
-    logger.info("%s: %d of %d schemas have tables that their gold queries run on", options.output, good, total)
-
-
 if __name__ == "__main__":
-    run_command(main)
+    run_command(single(describe_command))

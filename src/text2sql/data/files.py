@@ -1,71 +1,61 @@
-"""The way of every source that reads files of rows: read, check, ground, filter, one row at a time.
+"""The source of all rows that stand in files: read, check, find the database, filter, one row at a time.
 
-An adapter says in which columns a row's parts stand (and, where that is not enough, takes rows apart itself);
-all else is the same for a benchmark and for a user's own CSV. A row at fault is left out with its file and number.
+A layout says in which columns a row's parts stand; all else is the same for a benchmark and for a user's own CSV. A row
+at fault is left out with its file and number.
 """
 
 import logging
 import os
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqleval import hardness
-from text2sql.data.grounds import Ground, Grounds
+from text2sql.data.databases import RowDatabase, RowDatabases
 from text2sql.data.normal import digest
-from text2sql.data.options import Decontaminate, FileOptions
+from text2sql.data.options import FileOptions
 from text2sql.data.rawrow import PARTS, Adapter, RawRow, raw_row
 from text2sql.data.reading import Fault, Row, read_rows
-from text2sql.data.sources.base import Made, Rejected, Unit
+from text2sql.data.source import MadeRow, Rejected, Unit
 from text2sql.errors import UserError
-from text2sql.linking.options import LinkOptions
-from text2sql.recipe import options_from
 from text2sql.records import Example, TracedExample
 
 if TYPE_CHECKING:
     from text2sql.data.leakage import LeakIndex
 
 logger = logging.getLogger(__name__)
-_SMALL = 4 << 20
+_SMALL = 4 << 20  # bytes of files below which one process is as fast
 Numbered = tuple[int, Row, float]
-_FAMOUS = {"question": "question", "sql": "sql", "db_id": "db_id"}
 
 
 class FileSource:
     """A source of rows from files; see :class:`FileOptions`."""
 
-    def __init__(
-        self, options: FileOptions, columns: dict[str, str] | None = None, adapt: Adapter | None = None
-    ) -> None:
-        """``columns`` are the adapter's own; ``adapt`` makes of a row one that these columns fit."""
-        self.options, self.adapt = options, adapt
-        self.columns = {**(columns or _FAMOUS), **{k: str(v) for k, v in options.columns.items()}}
+    def __init__(self, options: FileOptions, columns: dict[str, str], adapt: Adapter) -> None:
+        """``columns`` are the layout's own; ``adapt`` makes of a row one that these columns fit."""
+        self.options, self.adapt, self.clean = options, adapt, options.decontaminate
+        self.columns = columns | {part: str(column) for part, column in options.columns.items()}
         unknown = set(self.columns) - set(PARTS)
         if unknown:
             raise UserError(f"columns: {', '.join(sorted(unknown))}: a row's parts are {', '.join(PARTS)}")
-        if options.unit_rows < 1 or options.timeout <= 0:
-            raise UserError("unit_rows is 1 or more, and timeout more than 0 seconds")
-        self.files = {split: self._paths(split, entry) for split, entry in options.files.items() if entry}
-        if not any(self.files.values()):
+        self.files = {split: self._paths(split, names) for split, names in options.files.items() if names}
+        if not self.files:
             raise UserError("files: say which files hold which split, for example files.train=[rows.jsonl]")
         self.splits = tuple(self.files)
-        self.taught = self._taught()
+        self.training_splits = self._training_splits()
         size = sum(path.stat().st_size for paths in self.files.values() for path in paths if path.is_file())
         self.jobs = 1 if size < _SMALL else options.jobs or os.cpu_count() or 1
-        self._grounds: Grounds | None = None
         self.linker = None
         if options.linking is not None:
-            from text2sql.linking.linker import open_linker
+            from text2sql.linking.linker import Linker
 
-            self.linker = open_linker(_section(LinkOptions, options.linking, "linking"))
-        self.clean = _section(Decontaminate, options.decontaminate, "decontaminate")
-        self._leaks: LeakIndex | None = None
+            self.linker = Linker(options.linking)
 
-    def _paths(self, split: str, entry: object) -> list[Path]:
-        names = [name for name in (entry if isinstance(entry, list) else [entry]) if isinstance(name, str)]
-        if not split.replace("_", "").isalnum() or not names or (isinstance(entry, list) and len(names) < len(entry)):
-            raise UserError(f"files.{split}: expected a list of paths")
+    def _paths(self, split: str, names: list[str]) -> list[Path]:
+        if not split.replace("_", "").isalnum():
+            raise UserError(f"files.{split}: a split's name has letters, digits and _ only")
         found: list[Path] = []
         for name in names:
             some = sorted(self.options.folder.glob(name)) if "*" in name else [self.options.folder / name]
@@ -74,15 +64,14 @@ class FileSource:
             found += some
         return found
 
-    def _taught(self) -> tuple[str, ...]:
+    def _training_splits(self) -> tuple[str, ...]:
         shares = self.options.split
         if shares is None:
             return self.splits
         if self.splits != ("all",):
             raise UserError("split divides the rows of files.all; name no other files")
-        good = all(isinstance(share, int | float) and 0 < share < 1 for share in shares.values())
-        if len(shares) < 2 or not good or abs(sum(shares.values()) - 1) > 1e-6:  # type: ignore[arg-type]
-            raise UserError("split: shares between 0 and 1 that make 1, for example {train: 0.9, val: 0.1}")
+        if len(shares) < 2 or abs(sum(shares.values()) - 1) > 1e-6:
+            raise UserError("split: two shares or more that make 1, for example {train: 0.9, val: 0.1}")
         return tuple(shares)
 
     def inputs(self) -> list[Path]:
@@ -90,7 +79,7 @@ class FileSource:
         options = self.options
         named = [path for path in (options.tables, options.schema, options.described) if path is not None]
         against = self.clean.against if self.clean else []
-        databases = sorted(options.databases.glob("*/*.sqlite")) if options.databases else []
+        databases = sorted(options.database_root.glob("*/*.sqlite")) if options.database_root else []
         return [*(path for paths in self.files.values() for path in paths), *named, *against, *databases]
 
     def units(self) -> Iterator[Unit]:
@@ -131,26 +120,34 @@ class FileSource:
         """Nothing goes along: databases stay where they are."""
         return []
 
-    @property
-    def grounds(self) -> Grounds:
+    @cached_property
+    def databases(self) -> RowDatabases:
         """Opened on first use, in the process that makes units."""
-        if self._grounds is None:
-            o = self.options
-            self._grounds = Grounds(o.databases, o.tables, o.schema, o.schema_style, o.described)
-        return self._grounds
+        return RowDatabases(self.options)
 
-    def make(self, unit: Unit) -> Iterator[Made | Rejected]:
+    @cached_property
+    def leaks(self) -> "LeakIndex":
+        """As :attr:`databases`."""
+        from text2sql.data.leakage import LeakIndex, read_evaluation
+
+        assert self.clean is not None
+        rows = [row for path in self.clean.against for row in read_evaluation(path)]
+        found = [self.databases.find(db_id, "") for db_id in sorted({row.db_id for row in rows} - {""})]
+        schemas = [database.schema for database in found if isinstance(database, RowDatabase)]
+        return LeakIndex(rows, self.clean.rules, self.clean.near, schemas)
+
+    def make(self, unit: Unit) -> Iterator[MadeRow | Rejected]:
         """The rows of a unit, checked."""
         path, first, rows = unit.work
-        raws = [row if isinstance(row, Fault) else self._raw(row) for _, row, _ in rows]
+        raws = [row if isinstance(row, Fault) else raw_row(self.adapt(row), self.columns) for _, row, _ in rows]
         if self.linker is not None:
-            self.linker.read([_asked(raw) for raw in raws if not isinstance(raw, Fault)])
+            self.linker.read([_linked_text(raw) for raw in raws if not isinstance(raw, Fault)])
         for place, ((number, row, _), raw) in enumerate(zip(rows, raws, strict=True)):
             question_id = f"{unit.split}-{first + place:05d}"
             if isinstance(raw, Fault):
                 shown = row if isinstance(row, dict) else {}
                 texts = [str(shown.get(self.columns.get(part, part), "")) for part in ("db_id", "question", "sql")]
-                made: Made | Fault = raw
+                made: MadeRow | Fault = raw
             else:
                 texts = [raw.db_id, raw.question, raw.sql]
                 question_id = f"{unit.split}-{raw.question_id}" if raw.question_id else question_id
@@ -162,29 +159,26 @@ class FileSource:
             else:
                 yield made
 
-    def _raw(self, row: dict[str, Any]) -> RawRow | Fault:
-        return raw_row(row if self.adapt is None else self.adapt(row), self.columns)
-
-    def _make(self, question_id: str, split: str, raw: RawRow) -> Made | Fault:
-        ground = self.grounds.find(raw.db_id, raw.schema)
-        if isinstance(ground, Fault):
-            return ground
+    def _make(self, question_id: str, split: str, raw: RawRow) -> MadeRow | Fault:
+        database = self.databases.find(raw.db_id, raw.schema)
+        if isinstance(database, Fault):
+            return database
         tree = None
-        if ground is None or self.linker is not None:  # where SQLite runs the query, no other parser need see it
+        if database is None or self.linker is not None:  # where SQLite runs the query, no other parser need see it
             tree = _parse(raw.sql)
-            if isinstance(tree, str) and ground is None:
+            if isinstance(tree, str) and database is None:
                 return Fault("gold does not parse", tree)
-        failure = ground.failure(raw.sql, self.options.timeout) if ground is not None else None
+        failure = database.failure(raw.sql, self.options.timeout) if database is not None else None
         if failure is not None:
             return Fault(*failure)
         if self.clean is not None and split in (*self.clean.splits, "all"):
-            leak = self.leaks.find(raw.question, raw.sql, raw.db_id, ground.schema if ground else None)
+            leak = self.leaks.find(raw.question, raw.sql, raw.db_id, database.schema if database else None)
             if leak is not None:
                 return Fault(f"leak ({leak.rule})", f"matches {leak.row.where}: {leak.row.question}"[:300])
-        schema, linked = self._schema(ground, split, raw, tree)
+        schema, linked = self._schema(database, split, raw, tree)
         example = Example(
             question_id,
-            raw.db_id or f"schema-{digest(ground.text if ground else ''):016x}",
+            raw.db_id or f"schema-{digest(database.text if database else ''):016x}",
             raw.question,
             schema,
             raw.sql,
@@ -195,30 +189,19 @@ class FileSource:
         )
         if raw.reasoning or raw.kind:
             example = TracedExample(**example.__dict__, reasoning=raw.reasoning, kind=raw.kind)
-        return Made(example, raw.rejected, linked)
+        return MadeRow(example, raw.rejected, linked)
 
-    def _schema(self, ground: Ground | None, split: str, raw: RawRow, tree: Any) -> tuple[str, tuple[int, ...]]:
+    def _schema(self, database: RowDatabase | None, split: str, raw: RawRow, tree: Any) -> tuple[str, tuple[int, ...]]:
         """The schema as the prompt shows it, and what linking counted."""
-        if ground is None or self.linker is None:
-            return ground.text if ground is not None else "", ()
-        cut = self.linker.cut(_asked(raw), ground.schema, ground.file, tree, split in self.linker.options.keep_gold)
-        return ground.render(cut.schema), cut.counts
-
-    @property
-    def leaks(self) -> "LeakIndex":
-        """Opened on first use, in the process that makes units."""
-        if self._leaks is None:
-            from text2sql.data.leakage import LeakIndex, read_evaluation
-
-            assert self.clean is not None
-            rows = [row for path in self.clean.against for row in read_evaluation(path)]
-            grounds = [self.grounds.find(db_id, "") for db_id in sorted({row.db_id for row in rows} - {""})]
-            schemas = [ground.schema for ground in grounds if isinstance(ground, Ground)]
-            self._leaks = LeakIndex(rows, self.clean.rules, self.clean.near, schemas)
-        return self._leaks
+        if database is None or self.linker is None:
+            return database.text if database is not None else "", ()
+        keep_gold = split in self.linker.options.keep_gold
+        cut = self.linker.cut(_linked_text(raw), database.schema, database.file, tree, keep_gold)
+        return database.render(cut.schema), cut.counts
 
 
-def _asked(raw: RawRow) -> str:
+def _linked_text(raw: RawRow) -> str:
+    """What schema linking compares with the schema."""
     return f"{raw.question} {raw.evidence}"
 
 
@@ -233,7 +216,3 @@ def _parse(sql: str) -> Any:
     except (SqlglotError, RecursionError, ValueError) as error:
         return " ".join(str(error).split())[:300]
     return tree if isinstance(tree, exp.Query) else f"{type(tree).__name__}, not a query"
-
-
-def _section(kind: Any, values: dict[str, object] | None, where: str) -> Any:
-    return None if values is None else options_from(kind, values, where)

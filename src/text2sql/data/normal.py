@@ -1,10 +1,12 @@
-"""Normal forms by which questions and SQL are compared: for duplicates, for leakage, for splitting."""
+"""Normal forms of questions and SQL, to find duplicates and leaks and to divide rows into splits."""
 
 import re
 import unicodedata
 from hashlib import blake2b
+from typing import Literal, get_args
 
-LEAK_RULES = ("question", "sql", "near", "database")
+LeakRule = Literal["question", "sql", "near", "database"]
+LEAK_RULES: tuple[LeakRule, ...] = get_args(LeakRule)
 _WORD = re.compile(r"[^\W_]+")
 _HAN = re.compile(r"([\u3400-\u9fff\uf900-\ufaff])")
 _TOKEN = re.compile(

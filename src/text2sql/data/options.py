@@ -1,15 +1,50 @@
-"""What a recipe may say about a source that reads files."""
+"""What a data recipe may say: the keys of every source, and those of sources that read files."""
 
 from dataclasses import field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
+from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 
-from text2sql.data.normal import LEAK_RULES
-from text2sql.data.sources.base import CommonOptions
+from text2sql.data.normal import LEAK_RULES, LeakRule
+from text2sql.linking.options import LinkOptions
+from text2sql.prompts import AnswerFormat
 from text2sql.recipe import STRICT
-from text2sql.schema import Style
+from text2sql.schema.render import Style
+
+Format = Literal["messages", "alpaca", "ranking", "grpo"]
+Count = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+def _as_list(entry: Any) -> Any:
+    return [entry] if isinstance(entry, str) else entry or []
+
+
+Paths = Annotated[list[str], BeforeValidator(_as_list)]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class CommonOptions:
+    """Recipe keys of every source.
+
+    ``name`` is the prefix of the LLaMA-Factory data sets (``<name>_train``). ``formats``: which training files are
+    written (``ranking`` takes rows with a worse query, from the column ``rejected``); ``answer_format``: the form of
+    the answers in them. ``max_prompt_chars`` leaves examples with a longer prompt out of the training files, never out
+    of the examples that evaluation reads. ``tokenizer``: a model's folder, for lengths in tokens in the report.
+    ``jobs``: processes (0: one for each core). ``seed`` shuffles the training file and whatever the source draws.
+    """
+
+    source: str
+    name: str
+    output: Path
+    formats: list[Format] = field(default_factory=lambda: ["messages"])
+    answer_format: AnswerFormat = "plain"
+    max_prompt_chars: Count | None = None
+    tokenizer: Path | None = None
+    jobs: Annotated[int, Field(ge=0)] = 0
+    seed: int = 42
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -17,8 +52,8 @@ class Decontaminate:
     """``against``: evaluation files; ``rules`` and ``near`` as in :mod:`text2sql.data.leakage`; ``splits``: whose rows."""
 
     against: list[Path]
-    rules: list[str] = field(default_factory=lambda: list(LEAK_RULES))
-    near: float = 0.7
+    rules: list[LeakRule] = field(default_factory=lambda: list(LEAK_RULES))
+    near: Annotated[float, Field(ge=0.5, le=1)] = 0.7
     splits: list[str] = field(default_factory=lambda: ["train"])
 
 
@@ -26,25 +61,26 @@ class Decontaminate:
 class FileOptions(CommonOptions):
     """``files``: paths (relative to ``folder``; ``*`` allowed) by split. ``columns``: a row's part -> its column.
 
-    Schemas come from ``databases`` (``<db_id>/<db_id>.sqlite``), the row's own text, ``tables`` (Spider's tables.json)
-    or ``schema`` (one file for all rows); text in words is looked up in ``described`` (see ``text2sql.data.describe``);
-    ``schema_style`` says how they look, ``linking`` cuts them to what a question needs. ``split`` (shares by name, such
-    as ``{train: 0.8, val: 0.1, test: 0.1}``) divides the rows of split ``all`` by ``split_by``. ``duplicates: drop``
-    leaves out a question asked before about the same database. ``unit_rows``: how many rows a killed run may repeat.
+    Schemas come from ``database_root`` (``<db_id>/<db_id>.sqlite``), the row's own text, ``tables`` (Spider's
+    tables.json) or ``schema`` (one file for all rows); text in words is looked up in ``described`` (see
+    :mod:`text2sql.data.describe`); ``schema_style`` says how they look, ``linking`` cuts them to what a question needs.
+    ``split`` (shares by name, such as ``{train: 0.8, val: 0.1, test: 0.1}``) divides the rows of split ``all`` by
+    ``split_by``. ``duplicates: drop`` leaves out a question asked before about the same database. ``timeout``: seconds
+    of one gold query. ``unit_rows``: how many rows a killed run may repeat.
     """
 
-    files: dict[str, object] = field(default_factory=dict)
+    files: dict[str, Paths] = field(default_factory=dict)
     folder: Path = Path()
-    columns: dict[str, object] = field(default_factory=dict)
-    databases: Path | None = None
+    columns: dict[str, str | int] = field(default_factory=dict)
+    database_root: Path | None = None
     tables: Path | None = None
     schema: Path | None = None
     described: Path | None = None
     schema_style: Style = "ddl"
-    linking: dict[str, object] | None = None
-    decontaminate: dict[str, object] | None = None
-    split: dict[str, object] | None = None
+    linking: LinkOptions | None = None
+    decontaminate: Decontaminate | None = None
+    split: dict[str, Share] | None = None
     split_by: Literal["database", "random"] = "database"
     duplicates: Literal["drop", "keep"] = "drop"
-    timeout: float = 10.0
-    unit_rows: int = 1000
+    timeout: Annotated[float, Field(gt=0)] = 10.0
+    unit_rows: Count = 1000

@@ -7,16 +7,16 @@ from typing import Any
 
 from jinja2 import Environment
 
+from text2sql.artifacts import write_text
+
 _ORDER = ("easy", "medium", "hard", "extra")
 
 
 def write_page(target: Path, name: str, report: dict[str, Any]) -> None:
-    """Write the HTML page of a report, under a temporary name first. Equal reports give equal bytes."""
+    """Write the HTML page of a report, whole. Equal reports give equal bytes."""
     template = files(__package__).joinpath("page.html.j2").read_text(encoding="utf-8")
     text = Environment(autoescape=True).from_string(template).render(name=name, report=report, plots=_plots(report))
-    partial = target.with_name(target.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(target)
+    write_text(target, text)
 
 
 def _plots(report: dict[str, Any]) -> list[tuple[str, str]]:
@@ -24,16 +24,13 @@ def _plots(report: dict[str, Any]) -> list[tuple[str, str]]:
     in_tokens = any("tokens" in found for found in splits.values())
     unit = "tokens" if in_tokens else "characters"
     lengths = {
-        name: {
-            k: v for k, v in (found["tokens"]["prompt"] if in_tokens else found["prompt_chars"]).items() if k != "mean"
-        }
-        for name, found in splits.items()
+        name: found["tokens"]["prompt"] if in_tokens else found["prompt_chars"] for name, found in splits.items()
     }
     hardness = {name: _shares(found["difficulty"], found["kept"]) for name, found in splits.items()}
     tables = {name: _shares(found["tables_per_query"], found["kept"]) for name, found in splits.items()}
     words = {name: _shares(found["keywords"], found["kept"]) for name, found in splits.items()}
     dropped = {name: found["rejected"] for name, found in report["splits"].items() if found["rejected"]}
-    known = sorted({level for found in hardness.values() for level in found}, key=lambda x: (*_ORDER, x).index(x))
+    known = sorted({level for found in hardness.values() for level in found}, key=lambda x: ((*_ORDER, x).index(x), x))
     reasons = sorted({reason for found in dropped.values() for reason in found})
     share = "share of queries"
     plots = [

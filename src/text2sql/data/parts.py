@@ -13,15 +13,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from text2sql.artifacts import whole_file
+from text2sql.data.formats import training_rows
 from text2sql.data.normal import digest, normal_question, normal_sql, tables_read
-from text2sql.data.sources import CommonOptions, Format, Made, Rejected, Source, Unit, open_source
-from text2sql.prompts import AnswerFormat, build_messages, gold_answer
-from text2sql.records import Example, TracedExample
+from text2sql.data.options import CommonOptions, Format
+from text2sql.data.source import MadeRow, Rejected, Source, Unit
+from text2sql.data.sources import open_source
+from text2sql.prompts import AnswerFormat, build_messages
 
 KEYWORDS = (
-    "where", "join", "group by", "having", "order by", "limit", "distinct", "like", "between", "in", "is null", "or",
-    "union", "intersect", "except", "exists", "case", "with", "over",
-)  # fmt: skip
+    *("where", "join", "group by", "having", "order by", "limit", "distinct", "like", "between", "in", "is null", "or"),
+    *("union", "intersect", "except", "exists", "case", "with", "over"),
+)
 _SPACED = tuple(f" {word} " for word in KEYWORDS)
 _encode = json.JSONEncoder(ensure_ascii=False, check_circular=False).encode
 
@@ -49,17 +52,14 @@ class Kept(NamedTuple):
 
 def write_part(target: Path, source: Source, options: CommonOptions, unit: Unit) -> None:
     """Make one unit and write its rows, whole or not at all."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(target.name + ".partial")
-    formats = options.formats if unit.split in (*source.taught, "all") else []
-    with partial.open("w", encoding="utf-8") as out:
+    formats = options.formats if unit.split in (*source.training_splits, "all") else []
+    with whole_file(target) as out:
         for row in source.make(unit):
-            out.write(_encode(asdict(row)) if isinstance(row, Rejected) else _line(row, options.answer, formats))
+            out.write(_encode(asdict(row)) if isinstance(row, Rejected) else _line(row, options.answer_format, formats))
             out.write("\n")
-    partial.replace(target)
 
 
-def _line(made: Made, how: AnswerFormat, formats: list[Format]) -> str:
+def _line(made: MadeRow, how: AnswerFormat, formats: list[Format]) -> str:
     example = made.example
     messages = build_messages(example.question, example.schema, example.evidence, how)
     sql = normal_sql(example.sql)
@@ -74,48 +74,7 @@ def _line(made: Made, how: AnswerFormat, formats: list[Format]) -> str:
         [number for number, keyword in enumerate(_SPACED) if keyword in words],
         made.linked,
     )
-    fields = [_encode(head), _encode(example.__dict__)]
-    if formats:
-        answer = _gold(example, how)
-        fields += [_encode(_RENDER[name](made, messages, answer, how)) for name in formats]
-    return "\t".join(fields)
-
-
-def _gold(example: Example, answer: AnswerFormat) -> str:
-    if answer == "plain":
-        return gold_answer(example.sql)
-    from text2sql.sql import classify, find_issues
-    from text2sql.synth.trace import trace
-
-    reasoning = getattr(example, "reasoning", "") or trace(example.question, example.sql, example.schema)
-    kind = getattr(example, "kind", "") or classify(example.sql).label
-    issues = ", ".join(issue.name for issue in find_issues(example.sql, example.question, example.schema))
-    return gold_answer(example.sql, answer, reasoning, kind, issues or "none")
-
-
-def _messages(_: Made, messages: list[dict[str, str]], answer: str, __: AnswerFormat) -> dict[str, Any]:
-    return {"messages": [*messages, {"role": "assistant", "content": answer}]}
-
-
-def _alpaca(_: Made, messages: list[dict[str, str]], answer: str, __: AnswerFormat) -> dict[str, Any]:
-    system, user = messages
-    return {"system": system["content"], "instruction": user["content"], "input": "", "output": answer}
-
-
-def _ranking(made: Made, messages: list[dict[str, str]], answer: str, how: AnswerFormat) -> dict[str, Any] | None:
-    """A preference pair, or None where there is no worse query, or none that differs."""
-    if not made.rejected_sql or normal_sql(made.rejected_sql) == normal_sql(made.example.sql):
-        return None
-    worse = _gold(TracedExample(**{**made.example.__dict__, "sql": made.rejected_sql, "kind": ""}), how)
-    chosen, rejected = ({"role": "assistant", "content": text} for text in (answer, worse))
-    return {"messages": messages, "chosen": chosen, "rejected": rejected}
-
-
-def _grpo(made: Made, messages: list[dict[str, str]], answer: str, __: AnswerFormat) -> dict[str, Any]:
-    return {**_messages(made, messages, answer, __), **made.example.__dict__}
-
-
-_RENDER = {"messages": _messages, "alpaca": _alpaca, "ranking": _ranking, "grpo": _grpo}
+    return "\t".join(map(_encode, (head, example.__dict__, *training_rows(made, messages, how, formats))))
 
 
 def read_part(path: Path) -> Iterator[Kept | dict[str, Any]]:

@@ -1,11 +1,10 @@
 """The way from a recipe to prepared data, the same for every source.
 
 Units are written as parts, on every core where there is much to do, so that a run that was killed goes on where it
-stopped; the report is written last and carries a stamp of recipe, inputs and code, so that an unfinished run is
-never taken for a finished one.
+stopped; the report is written last and says what the data were made of, so that an unfinished run is never taken for a
+finished one.
 """
 
-import hashlib
 import json
 import logging
 import multiprocessing
@@ -19,85 +18,94 @@ from typing import Any
 
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-import text2sql
+import sqleval
+from text2sql.artifacts import digest, digest_of, only_one, read_note, write_json, write_note
 from text2sql.data.assemble import Assembler
-from text2sql.data.outputs import data_hash, dataset_info, write_json
+from text2sql.data.formats import dataset_info
+from text2sql.data.options import CommonOptions
 from text2sql.data.page import write_page
 from text2sql.data.parts import make_in_worker, start_worker, write_part
-from text2sql.data.sources import CommonOptions, Source, Unit, open_source
-from text2sql.data.split import Splitter
+from text2sql.data.source import Source, Unit
+from text2sql.data.sources import open_source
 from text2sql.data.statistics import require_tokenizer, token_lengths
 from text2sql.errors import UserError
 
 logger = logging.getLogger(__name__)
 
+DATA_VERSION = 1
+"""Raise it whenever the same recipe and inputs give other rows than before: everyone's data are then prepared again.
+
+That is after changes to prompts, schema rendering, linking, synthesis, toy databases, filters, splits or formats. What
+changes with sqleval (hardness, the sandbox) is told by its own version.
+"""
 REPORT = "data_preparation_report.json"
 PAGE = "data_preparation_report.html"
-_CODE = ("data", "synth", "toy", "linking", "sql", "schema", "prompts.py", "records.py")
+_HASHED = 1 << 26  # bytes up to which an input is known by its contents, above by size and time of change
 
 
 def prepare(values: dict[str, Any], where: str) -> dict[str, Any]:
     """Prepare the data that a recipe's keys describe and return the report; at once where it is done already.
 
     Raises:
-        UserError: a mistake in the recipe or in the source's files.
+        UserError: a mistake in the recipe or in the source's files, or another process prepares the same folder.
     """
     options, source = open_source(values, where)
-    stamp = _stamp(values, source)
-    report = finished_report(options.output, stamp)
+    output = options.output
+    made_of = _made_of(values, source)
+    report = finished_report(output, made_of)
     if report is not None:
-        logger.info("%s is already prepared (data_hash %s)", options.output, report["data_hash"])
+        logger.info("%s is already prepared (data_hash %s)", output, report["data_hash"])
         return report
     if options.tokenizer is not None:
         require_tokenizer(options.tokenizer)
     try:
-        options.output.mkdir(parents=True, exist_ok=True)
-        (options.output / REPORT).unlink(missing_ok=True)
+        output.mkdir(parents=True, exist_ok=True)
+        (output / REPORT).unlink(missing_ok=True)
     except OSError as error:
-        raise UserError(f"{options.output}: cannot write there ({error.strerror}); choose output=FOLDER") from error
-    folder = _parts_folder(options.output, stamp)
-    parts = _make_parts(options, source, folder, (values, where))
-    report = {"stamp": stamp, "recipe": values, **_write_outputs(options, source, parts)}
-    write_page(options.output / PAGE, options.name, report)
-    write_json(options.output / REPORT, report)
-    shutil.rmtree(folder, ignore_errors=True)
-    return report
+        raise UserError(f"{output}: cannot write there ({error.strerror}); choose output=FOLDER") from error
+    with only_one(output):
+        folder = output / f".parts-{digest_of(made_of)}"
+        _remove_stale(output, folder)
+        parts = _make_parts(options, source, folder, (values, where))
+        found = _write_outputs(options, source, parts)
+        write_page(output / PAGE, options.name, found)
+        write_note(output / REPORT, made_of, **found)
+        shutil.rmtree(folder, ignore_errors=True)
+    return {"made_of": made_of, **found}
 
 
-def finished_report(output: Path, stamp: str | None = None) -> dict[str, Any] | None:
-    """The report under ``output`` if all files it names are as they were written (and the stamp agrees)."""
+def finished_report(output: Path, made_of: dict[str, Any] | None = None) -> dict[str, Any] | None:
+    """The report under ``output`` if all files it names are as they were written (and were made of this)."""
+    report = read_note(output / REPORT)
+    if report is None or (made_of is not None and digest_of(report["made_of"]) != digest_of(made_of)):
+        return None
     try:
-        report: dict[str, Any] = json.loads((output / REPORT).read_text(encoding="utf-8"))
-        if stamp is not None and report["stamp"] != stamp:
-            return None
-        intact = all(data_hash(output / name) == entry["data_hash"] for name, entry in report["files"].items())
-    except (OSError, ValueError, KeyError, TypeError):
+        intact = all(digest(output / name) == entry["data_hash"] for name, entry in report["files"].items())
+    except (OSError, KeyError, TypeError, AttributeError):
         return None
     return report if intact else None
 
 
-def _stamp(values: dict[str, Any], source: Source) -> str:
-    """Changes with the recipe, the source's files and the code that makes the data."""
-    package = Path(text2sql.__file__).parent
-    code = [path for name in _CODE for path in [package / name, *(package / name).rglob("*")] if path.is_file()]
-    digest = hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode())
-    for path in sorted(path for path in code if path.suffix in (".py", ".yaml")):
-        digest.update(f"{path.relative_to(package)} {data_hash(path)}\n".encode())
+def _made_of(values: dict[str, Any], source: Source) -> dict[str, Any]:
+    """What prepared data depend on: versions, recipe and the source's files."""
+    inputs = []
     for path in source.inputs():
         if not path.is_file():
             raise UserError(f"{path}: {'a folder, not a file' if path.is_dir() else 'no such file'}")
-        size, changed = path.stat().st_size, path.stat().st_mtime_ns
-        text = data_hash(path) if size < 1 << 26 else f"{size} {changed}"
-        digest.update(f"{path.name} {text}\n".encode())
-    return digest.hexdigest()[:16]
+        found = path.stat()
+        contents = digest(path) if found.st_size < _HASHED else f"{found.st_size} {found.st_mtime_ns}"
+        inputs.append((path.name, contents))
+    versions = {"data_version": DATA_VERSION, "sqleval": sqleval.__version__}
+    return {**versions, "inputs": digest_of(inputs), "recipe": values}
 
 
-def _parts_folder(output: Path, stamp: str) -> Path:
-    folder = output / f".parts-{stamp}"
+def _remove_stale(output: Path, folder: Path) -> None:
+    """Remove parts of another recipe or other inputs, and what a killed run left half-written."""
     for other in output.glob(".parts-*"):
         if other != folder:
             shutil.rmtree(other)
-    return folder
+    for partial in output.rglob("*.partial"):
+        partial.unlink()
 
 
 def _make_parts(
@@ -106,10 +114,11 @@ def _make_parts(
     """Make the units that have no part yet; returns the parts of each split in the source's order."""
     parts: dict[str, list[Path]] = {split: [] for split in source.splits}
     resumed = 0
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TimeRemainingColumn()
-    )  # fmt: skip
-    with Progress(*columns, transient=True) as progress, _makers(options, source, recipe) as make:
+    columns = [BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TimeRemainingColumn()]
+    with (
+        Progress(TextColumn("{task.description}"), *columns, transient=True) as progress,
+        _makers(options, source, recipe) as make,
+    ):
         task = progress.add_task("preparing", total=100)
         for unit in source.units():
             part = folder / unit.split / f"{unit.name}.jsonl"
@@ -158,18 +167,10 @@ def _makers(
 
 def _write_outputs(options: CommonOptions, source: Source, parts: dict[str, list[Path]]) -> dict[str, Any]:
     output = options.output
-    shares = getattr(options, "split", None)
-    splitter = Splitter(shares, getattr(options, "split_by", ""), options.seed) if shares else None
-    drop = getattr(options, "duplicates", "keep") == "drop"
-    assembler = Assembler(options, source.taught, splitter, drop)
-    rejected = output / "rejected.jsonl"
-    partial = rejected.with_name(rejected.name + ".partial")
-    with partial.open("wb") as out:
-        for split, files in parts.items():
-            assembler.write(split, files, out)
-    partial.replace(rejected)
+    assembler = Assembler(options, source.training_splits)
+    rejected = assembler.write_all(parts)
     splits = {name: statistics.as_dict() for name, statistics in assembler.statistics.items()}
-    _refuse_nothing(splits, rejected)
+    _check_kept(splits, rejected)
     pairs = [rows for path, rows in assembler.rows.items() if path.name.startswith("ranking_")]
     if pairs and not any(pairs):
         raise UserError("formats: ranking needs rows with a worse query; say its column as columns.rejected=NAME")
@@ -178,21 +179,16 @@ def _write_outputs(options: CommonOptions, source: Source, parts: dict[str, list
         for name, found in splits.items():
             found["tokens"] = token_lengths(output / "examples" / f"{name}.jsonl", found["kept"], options.tokenizer)
     info = output / "dataset_info.json"
-    write_json(info, dataset_info(options.name, source.taught, list(options.formats)))
+    write_json(info, dataset_info(options.name, source.training_splits, options.formats))
     written: dict[str, Any] = {}
     for path in [*assembler.rows, info, *source.finish()]:
-        entry = {"data_hash": data_hash(path)} | ({"rows": assembler.rows[path]} if path in assembler.rows else {})
+        entry = {"data_hash": digest(path)} | ({"rows": assembler.rows[path]} if path in assembler.rows else {})
         written[path.relative_to(output).as_posix()] = entry
-    together = json.dumps({name: entry["data_hash"] for name, entry in written.items()}, sort_keys=True)
-    return {
-        "data_hash": hashlib.sha256(together.encode()).hexdigest()[:16],
-        "splits": splits,
-        "overlap": assembler.overlaps(),
-        "files": written,
-    }
+    data_hash = digest_of({name: entry["data_hash"] for name, entry in written.items()})
+    return {"data_hash": data_hash, "splits": splits, "overlap": assembler.overlaps(), "files": written}
 
 
-def _refuse_nothing(splits: dict[str, Any], rejected: Path) -> None:
+def _check_kept(splits: dict[str, Any], rejected: Path) -> None:
     """Preparing nothing at all is a mistake, and the first rejected row says which."""
     if any(found["kept"] for found in splits.values()):
         return

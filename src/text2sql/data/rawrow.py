@@ -1,17 +1,19 @@
-"""A row of a file in our terms, or what is wrong with it; nothing here knows databases."""
+"""A row of a file as named parts, or what is wrong with it; databases are not looked at here."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
 from text2sql.data.reading import Fault
 
+_DAMAGED = re.compile("[\ufffd\ud800-\udfff]")  # what could not be decoded, and halves of characters
 Adapter = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class RawRow:
-    """A row in our terms, as texts; only ``question`` and ``sql`` are never empty."""
+    """The parts of a row, as texts; only ``question`` and ``sql`` are never empty."""
 
     question: str
     sql: str
@@ -36,7 +38,7 @@ def raw_row(row: dict[str, Any], columns: dict[str, str]) -> RawRow | Fault:
         if isinstance(value, int) and part in ("db_id", "question_id"):
             value = str(value)
         if isinstance(value, str):
-            if not value.isascii() and ("\ufffd" in value or not _encodable(value)):
+            if not value.isascii() and _DAMAGED.search(value):
                 return Fault("damaged text", f"{column!r} is not whole UTF-8 text")
             found[part] = value.strip().replace("\0", "")
         elif value is not None:
@@ -48,11 +50,3 @@ def raw_row(row: dict[str, Any], columns: dict[str, str]) -> RawRow | Fault:
                 return Fault("empty value", f"{column!r} is empty")
             return Fault("missing key", f"no key {column!r}; found {', '.join(map(repr, row)) or 'none'}"[:300])
     return RawRow(**found)
-
-
-def _encodable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -1,8 +1,8 @@
 """Reads tables of any size as a stream: JSON arrays, JSON lines, CSV and Parquet, plain or compressed.
 
 A row at fault must not cost the rows around it, so faults come out in place of rows, with a reason to count by;
-where a file cannot be read on (it is cut off), the fault is its last row. JSON that the fast parser refuses, as it does
-NaN and numbers of more than 64 bits, is read on by Python's own, which takes what Python's writers leave.
+where a file cannot be read on (it is cut off), the fault is its last row. JSON that the fast parser refuses (NaN,
+numbers of more than 64 bits) is read on by Python's own, which reads whatever Python's writer may have written.
 """
 
 import csv
@@ -13,16 +13,18 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
 import ijson
+import zstandard
 
-from text2sql.data.streams import ReadableJson, Utf8, unpacked
+from text2sql.data.streams import readable_json, unpacked, utf8
 from text2sql.errors import UserError
 
-FORMATS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet")
+_BROKEN = (ijson.JSONError, EOFError, gzip.BadGzipFile, zlib.error, UnicodeError, csv.Error, zstandard.ZstdError)
 _MAX_CELL = 1 << 24
 _PARQUET_ROWS = 256
 _DECODER = json.JSONDecoder(strict=False, parse_constant=lambda name: None)  # NaN: Python's writers mean no value
@@ -50,8 +52,8 @@ def read_rows(path: Path) -> Iterator[tuple[int, Row, float]]:
     suffixes = [suffix.lower() for suffix in path.suffixes]
     packing = suffixes.pop() if suffixes and suffixes[-1] in (".gz", ".zst") else ""
     kind = suffixes[-1] if suffixes else ""
-    if kind not in FORMATS:
-        raise UserError(f"{path}: expected a file ending in {', '.join(FORMATS)}, or one of these with .gz or .zst")
+    if kind not in _READERS:
+        raise UserError(f"{path}: expected a file ending in {', '.join(_READERS)}, or one of these with .gz or .zst")
     size = max(1, path.stat().st_size)
     readers = [_READERS[kind], *([_slow_json] if kind == ".json" else [])]
     done = 0
@@ -64,44 +66,26 @@ def read_rows(path: Path) -> Iterator[tuple[int, Row, float]]:
                 for done, row in rows:
                     yield done, row, min(1.0, raw.tell() / size)
                 return
-            except _broken() as error:
+            except _BROKEN as error:
                 reason = " ".join(str(error).split()) or type(error).__name__
     yield done + 1, Fault("file is cut off or damaged", f"{reason}; nothing after this row was read"), 1.0
 
 
-def _broken() -> tuple[type[Exception], ...]:
-    found: list[type[Exception]] = [ijson.JSONError, EOFError, gzip.BadGzipFile, zlib.error, UnicodeError, csv.Error]
-    try:
-        import zstandard
-
-        found.append(zstandard.ZstdError)
-    except ImportError:
-        pass
-    return tuple(found)
-
-
 def _text(stream: IO[bytes]) -> io.BufferedReader:
-    return io.BufferedReader(Utf8(stream), 1 << 16)
+    return io.BufferedReader(utf8(stream), 1 << 16)
 
 
 def _json(stream: IO[bytes]) -> Iterator[Row]:
     """An array of objects; objects one after another are taken for lines."""
-    text = ReadableJson(stream)
-    return _objects(text) if text.first() == b"{" else _array(text)
-
-
-def _array(text: io.RawIOBase) -> Iterator[Row]:
-    nothing = True
-    for row in ijson.items(text, "item", use_float=True, buf_size=1 << 18):
+    text = readable_json(stream)
+    is_lines = text.first() == b"{"
+    nothing = not is_lines
+    prefix = "" if is_lines else "item"
+    for row in ijson.items(text, prefix, use_float=True, multiple_values=is_lines, buf_size=1 << 18):
         nothing = False
         yield _object(row)
     if nothing:
         yield Fault("no rows", "expected a JSON array of objects")
-
-
-def _objects(text: io.RawIOBase) -> Iterator[Row]:
-    for row in ijson.items(text, "", use_float=True, multiple_values=True, buf_size=1 << 18):
-        yield _object(row)
 
 
 def _object(row: Any) -> Row:
@@ -110,7 +94,7 @@ def _object(row: Any) -> Row:
 
 def _slow_json(stream: IO[bytes]) -> Iterator[Row]:
     """As :func:`_json`, with numbers of any size and NaN; a row is looked for in ever more text, up to a limit."""
-    source = ReadableJson(stream)
+    source = readable_json(stream)
     is_array = source.first() == b"["
     values = _Values(io.TextIOWrapper(io.BufferedReader(source, 1 << 16), encoding="utf-8"))
     if not is_array:
@@ -183,29 +167,25 @@ def _lines(stream: IO[bytes]) -> Iterator[Row]:
         yield _object(row)
 
 
-def _csv(delimiter: str) -> Callable[[IO[bytes]], Iterator[Row]]:
-    def read(stream: IO[bytes]) -> Iterator[Row]:
-        csv.field_size_limit(_MAX_CELL)
-        text = io.TextIOWrapper(_text(stream), encoding="utf-8", newline="")
-        reader = csv.DictReader(text, delimiter=delimiter, strict=True)
-        while True:
-            try:
-                row = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                if "unexpected end" in str(error):
-                    raise
-                yield Fault("not valid CSV", f"{error} (line {reader.line_num})")
-                continue
-            if None in row or None in row.values():
-                yield Fault(
-                    "wrong number of fields", f"expected {len(reader.fieldnames or ())} (line {reader.line_num})"
-                )
-            else:
-                yield row
-
-    return read
+def _csv(stream: IO[bytes], delimiter: str) -> Iterator[Row]:
+    csv.field_size_limit(_MAX_CELL)
+    text = io.TextIOWrapper(_text(stream), encoding="utf-8", newline="")
+    reader = csv.DictReader(text, delimiter=delimiter, strict=True)
+    while True:
+        try:
+            row = next(reader, None)
+        except csv.Error as error:
+            if "unexpected end" in str(error):
+                raise
+            yield Fault("not valid CSV", f"{error} (line {reader.line_num})")
+            continue
+        if row is None:
+            return
+        if None in row or None in row.values():
+            expected = len(reader.fieldnames or ())
+            yield Fault("wrong number of fields", f"expected {expected} (line {reader.line_num})")
+        else:
+            yield row
 
 
 def _parquet(stream: IO[bytes]) -> Iterator[Row]:
@@ -238,7 +218,7 @@ _READERS: dict[str, Callable[[IO[bytes]], Iterator[Row]]] = {
     ".json": _json,
     ".jsonl": _lines,
     ".ndjson": _lines,
-    ".csv": _csv(","),
-    ".tsv": _csv("\t"),
+    ".csv": partial(_csv, delimiter=","),
+    ".tsv": partial(_csv, delimiter="\t"),
     ".parquet": _parquet,
 }

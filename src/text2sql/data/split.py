@@ -1,7 +1,7 @@
 """Divides rows into splits that share nothing: by database, or at random by question.
 
-By database, whole databases go to the smaller splits until each has its share. At random, a question's words decide
-(so that one asked twice stays in one place), and a row whose query another split has already is left out.
+By database, whole databases go to the smaller splits until each has its share. At random, a hash of the question's
+words decides, so that repeated questions stay in one split, and a row whose query another split has is left out.
 """
 
 import random
@@ -14,7 +14,7 @@ from text2sql.errors import UserError
 
 
 class Splitter:
-    """Names the split of each row. ``shares`` by split, the first of which takes what the others leave."""
+    """Names the split of each row. ``shares`` by split, of which the first takes what the others leave."""
 
     def __init__(self, shares: dict[str, float], by: str, seed: int) -> None:
         self.shares, self.by, self.seed = shares, by, seed

@@ -1,15 +1,15 @@
-"""What the report says of a split, counted row by row so that a split of any size can be described."""
+"""The report's figures of a split, counted row by row so that a split of any size can be described."""
 
 import json
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from text2sql.data.parts import KEYWORDS, Head
 from text2sql.errors import UserError
 from text2sql.prompts import build_messages
-from text2sql.records import Example
 
 _SAMPLE = 2000
 _SHOWN = 3
@@ -64,34 +64,30 @@ class SplitStatistics:
             "without_worse_answer": self.unpaired,
             "tables_per_query": {str(count): rows for count, rows in sorted(self.tables.items())},
             "keywords": {KEYWORDS[number]: rows for number, rows in self.keywords.most_common()},
-            **({"schema_linking": _shares(self.linked)} if self.linked[5] else {}),
+            **({"schema_linking": self._linking()} if self.linked[5] else {}),
+        }
+
+    def _linking(self) -> dict[str, float]:
+        names = ("table_recall", "column_recall", "columns_shown")
+        return {
+            name: round(self.linked[n] / max(1, self.linked[n + 1]), 4)
+            for name, n in zip(names, (0, 2, 4), strict=True)
         }
 
 
-def _shares(counts: list[int]) -> dict[str, float]:
-    tables, all_tables, columns, all_columns, left, whole = counts
-    return {
-        "table_recall": round(tables / max(1, all_tables), 4),
-        "column_recall": round(columns / max(1, all_columns), 4),
-        "columns_shown": round(left / whole, 4),
-    }
-
-
 def distribution(lengths: Counter[int]) -> dict[str, int]:
-    """Mean, quantiles and maximum of the counted lengths."""
-    total = lengths.total()
-    if not total:
+    """Mean, quantiles and maximum of the counted lengths; a quantile is the least length that reaches its share."""
+    if not lengths:
         return {}
-    ordered = sorted(lengths.items())
-    found = {"mean": round(sum(length * count for length, count in ordered) / total)}
-    for percent in (50, 90, 95, 99, 100):
-        seen = 0
-        for length, count in ordered:
-            seen += count
-            if seen * 100 >= percent * total:
-                found["max" if percent == 100 else f"p{percent}"] = length
-                break
-    return found
+    import numpy as np
+
+    values, counts = np.array(sorted(lengths.items())).T
+    places = np.searchsorted(100 * counts.cumsum(), np.array([50, 90, 95, 99, 100]) * counts.sum())
+    names = ("p50", "p90", "p95", "p99", "max")
+    return {
+        "mean": round(int(values @ counts) / int(counts.sum())),
+        **dict(zip(names, values[places].tolist(), strict=True)),
+    }
 
 
 def require_tokenizer(folder: Path) -> None:
@@ -107,14 +103,11 @@ def token_lengths(examples: Path, rows: int, folder: Path) -> dict[str, Any]:
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    step = max(1, -(-rows // _SAMPLE))
     prompts: Counter[int] = Counter()
     answers: Counter[int] = Counter()
     with examples.open("rb") as lines:
-        for number, line in enumerate(lines):
-            if number % step == 0:
-                example = Example(**{k: v for k, v in json.loads(line).items() if k not in ("reasoning", "kind")})
-                messages = build_messages(example.question, example.schema, example.evidence)
-                prompts[sum(len(tokenizer.encode(message["content"]).ids) for message in messages)] += 1
-                answers[len(tokenizer.encode(example.sql).ids)] += 1
+        for row in map(json.loads, islice(lines, 0, None, max(1, -(-rows // _SAMPLE)))):
+            messages = build_messages(row["question"], row["schema"], row["evidence"])
+            prompts[sum(len(tokenizer.encode(message["content"]).ids) for message in messages)] += 1
+            answers[len(tokenizer.encode(row["sql"]).ids)] += 1
     return {"rows": prompts.total(), "prompt": distribution(prompts), "sql": distribution(answers)}

@@ -24,7 +24,7 @@ class Embedder(Protocol):
 
 
 def open_embedder(model: str, base_url: str | None) -> Embedder:
-    """The embedder of a model's name or folder; it is loaded, or the server asked, at the first text.
+    """The embedder of a model's name or folder; it is loaded, or the server called, at the first text.
 
     Raises:
         UserError: no such folder.
@@ -38,12 +38,8 @@ def _local(model: str) -> Embedder:
             f"{model}: no such embedding model folder; bash scripts/download_model.sh Qwen/Qwen3-Embedding-0.6B"
         )
     load = cache(_load)
-
-    def embed(texts: Sequence[str]) -> Vectors:
-        vectors = load(model).encode(list(texts), normalize_embeddings=True, show_progress_bar=False)
-        return np.asarray(vectors, dtype=np.float32)
-
-    return embed
+    how: dict[str, Any] = {"normalize_embeddings": True, "show_progress_bar": False}
+    return lambda texts: np.asarray(load(model).encode(list(texts), **how), dtype=np.float32)
 
 
 def _load(model: str) -> Any:

@@ -1,12 +1,13 @@
-"""How well names and values match a question's words. Endings are cut, so that "singers" finds ``singer_id``."""
+"""Lexical scores: how well names and values match a question's words, by stems, so "singers" finds ``singer_id``."""
 
 import re
 import sqlite3
+from contextlib import closing
 from functools import lru_cache
 from pathlib import Path
 
 from text2sql.errors import UserError
-from text2sql.schema import Schema, open_readonly, quote
+from text2sql.schema import Schema, open_readonly, quote, read_schema
 
 _PARTS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|[\W_]+")
 _WORD = re.compile(r"[^\W_]+")
@@ -56,27 +57,20 @@ def _alike(one: str, other: str) -> float:
 @lru_cache(maxsize=64)
 def column_values(path: Path) -> dict[str, frozenset[tuple[str, str]]]:
     """Text values in lower case -> the columns (table, column) that hold them; the first rows of each table."""
-    from text2sql.schema import read_schema
-
     found: dict[str, set[tuple[str, str]]] = {}
     try:
-        connection = open_readonly(path)
-    except UserError:
+        with closing(open_readonly(path)) as connection:
+            for table in read_schema(connection).tables:
+                for column in table.columns:
+                    name = quote(column.name)
+                    rows = connection.execute(
+                        f"SELECT DISTINCT {name} FROM (SELECT {name} FROM {quote(table.name)} LIMIT {_VALUES}) "
+                        f"WHERE typeof({name}) = 'text' AND length({name}) BETWEEN 2 AND 60"
+                    )
+                    for (value,) in rows:
+                        found.setdefault(value.strip().casefold(), set()).add((table.name, column.name))
+    except (UserError, sqlite3.DatabaseError):
         return {}
-    try:
-        for table in read_schema(connection).tables:
-            for column in table.columns:
-                name = quote(column.name)
-                rows = connection.execute(
-                    f"SELECT DISTINCT {name} FROM (SELECT {name} FROM {quote(table.name)} LIMIT {_VALUES}) "
-                    f"WHERE typeof({name}) = 'text' AND length({name}) BETWEEN 2 AND 60"
-                )
-                for (value,) in rows:
-                    found.setdefault(value.strip().casefold(), set()).add((table.name, column.name))
-    except sqlite3.DatabaseError:
-        return {}
-    finally:
-        connection.close()
     return {value: frozenset(columns) for value, columns in found.items()}
 
 
@@ -85,7 +79,7 @@ def value_matches(question: str, path: Path | None) -> frozenset[tuple[str, str]
     if path is None:
         return frozenset()
     values = column_values(path)
-    words = question.casefold().replace("'", " ").replace('"', " ").replace("?", " ").replace(",", " ").split()
+    words = re.sub("['\"?,]", " ", question.casefold()).split()
     found: set[tuple[str, str]] = set()
     for start in range(len(words)):
         for end in range(start + 1, min(start + 6, len(words)) + 1):

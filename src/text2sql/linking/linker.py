@@ -1,7 +1,7 @@
-"""Cuts a schema to what a question needs, and counts how much of the gold query survives.
+"""Cuts a schema to what a question needs, and counts how much of the gold query's tables and columns is kept.
 
-The best tables by score are kept, with the tables that join them, and of each the best columns and all keys: a query
-can lose a column that nobody asked for, but not its way from table to table.
+The best tables by score are kept, with the tables that join them, and of each the best columns and all keys, so that
+every join that a query may need stays possible.
 """
 
 from collections import deque
@@ -13,8 +13,7 @@ from typing import Any
 
 from sqlglot import exp
 
-from text2sql.errors import UserError
-from text2sql.linking.embed import Embedder, open_embedder
+from text2sql.linking.embed import open_embedder
 from text2sql.linking.lexical import lexical_scores
 from text2sql.linking.options import LinkOptions
 from text2sql.schema import Schema
@@ -31,45 +30,32 @@ class Cut:
     counts: tuple[int, int, int, int, int, int]
 
 
-def open_linker(options: LinkOptions | None) -> "Linker | None":
-    """The linker, where there is one to be.
+class Linker:
+    """Scores and cuts; see :class:`LinkOptions`.
 
     Raises:
-        UserError: numbers below 1, or no such embedding model.
+        UserError: no such embedding model.
     """
-    if options is None:
-        return None
-    if options.tables < 1 or options.columns < 1:
-        raise UserError("linking: tables and columns are 1 or more")
-    if options.base_url and not options.embedder:
-        raise UserError("linking: base_url needs the served model's name as embedder")
-    embedder = open_embedder(options.embedder, options.base_url) if options.embedder else None
-    return Linker(options, embedder)
 
-
-class Linker:
-    """Scores and cuts; see :class:`LinkOptions`."""
-
-    def __init__(self, options: LinkOptions, embedder: Embedder | None = None) -> None:
-        self.options, self.embedder = options, embedder
-        self._named = lru_cache(256)(self._embed_names)
-        self._asked: dict[str, Any] = {}
+    def __init__(self, options: LinkOptions) -> None:
+        self.options = options
+        self.embedder = open_embedder(options.embedder, options.base_url) if options.embedder else None
+        self._schema_vectors = lru_cache(256)(self._embed_names)
+        self._question_vectors: dict[str, Any] = {}
 
     def read(self, questions: Sequence[str]) -> None:
-        """Embed questions that are going to be asked, all at once. What an earlier call read is forgotten, so that a
-        vector depends on the rows of its unit alone, whichever process makes it."""
+        """Embed the questions of later :meth:`cut` calls in one batch. Earlier questions are forgotten, so that a vector
+        depends on the rows of its unit alone, whichever process makes it."""
         if self.embedder is not None and questions:
-            self._asked = dict(zip(questions, self.embedder(questions), strict=True))
+            self._question_vectors = dict(zip(questions, self.embedder(questions), strict=True))
 
     def cut(self, question: str, schema: Schema, file: Path | None, tree: Any, keep_gold: bool = False) -> Cut:
         """The part of the schema for a question; ``tree`` is the gold query's, for the counts and ``keep_gold``."""
         kept = self._kept(question, schema, file)
         gold = gold_columns(tree, schema)
         tables = {table for table, _ in gold}
-        counts = (
-            len(tables & {table for table, _ in kept}), len(tables), len(gold & kept), len(gold),
-            len(kept), sum(len(table.columns) for table in schema.tables),
-        )  # fmt: skip
+        kept_tables, columns = {table for table, _ in kept}, sum(len(table.columns) for table in schema.tables)
+        counts = (len(tables & kept_tables), len(tables), len(gold & kept), len(gold), len(kept), columns)
         shown = kept | gold if keep_gold else kept
         return Cut(schema.keep(lambda table, column: (table, column) in shown), counts)
 
@@ -77,9 +63,8 @@ class Linker:
         """Scores of tables, under (table, ""), and columns."""
         scores = lexical_scores(question, schema, file)
         if self.embedder is not None:
-            names = self._named(schema)
-            asked = self._asked.get(question)
-            similar = names @ (self.embedder([question])[0] if asked is None else asked)
+            vector = self._question_vectors.get(question)
+            similar = self._schema_vectors(schema) @ (self.embedder([question])[0] if vector is None else vector)
             for pair, value in zip(scores, similar.tolist(), strict=True):
                 scores[pair] += self.options.weight * value
         return scores
@@ -94,11 +79,10 @@ class Linker:
 
     def _kept(self, question: str, schema: Schema, file: Path | None) -> set[Pair]:
         scores = self.scores(question, schema, file)
-        best = {
-            table.name: 1.5 * scores[table.name, ""]
-            + sum(sorted(scores[table.name, c.name] for c in table.columns)[-2:])
-            for table in schema.tables
-        }
+        best: dict[str, float] = {}
+        for table in schema.tables:
+            columns_best = sorted(scores[table.name, column.name] for column in table.columns)[-2:]
+            best[table.name] = 1.5 * scores[table.name, ""] + sum(columns_best)
         ranked = sorted(best, key=lambda name: -best[name])[: self.options.tables]
         tables = _with_joins(schema, ranked)
         kept: set[Pair] = set()
@@ -113,25 +97,25 @@ class Linker:
 
 
 def _with_joins(schema: Schema, ranked: list[str]) -> set[str]:
-    """The tables, and those on the shortest ways of foreign keys from the first to each of the others."""
+    """The tables, and those on the shortest paths of foreign keys from the first to each of the next two."""
     near: dict[str, set[str]] = {table.name: set() for table in schema.tables}
     for table in schema.tables:
         for key in table.foreign_keys:
             if key.ref_table in near:
                 near[table.name].add(key.ref_table)
                 near[key.ref_table].add(table.name)
-    came: dict[str, str] = {}
+    parent: dict[str, str] = {}
     waiting = deque(ranked[:1])
     while waiting:
         here = waiting.popleft()
         for there in sorted(near[here]):
-            if there not in came and there != ranked[0]:
-                came[there] = here
+            if there not in parent and there != ranked[0]:
+                parent[there] = here
                 waiting.append(there)
     kept = set(ranked)
-    for name in ranked[1:3]:  # the best tables are likely to be joined; ways to all of them would bring back everything
-        while name in came:
-            name = came[name]
+    for name in ranked[1:3]:  # the best tables are likely to be joined; paths to all would bring back everything
+        while name in parent:
+            name = parent[name]
             kept.add(name)
     return kept
 

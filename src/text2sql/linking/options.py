@@ -1,7 +1,9 @@
-"""What a recipe says about schema linking; apart from the linker, which takes longer to import."""
+"""Recipe keys of schema linking; apart from the linker, which takes longer to import."""
 
 from dataclasses import field
+from typing import Annotated
 
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from text2sql.recipe import STRICT
@@ -16,9 +18,13 @@ class LinkOptions:
     columns in any case, because an answer over columns that the prompt hides teaches guessing.
     """
 
-    tables: int = 5
-    columns: int = 8
+    tables: Annotated[int, Field(ge=1)] = 5
+    columns: Annotated[int, Field(ge=1)] = 8
     embedder: str | None = None
     base_url: str | None = None
     weight: float = 1.0
     keep_gold: list[str] = field(default_factory=lambda: ["train"])
+
+    def __post_init__(self) -> None:
+        if self.base_url and not self.embedder:
+            raise ValueError("base_url needs the served model's name as embedder")

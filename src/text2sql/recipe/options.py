@@ -3,8 +3,8 @@
 import difflib
 import json
 from collections.abc import Mapping
-from dataclasses import fields
-from typing import Any, TypeVar, get_args
+from dataclasses import fields, is_dataclass
+from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
@@ -39,7 +39,7 @@ def options_from(kind: type[Options], values: Mapping[str, Any], where: str) -> 
     except ValidationError as error:
         found = error.errors(include_url=False)[0]
         if found["type"] == "unexpected_keyword_argument":
-            raise UserError(f"{where}: {_unknown([str(part) for part in found['loc']], list(known))}") from None
+            raise UserError(f"{where}: {_unknown([str(part) for part in found['loc']], kind)}") from None
         raise UserError(f"{where}: {first_complaint(error)}") from None
 
 
@@ -48,11 +48,19 @@ def _as_text(value: Any) -> Any:
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
-def _unknown(place: list[str], known: list[str]) -> str:
-    key = place[-1]
+def _unknown(place: list[str], kind: Any) -> str:
+    key, known = place[-1], _keys_at(kind, place[:-1])
     if key in RENAMED:
         return f"unknown key {key!r}; it is called {RENAMED[key]!r} now"
-    if len(place) > 1:
-        return f"unknown key {'.'.join(place)!r}"
     near = difflib.get_close_matches(key, known, n=1)
-    return f"unknown key {key!r}; " + (f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}")
+    hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
+    return f"unknown key {'.'.join(place)!r}" + (f"; {hint}" if known else "")
+
+
+def _keys_at(kind: Any, place: list[str]) -> list[str]:
+    """The keys that options know at a place, such as those of ``linking`` in options that have it nested."""
+    if not is_dataclass(kind):
+        found = (_keys_at(part, place[get_origin(kind) is dict :]) for part in get_args(kind))
+        return next((keys for keys in found if keys), [])
+    known = {field.name: field.type for field in fields(kind)}
+    return _keys_at(known.get(place[0]), place[1:]) if place else list(known)

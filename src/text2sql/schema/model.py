@@ -50,22 +50,16 @@ class Schema:
         """The part whose columns ``wanted(table, column)`` names; a foreign key stays while both its ends do."""
         columns = {t.name: tuple(c for c in t.columns if wanted(t.name, c.name)) for t in self.tables}
         left = {(t.lower(), c.name.lower()) for t, kept in columns.items() for c in kept}
-        return Schema(
-            tuple(
-                Table(
-                    table.name,
-                    columns[table.name],
-                    table.primary_key if all((table.name.lower(), k.lower()) in left for k in table.primary_key) else (),
-                    tuple(
-                        key for key in table.foreign_keys
-                        if (table.name.lower(), key.column.lower()) in left
-                        and (key.ref_table.lower(), key.ref_column.lower()) in left
-                    ),
-                )
-                for table in self.tables
-                if columns[table.name]
+        tables = []
+        for name, table in ((table.name, table) for table in self.tables if columns[table.name]):
+            has = [(name.lower(), key.lower()) in left for key in table.primary_key]
+            foreign = tuple(
+                key
+                for key in table.foreign_keys
+                if {(name.lower(), key.column.lower()), (key.ref_table.lower(), key.ref_column.lower())} <= left
             )
-        )  # fmt: skip
+            tables.append(Table(name, columns[name], table.primary_key if all(has) else (), foreign))
+        return Schema(tuple(tables))
 
 
 def quote(identifier: str) -> str:

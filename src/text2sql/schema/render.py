@@ -1,4 +1,4 @@
-"""How a schema looks in the prompt: full ``CREATE TABLE`` text, with data shown beside it, or short forms.
+"""Renders a schema as text for the prompt: full ``CREATE TABLE`` text, with data shown beside it, or short forms.
 
 One line a table keeps a small model's context short; types and keys stay, because joins and casts need them.
 """

@@ -1,8 +1,9 @@
-"""Schemas read from SQLite itself: from a database file, or from ``CREATE TABLE`` text that SQLite is made to build."""
+"""Schemas read from SQLite itself: from a database file, or from ``CREATE TABLE`` text built in memory."""
 
 import logging
 import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,6 @@ _FORBIDDEN = frozenset(
     (sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH, sqlite3.SQLITE_PRAGMA, sqlite3.SQLITE_CREATE_VTABLE)
 )
 _FOREIGN = ("mysql", "postgres", "tsql")
-
-
 _TABLES = (
     "SELECT m.name FROM sqlite_master AS m JOIN pragma_table_list AS l ON l.name = m.name AND l.schema = 'main' "
     "WHERE l.type != 'shadow' AND m.type IN ('table', 'view') AND m.name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY m.rowid"
@@ -25,7 +24,7 @@ _COLUMNS = "SELECT name, type, pk FROM pragma_table_xinfo(?) WHERE hidden != 1"
 
 
 class SchemaError(ValueError):
-    """Text that describes no tables; the message is one line."""
+    """Text that SQLite can build no tables from; the message is one line."""
 
 
 def open_readonly(path: Path) -> sqlite3.Connection:
@@ -49,7 +48,7 @@ def open_readonly(path: Path) -> sqlite3.Connection:
 def build_from_ddl(text: str) -> sqlite3.Connection:
     """An in-memory database with the tables (and rows, where there are INSERTs) of a DDL text.
 
-    Text of another dialect is translated first. Nothing outside the memory can be reached, and it ends after seconds.
+    Text of another dialect is translated first. The statements can reach no files, and are stopped after seconds.
 
     Raises:
         SchemaError: no tables come of it.
@@ -114,7 +113,7 @@ def _build(statements: list[str]) -> sqlite3.Connection:
 def read_schema(connection: sqlite3.Connection) -> Schema:
     """Introspect an open database; a foreign key to an undeclared column points to that table's primary key.
 
-    Generated columns and views can be asked for, so they count; what a virtual table stores its rows in does not.
+    Generated columns and views count, because queries can read them; the shadow tables of virtual tables do not.
     """
     info = {}
     for (name,) in connection.execute(_TABLES).fetchall():
@@ -122,13 +121,10 @@ def read_schema(connection: sqlite3.Connection) -> Schema:
             info[name] = connection.execute(_COLUMNS, (name,)).fetchall()
         except sqlite3.OperationalError as error:  # a virtual table of a missing module, a view of a lost table
             logger.warning("%s cannot be read and is left out of the schema (%s)", name, error)
-    names = list(info)
-    keys = {
-        n: tuple(c for c, _, _ in sorted(((c, t, k) for c, t, k in info[n] if k), key=lambda r: r[2])) for n in names
-    }
-    lower = {n.lower(): n for n in names}
+    keys = {name: tuple(c for k, c in sorted((k, c) for c, _, k in columns if k)) for name, columns in info.items()}
+    lower = {name.lower(): name for name in info}
     tables = []
-    for name in names:
+    for name, declared in info.items():
         foreign = []
         rows = connection.execute(
             'SELECT "from", "table", "to", seq FROM pragma_foreign_key_list(?) ORDER BY id DESC, seq', (name,)
@@ -140,7 +136,7 @@ def read_schema(connection: sqlite3.Connection) -> Schema:
             ref = ref or (keys[target][seq] if seq < len(keys[target]) else None)
             if ref is not None:
                 foreign.append(ForeignKey(column, target, ref))
-        columns = tuple(Column(c, (t or "").upper()) for c, t, _ in info[name])
+        columns = tuple(Column(c, (t or "").upper()) for c, t, _ in declared)
         tables.append(Table(name, columns, keys[name], tuple(foreign)))
     return Schema(tuple(tables))
 
@@ -151,8 +147,5 @@ def schema_from_ddl(text: str) -> Schema:
     Raises:
         SchemaError: no tables come of it.
     """
-    connection = build_from_ddl(text)
-    try:
+    with closing(build_from_ddl(text)) as connection:
         return read_schema(connection)
-    finally:
-        connection.close()

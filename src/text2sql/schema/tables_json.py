@@ -1,12 +1,24 @@
-"""Schemas from Spider's ``tables.json``, for benchmarks whose databases are not at hand."""
+"""Spider's ``tables.json``: read for benchmarks whose databases are not at hand, written for tools that need it."""
 
 import json
+import re
+from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from text2sql.artifacts import write_json
 from text2sql.errors import UserError
 from text2sql.schema.model import Column, ForeignKey, Schema, Table
+from text2sql.schema.sqlite import open_readonly, read_schema
 
+_KINDS = (
+    ("boolean", "BOOL"),
+    ("time", "DATE|TIME|YEAR"),
+    ("text", "CHAR|TEXT|CLOB"),
+    ("number", "INT|REAL|NUM|DEC|FLO|DOUB"),
+)
+"""Spider's types, and what a declared type of each holds; the first that is found counts."""
 _TYPES = {"text": "TEXT", "number": "NUMERIC", "time": "DATETIME", "boolean": "BOOLEAN", "others": ""}
 
 
@@ -49,8 +61,58 @@ def _schema(entry: dict[str, Any]) -> Schema:
     for child, parent in entry["foreign_keys"]:
         (table, name), (other, ref) = columns[child], columns[parent]
         foreign[table].append(ForeignKey(name, names[other], ref))
-    return Schema(
-        tuple(
-            Table(name, tuple(owned[i]), tuple(primary[i]), tuple(foreign[i])) for i, name in enumerate(names)
-        )
-    )  # fmt: skip
+    parts = zip(names, owned, primary, foreign, strict=True)
+    return Schema(tuple(Table(name, tuple(own), tuple(key), tuple(links)) for name, own, key, links in parts))
+
+
+def write_tables_json(root: Path, db_ids: Iterable[str], target: Path) -> None:
+    """Describe ``root/<db_id>/<db_id>.sqlite`` for each database in one file, written whole.
+
+    Raises:
+        UserError: a database is missing or is not SQLite.
+    """
+    entries = []
+    for db_id in db_ids:
+        with closing(open_readonly(root / db_id / f"{db_id}.sqlite")) as connection:
+            entries.append(spider_entry(db_id, read_schema(connection)))
+    write_json(target, entries)
+
+
+def spider_entry(db_id: str, schema: Schema) -> dict[str, Any]:
+    """One database as Spider's tables.json has it: columns by number, of which 0 is ``*``.
+
+    Of a composite primary key Spider names the first column.
+    """
+    original: list[list[Any]] = [[-1, "*"]]
+    types = ["text"]
+    number: dict[tuple[str, str], int] = {}
+    for index, table in enumerate(schema.tables):
+        for column in table.columns:
+            number[table.name.lower(), column.name.lower()] = len(original)
+            original.append([index, column.name])
+            types.append(next((kind for kind, pattern in _KINDS if re.search(pattern, column.type)), "others"))
+    primary: list[int] = []
+    foreign = []
+    for table in schema.tables:
+        primary += [number[table.name.lower(), name.lower()] for name in table.primary_key[:1]]
+        for link in table.foreign_keys:
+            target = number.get((link.ref_table.lower(), link.ref_column.lower()))
+            if target is not None:
+                foreign.append([number[table.name.lower(), link.column.lower()], target])
+    names = [table.name for table in schema.tables]
+    return {
+        "db_id": db_id,
+        "table_names_original": names,
+        "table_names": [_words(name) for name in names],
+        "column_names_original": original,
+        "column_names": [[table, _words(name)] for table, name in original],
+        "column_types": types,
+        "primary_keys": primary,
+        "foreign_keys": foreign,
+    }
+
+
+def _words(name: str) -> str:
+    """``HomeCity`` and ``home_city`` as ``home city``."""
+    parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name.replace("_", " "))
+    return " ".join(parted.lower().split()) or name

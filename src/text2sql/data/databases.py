@@ -1,0 +1,170 @@
+"""The database a row is about: a file, ``CREATE TABLE`` text or an entry of tables.json; its gold SQL must run there.
+
+Opened once and kept while rows go on using it; text is built into a database in memory, so that SQLite decides.
+"""
+
+import json
+import sqlite3
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from sqleval import Failure, Limits, Outcome, classify, execute
+from sqleval.run.sandbox import authorize_reading, fetch, guard
+from text2sql.data.options import FileOptions
+from text2sql.data.reading import Fault
+from text2sql.errors import UserError
+from text2sql.schema.model import Schema
+from text2sql.schema.render import STYLES_WITH_DATA, Samples, Style, read_samples, render, render_ddl
+from text2sql.schema.sqlite import SchemaError, build_from_ddl, open_readonly, read_schema
+from text2sql.schema.tables_json import read_tables_json
+
+_OPEN = 200  # a sixth of a megabyte each; Spider's train has 146
+_LONGEST_NAME = 240  # bytes; whether a file of a longer name exists is an error and not a no
+_LIMITS = Limits()
+
+
+def gold_failure(database: Path, sql: str, timeout: float = 10.0) -> tuple[str, str] | None:
+    """Why the gold SQL gives no result on a database file (reason to count by, detail), or ``None`` if it does.
+
+    Raises:
+        FileNotFoundError: there is no such database file.
+    """
+    return _failure(execute(database, sql, timeout=timeout))
+
+
+def _failure(outcome: Outcome) -> tuple[str, str] | None:
+    return (f"gold does not run ({outcome.error})", outcome.message) if isinstance(outcome, Failure) else None
+
+
+class MemoryDatabase:
+    """An in-memory database under the sandbox's guards."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        deadline = [0.0]  # and not self: a connection that refers to its owner is not freed with it
+        self.connection, self.deadline = connection, deadline
+        guard(connection, _LIMITS)
+        connection.set_authorizer(authorize_reading)
+        connection.set_progress_handler(lambda: time.monotonic() > deadline[0], 1000)
+
+    def failure(self, sql: str, timeout: float) -> tuple[str, str] | None:
+        """As :func:`gold_failure`."""
+        start = time.monotonic()
+        self.deadline[0] = start + timeout
+        try:
+            return _failure(fetch(self.connection, sql, _LIMITS, start, None))
+        except (sqlite3.Error, sqlite3.Warning, UnicodeError, ValueError, OverflowError, MemoryError) as error:
+            return _failure(classify(str(error)))
+
+
+@dataclass(frozen=True)
+class RowDatabase:
+    """A schema and a way to run SQL on it; ``text`` is the rendering of the whole schema."""
+
+    schema: Schema
+    text: str
+    style: Style
+    samples: Samples | None = None
+    file: Path | None = None
+    memory: MemoryDatabase | None = None
+
+    def failure(self, sql: str, timeout: float) -> tuple[str, str] | None:
+        """Why the SQL does not run here (reason to count by, detail), or None."""
+        if self.file is not None:
+            return gold_failure(self.file, sql, timeout)
+        return self.memory.failure(sql, timeout) if self.memory is not None else None
+
+    def render(self, schema: Schema) -> str:
+        """A part of the schema, in the same style."""
+        return render(schema, self.style, self.samples)
+
+
+class RowDatabases:
+    """Finds a row's database: its file under ``database_root``, then its own schema text, tables.json, ``schema``.
+
+    Raises:
+        UserError: tables.json, ``described`` or the file ``schema`` is missing or of another form.
+    """
+
+    def __init__(self, options: FileOptions) -> None:
+        self.root, self.style = options.database_root, options.schema_style
+        self.tables = read_tables_json(options.tables) if options.tables is not None else {}
+        self.described = read_described(options.described) if options.described is not None else {}
+        self.default = self._from_file(options.schema) if options.schema is not None else None
+        self.open_text = lru_cache(_OPEN)(self._open_text)
+        self.open_file = lru_cache(_OPEN)(self._open_file)
+        self.open_entry = lru_cache(_OPEN)(lambda db_id: self._open_text(render_ddl(self.tables[db_id])))
+
+    def find(self, db_id: str, text: str) -> RowDatabase | Fault | None:
+        """The database, what is wrong with it, or None where the row names none."""
+        if self.root is not None and db_id:
+            path = self.root / db_id / f"{db_id}.sqlite"
+            if Path(db_id).name == db_id and len(db_id.encode()) <= _LONGEST_NAME and path.is_file():
+                return self.open_file(path)
+            if not text and db_id not in self.tables and self.default is None:
+                return Fault("missing database", f"{db_id}/{db_id}.sqlite")
+        if text:
+            return self.open_text(self.described.get(text) or text)
+        return self.open_entry(db_id) if db_id in self.tables else self.default
+
+    def _open_file(self, path: Path) -> RowDatabase | Fault:
+        try:
+            connection = open_readonly(path)
+        except UserError as error:
+            return Fault("not a database", str(error))
+        try:
+            found = self._read(connection, file=path)
+        except sqlite3.DatabaseError as error:
+            return Fault("not a database", f"{path}: {error}")
+        finally:
+            connection.close()
+        return found if found.schema.tables else Fault("not a database", f"{path}: it has no tables")
+
+    def _open_text(self, text: str) -> RowDatabase | Fault:
+        try:
+            connection = build_from_ddl(text)
+        except SchemaError as error:
+            return Fault("schema cannot be built", str(error))
+        return self._read(connection)
+
+    def _read(self, connection: sqlite3.Connection, file: Path | None = None) -> RowDatabase:
+        schema = read_schema(connection)
+        samples = read_samples(connection, schema) if self.style in STYLES_WITH_DATA else None
+        memory = MemoryDatabase(connection) if file is None else None
+        return RowDatabase(schema, render(schema, self.style, samples), self.style, samples, file, memory)
+
+    def _from_file(self, path: Path) -> RowDatabase:
+        if not path.is_file():
+            raise UserError(f"{path}: no such schema file")
+        with path.open("rb") as stream:
+            is_database = stream.read(15) == b"SQLite format 3"
+        try:
+            found = self._open_file(path) if is_database else self._open_text(path.read_text(encoding="utf-8-sig"))
+        except UnicodeDecodeError as error:
+            raise UserError(f"{path}: not UTF-8 text ({error})") from error
+        if isinstance(found, Fault):
+            raise UserError(f"{path}: {found.reason} ({found.detail})")
+        return found
+
+
+def read_described(path: Path) -> dict[str, str]:
+    """Schemas in words with their ``CREATE TABLE`` text (:mod:`text2sql.data.describe`), empty where there is none.
+
+    Raises:
+        UserError: no such file, or a line of another form; a last line that was cut off is removed.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; make it with text2sql describe")
+    lines = path.read_bytes().split(b"\n")
+    found = {}
+    for number, line in enumerate(lines, 1):
+        try:
+            row = json.loads(line)
+            found[row["description"]] = row["ddl"]
+        except (ValueError, KeyError, TypeError) as error:
+            if number < len(lines):
+                raise UserError(f"{path}:{number}: not a described schema; remove the line or the file") from error
+            if line:
+                path.write_bytes(b"\n".join(lines[:-1]) + b"\n" * (number > 1))
+    return found
