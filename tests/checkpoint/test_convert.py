@@ -105,7 +105,7 @@ def test_configuration_from_mcore_adapters_own_and_another_dtype(bases: dict[boo
 
 
 def adapter() -> bool:
-    from text2sql.train.packages import adapter_is_here
+    from text2sql.recipe.megatron import adapter_is_here
 
     return adapter_is_here()
 

@@ -15,14 +15,13 @@ from types import SimpleNamespace
 import pytest
 import yaml
 from safetensors.torch import load_file
-from text2sql.train.packages import adapter_is_here
 
 from support.tiny_model import make_model
 from text2sql.checkpoint.convert import Mg2hfOptions, convert
+from text2sql.checkpoint.run import is_whole
 from text2sql.checkpoint.weights import folder_shapes
 from text2sql.evaluate.parity import compare_curves, read_curve
-from text2sql.recipe.megatron import OWN
-from text2sql.train.runs import is_whole
+from text2sql.recipe.megatron import OWN, adapter_is_here
 
 logger = logging.getLogger(__name__)
 ROOT = Path(__file__).parents[2]

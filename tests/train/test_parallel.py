@@ -15,8 +15,8 @@ import pytest
 from support.parallel_runs import ROOT, SlurmTraining, Training, make_world
 from support.tiny_model import QUESTIONS, SCHEMA
 from text2sql.checkpoint.convert import Mg2hfOptions, convert
+from text2sql.checkpoint.run import is_whole
 from text2sql.evaluate.parity import compare_curves, read_curve
-from text2sql.train.runs import is_whole
 
 pytestmark = pytest.mark.slow
 STEPS, SAVE, BATCH = 50, 20, 4
