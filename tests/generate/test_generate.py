@@ -206,8 +206,8 @@ def test_missing_and_broken_models_are_one_line(model, adapter, tmp_path, monkey
             open_engine(settings)
 
     refused(hf(tmp_path / "absent"), "no such model folder")
-    refused(hf(adapter), "a LoRA adapter; give it as adapter_name_or_path")
-    refused(hf(model, adapter=tmp_path), "no LoRA adapter there")
+    refused(hf(adapter), "holds an adapter, not a model; .*it as adapter_name_or_path")
+    refused(hf(model, adapter=tmp_path), "no adapter there")
     wider = make_model(tmp_path / "wider", hidden=192)
     refused(hf(wider, adapter=adapter), "does not fit")
     shallow = make_model(tmp_path / "shallow", layers=1)
