@@ -10,8 +10,9 @@ import torch
 
 from support.tiny_model import QUESTIONS, SCHEMA, make_adapter, make_model
 from text2sql.errors import UserError
-from text2sql.generate import Decoding, EngineSettings, Request, generate, open_engine, vllm_python
+from text2sql.generate import Decoding, EngineSettings, Request, generate, open_engine
 from text2sql.generate.hf import plan_batches, shared_prefix
+from text2sql.generate.vllm_engine import vllm_python
 from text2sql.prompts import build_messages
 
 needs_vllm = pytest.mark.skipif(vllm_python() is None, reason="no vLLM environment (bash scripts/setup.sh vllm)")
