@@ -1,7 +1,7 @@
-"""Our stages by name, and the two seams by which LLaMA-Factory learns of them.
+"""Our stages by name, and their registration with LLaMA-Factory.
 
-The seams are the lists of classes that recipes are parsed with, and the function that picks a stage's workflow. What a
-stage consists of is imported when it is needed: TRL alone takes seconds.
+Two of its objects are changed: the lists of classes that it parses recipes with, and the function that chooses a stage's
+workflow. A stage's modules are imported when they are needed, because TRL alone takes seconds.
 """
 
 import importlib
@@ -16,11 +16,11 @@ COMMAND = [sys.executable, "-m", "text2sql.llamafactory"]
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage's name and the package that holds it.
+    """A stage's name and its package.
 
     The package has ``hparams.extend(arguments)``, which returns LLaMA-Factory's class of fine-tuning arguments with the
-    stage and its keys added; ``preflight.check(recipe, where, processes, gpus)``, which refuses what can be known to be wrong
-    before anything is loaded; and ``workflow.run(...)``, which trains.
+    stage and its keys added; ``preflight.check(recipe, where, processes, gpus)``, which finds mistakes before anything is
+    loaded; and ``workflow.run(...)``, which trains.
     """
 
     name: str
@@ -53,7 +53,7 @@ def find_stage(recipe: Mapping[str, Any]) -> Stage | None:
 
 
 def argument_classes(classes: Sequence[type[Any]]) -> list[type[Any]]:
-    """A list of LLaMA-Factory's argument classes, the one for fine-tuning widened by all our stages."""
+    """LLaMA-Factory's argument classes, the one for fine-tuning extended by all our stages."""
     from llamafactory.hparams import FinetuningArguments
 
     wider: type[Any] = FinetuningArguments
@@ -63,7 +63,7 @@ def argument_classes(classes: Sequence[type[Any]]) -> list[type[Any]]:
 
 
 def register() -> None:
-    """Make LLaMA-Factory, in this process, know our stages; doing it twice changes nothing."""
+    """Add our stages to LLaMA-Factory in this process; a second call changes nothing."""
     from llamafactory.hparams import parser
     from llamafactory.train import tuner
 
@@ -93,7 +93,7 @@ def _dispatching(theirs: Callable[[dict[str, Any]], None]) -> Callable[[dict[str
 
 
 def _train(stage: Stage, given: dict[str, Any], callbacks: list[Any]) -> None:
-    """What LLaMA-Factory does around a stage of its own: parse, gather callbacks, run, take the process group down."""
+    """Do what LLaMA-Factory does for a stage of its own: parse, collect callbacks, run, destroy the process group."""
     import torch.distributed as dist
     from llamafactory.hparams import get_train_args
     from llamafactory.train.callbacks import LogCallback, PissaConvertCallback, ReporterCallback
