@@ -6,7 +6,7 @@ import pytest
 
 from support.stand_in import stand_in
 from text2sql.errors import UserError
-from text2sql.train.launch import _for_the_screen, _reason, environment, run_llamafactory
+from text2sql.train.launch import _reason, _without_token_ids, environment, run_llamafactory
 
 
 def test_environment() -> None:
@@ -66,12 +66,12 @@ def test_output_is_shown_and_logged_and_the_environment_arrives(
 
 def test_lists_of_token_ids_stay_off_the_screen() -> None:
     text = b"training example:\ninput_ids:\n[443, 82, -100]\ninputs:\n<|im_start|>\n"
-    assert _for_the_screen(text) == (b"training example:\ninputs:\n<|im_start|>\n", b"")
+    assert _without_token_ids(text) == (b"training example:\ninputs:\n<|im_start|>\n", b"")
     for cut in range(len(b"input_ids:") + 1, len(b"input_ids:\n[443, 82]\n")):  # wherever a read may end
         whole = b"input_ids:\n[443, 82]\nlabels:\n"
-        shown, pending = _for_the_screen(whole[:cut])
-        assert (shown, _for_the_screen(pending + whole[cut:])) == (b"", (b"labels:\n", b"")), cut
-    assert _for_the_screen(b" 50%|##  | 1/2") == (b" 50%|##  | 1/2", b"")
+        shown, pending = _without_token_ids(whole[:cut])
+        assert (shown, _without_token_ids(pending + whole[cut:])) == (b"", (b"labels:\n", b"")), cut
+    assert _without_token_ids(b" 50%|##  | 1/2") == (b" 50%|##  | 1/2", b"")
 
 
 SUMMARY = """train FAILED

@@ -11,7 +11,7 @@ from support.checkpoints import write_checkpoint, write_zero_checkpoint
 from support.tiny_model import make_model
 from text2sql.artifacts import only_one
 from text2sql.errors import UserError
-from text2sql.train.runs import Run, begin, finish, is_done, plan_run
+from text2sql.train.runs import Plan, Run, begin, finish, is_done, plan_run
 
 RUN = Run({"stage": "sft", "finetuning_type": "lora", "learning_rate": 0.002}, {"toy_train": "aa"}, "bb")
 
@@ -24,9 +24,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_starts_resumes_and_is_done(tmp_path: Path, model: Path) -> None:
     out = tmp_path / "out"
     plan = plan_run(out, RUN, overwrite=False)
-    assert (plan.action, plan.checkpoint) == ("start", None)
+    assert plan == Plan()
     begin(out, RUN, plan)
-    assert plan_run(out, RUN, overwrite=False).action == "start", "nothing to resume from yet"
+    assert plan_run(out, RUN, overwrite=False) == Plan(), "nothing to resume from yet"
 
     first, second = write_checkpoint(out, 90, model), write_checkpoint(out, 100, model)
     assert plan_run(out, RUN, overwrite=False).checkpoint == second, "by number, not by name"
@@ -34,7 +34,7 @@ def test_a_run_starts_resumes_and_is_done(tmp_path: Path, model: Path) -> None:
     log = [{"current_steps": step} for step in (80, 90, 95)]
     (out / "trainer_log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in log) + '{"curr', encoding="utf-8")
     plan = plan_run(out, RUN, overwrite=False)
-    assert (plan.action, plan.checkpoint, plan.broken) == ("resume", first, [second])
+    assert (plan.checkpoint, plan.broken) == (first, [second])
     begin(out, RUN, plan)
     assert not second.exists()
     assert [json.loads(row)["current_steps"] for row in (out / "trainer_log.jsonl").open()] == [80, 90]
@@ -93,4 +93,21 @@ def test_the_newest_whole_checkpoint_is_used(tmp_path: Path, model: Path) -> Non
     assert (plan.checkpoint, plan.broken) == (first, [second, third])
     with pytest.raises(UserError, match=r"checkpoint-4 is of a run of 2 processes, this start has 1.*NPROC_PER_NODE"):
         plan_run(tmp_path, replace(run, processes=1), overwrite=False)
-    assert plan_run(tmp_path, replace(run, processes=1), overwrite=True).action == "start"
+    assert plan_run(tmp_path, replace(run, processes=1), overwrite=True) == Plan()
+
+
+@pytest.mark.parametrize(
+    "note", ["{}", '{"recipe": {"stage": "sft"}, "data": {}, "base": "bb", "status": "done"}', '{"rec']
+)
+def test_a_run_of_an_older_version_is_refused_unless_overwritten(note: str, tmp_path: Path, model: Path) -> None:
+    write_checkpoint(tmp_path, 5, model)
+    (tmp_path / "run.json").write_text(note, encoding="utf-8")
+    for ask in (lambda: is_done(tmp_path, RUN), lambda: plan_run(tmp_path, RUN, overwrite=False)):
+        with pytest.raises(
+            UserError, match=r"run\.json was written by an older version.*another output_dir, or overwrite"
+        ):
+            ask()
+    plan = plan_run(tmp_path, RUN, overwrite=True)
+    begin(tmp_path, RUN, plan)
+    assert not (tmp_path / "checkpoint-5").exists()
+    assert not is_done(tmp_path, RUN)
