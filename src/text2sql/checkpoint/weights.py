@@ -1,4 +1,4 @@
-"""What can be told about a model folder without loading it: from the headers of its safetensors files."""
+"""A model folder's tensor shapes and fingerprint, read without loading it."""
 
 import hashlib
 import json
@@ -15,6 +15,18 @@ _PARTS = (
     "config.json adapter_config.json *.safetensors pytorch_model*.bin adapter_model.bin tokenizer.json tokenizer_config.json "
     "vocab.json merges.txt added_tokens.json chat_template*"
 ).split()
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        UserError: it is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path}: not JSON ({error}); copy or download it again") from error
 
 
 def read_shapes(path: Path) -> Shapes:
@@ -48,10 +60,10 @@ def folder_shapes(folder: Path) -> Shapes:
 
 
 def check_index(folder: Path) -> None:
-    """Refuse a sharded model of which a shard is missing."""
+    """Refuse a sharded model that lacks a shard."""
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        shards = set(read_json(index)["weight_map"].values())
         missing = sorted(name for name in shards if not (folder / name).is_file())
         if missing:
             raise UserError(f"{folder}: {', '.join(missing)} is missing; download or copy the model again")
@@ -60,7 +72,7 @@ def check_index(folder: Path) -> None:
 def fingerprint(folder: Path) -> str:
     """A digest of a model's or an adapter's weights, configuration, tokenizer and chat template.
 
-    Equal folders have equal ones wherever they lie. Weights of more than 64 MB count by size and both ends.
+    It does not depend on the folder's path. Of a file of more than 64 MB only the size and both ends count.
     """
     found = hashlib.sha256()
     for file in sorted({path for pattern in _PARTS for path in folder.glob(pattern)}):

@@ -61,7 +61,8 @@ def check_arguments(recipe: dict[str, Any], known: dict[str, Any], where: Path) 
 def _members(hint: Any) -> list[Any]:
     """A union's members, with an enumeration as the Literal of its values, which ``str`` beside it stands for too."""
     if isinstance(hint, enum.EnumType):
-        return [Literal[tuple(member.value for member in list(hint))]]
+        options: list[enum.Enum] = list(hint)
+        return [Literal[tuple(option.value for option in options)]]
     if get_origin(hint) not in (Union, types.UnionType):
         return [hint]
     members = [part for member in get_args(hint) for part in _members(member)]

@@ -119,7 +119,7 @@ def _check_tensor_parallel(
 def _check_heads(base: Path | None, size: int) -> None:
     config = json.loads((base / "config.json").read_text(encoding="utf-8")) if base else {}
     heads = config.get("num_key_value_heads", config.get("num_attention_heads", size))
-    if heads < size:  # DeepSpeed shares heads unequally where it must, but each process needs one
+    if heads < size:  # DeepSpeed can give processes different numbers of heads, but each process needs one
         raise UserError(f"{base} has {heads} key-value heads, too few for {size} processes (autotp_size)")
 
 
