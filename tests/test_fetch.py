@@ -127,9 +127,13 @@ def command(hub, home, where, *arguments):
     """The command that fetches from ``where`` (huggingface or modelscope), both of which are our server here."""
     environment = {
         **os.environ,
-        "HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_TELEMETRY": "1",
-        "MODELSCOPE_ENDPOINT": hub.url, "MODELSCOPE_CACHE": str(home / "cache"), "MODELSCOPE_HOME": str(home / "own"),
-    }  # fmt: skip
+        "HF_ENDPOINT": hub.url,
+        "HF_HUB_OFFLINE": "0",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "MODELSCOPE_ENDPOINT": hub.url,
+        "MODELSCOPE_CACHE": str(home / "cache"),
+        "MODELSCOPE_HOME": str(home / "own"),
+    }
     return {
         "args": [sys.executable, "-m", "text2sql.fetch", *map(str, arguments), where],
         "cwd": ROOT,

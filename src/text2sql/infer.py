@@ -163,19 +163,12 @@ def _collect(completions: Iterable[Completion], examples: dict[str, Example], fi
 
 
 def _report(finished: list[Completion], n: int, seconds: float, loading: float, engine: str) -> None:
-    new = sum(completion.completion_tokens for completion in finished)
-    read = sum(completion.prompt_tokens for completion in finished) // n
+    questions = len(finished) // n
+    new = sum(completion.completion_tokens for completion in finished) / seconds
+    read = sum(completion.prompt_tokens for completion in finished) / n / seconds
     cut = sum(completion.finish_reason == "length" for completion in finished)
-    logger.info(
-        "%s: %d questions in %.1f s (%.1f questions/s, %.0f generated tokens/s, %.0f prompt tokens/s; loading took %.1f s)",
-        engine,
-        len(finished) // n,
-        seconds,
-        len(finished) / n / seconds,
-        new / seconds,
-        read / seconds,
-        loading,
-    )
+    speed = f"{questions / seconds:.1f} questions/s, {new:.0f} generated tokens/s, {read:.0f} prompt tokens/s"
+    logger.info("%s: %d questions in %.1f s (%s; loading took %.1f s)", engine, questions, seconds, speed, loading)
     if cut:
         logger.warning("%d of %d answers were cut at max_new_tokens", cut, len(finished))
 

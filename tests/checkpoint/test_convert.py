@@ -306,8 +306,11 @@ def test_zero_partitions_are_put_together(bases: dict[bool, Path], tmp_path: Pat
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     done = subprocess.run(
         [*torchrun, str(ROOT / "tests/support/zero_worker.py"), str(bases[True]), str(tmp_path)],
-        env=os.environ | {"OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        env=os.environ | {"OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     for stage in (2, 3):
         folder = tmp_path / f"zero{stage}/checkpoint-2"

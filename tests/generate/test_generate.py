@@ -10,7 +10,7 @@ import torch
 
 from support.tiny_model import QUESTIONS, SCHEMA, make_adapter, make_model
 from text2sql.errors import UserError
-from text2sql.generate import Decoding, EngineSettings, Request, generate, open_engine
+from text2sql.generate import Decoding, EngineSettings, Request, open_engine
 from text2sql.generate.hf import plan_batches, shared_prefix
 from text2sql.generate.vllm_engine import vllm_python
 from text2sql.prompts import build_messages
@@ -130,12 +130,6 @@ def test_adapter_changes_answers_and_equals_the_merged_model(model, adapter, tmp
     by_adapter = answers(hf(model, adapter=adapter), requests, decoding)
     assert by_adapter == answers(hf(merged), requests, decoding)
     assert by_adapter != answers(hf(model), requests, decoding)
-
-
-def test_generate_keeps_the_order(model):
-    chats = [request.messages for request in questions(4)]
-    both = generate(chats, hf(model), Decoding(max_new_tokens=5))
-    assert both == [generate([chat], hf(model), Decoding(max_new_tokens=5))[0] for chat in chats]
 
 
 @needs_vllm
@@ -296,9 +290,17 @@ def test_endpoint_engine_deals_out_and_falls_over():
     assert found["long", 0].finish_reason == "prompt_too_long"
     assert len(second.bodies) >= 3
     body = first.bodies[0]
-    assert {key: body[key] for key in ("temperature", "n", "max_tokens", "seed", "stop", "repetition_penalty", "top_k")} == {
-        "temperature": 0.5, "n": 2, "max_tokens": 7, "seed": 9, "stop": [";"], "repetition_penalty": 1.0, "top_k": -1,
-    }  # fmt: skip
+    assert {
+        key: body[key] for key in ("temperature", "n", "max_tokens", "seed", "stop", "repetition_penalty", "top_k")
+    } == {
+        "temperature": 0.5,
+        "n": 2,
+        "max_tokens": 7,
+        "seed": 9,
+        "stop": [";"],
+        "repetition_penalty": 1.0,
+        "top_k": -1,
+    }
     assert body["chat_template_kwargs"] == {"enable_thinking": False}
     with pytest.raises(UserError, match="has no model 'other'; it serves m"):
         open_engine(EngineSettings(model="other", engine="openai", base_urls=(first.url,)))

@@ -24,9 +24,13 @@ ROOT = Path(__file__).parents[2]
 FULL = ROOT / "recipes/qwen3_1p7b/full_sft.yaml"
 # Published counts of the Qwen3 dense models.
 PUBLISHED = {
-    "Qwen3-0.6B": 596_049_920, "Qwen3-1.7B": 1_720_574_976, "Qwen3-4B": 4_022_468_096, "Qwen3-8B": 8_190_735_360,
-    "Qwen3-14B": 14_768_307_200, "Qwen3-32B": 32_762_123_264,
-}  # fmt: skip
+    "Qwen3-0.6B": 596_049_920,
+    "Qwen3-1.7B": 1_720_574_976,
+    "Qwen3-4B": 4_022_468_096,
+    "Qwen3-8B": 8_190_735_360,
+    "Qwen3-14B": 14_768_307_200,
+    "Qwen3-32B": 32_762_123_264,
+}
 ALL = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 SMALL = Shape(64, 128, 2, 4, 2, 32, 352, tied=True)
 
@@ -67,10 +71,16 @@ def network(shape: Shape, attention: str = "sdpa") -> Any:
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
     config = Qwen3Config(
-        vocab_size=shape.vocab, hidden_size=shape.hidden, num_hidden_layers=shape.layers, num_attention_heads=shape.heads,
-        num_key_value_heads=shape.kv_heads, head_dim=shape.head_dim, intermediate_size=shape.intermediate,
-        tie_word_embeddings=shape.tied, use_cache=False,
-    )  # fmt: skip
+        vocab_size=shape.vocab,
+        hidden_size=shape.hidden,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.kv_heads,
+        head_dim=shape.head_dim,
+        intermediate_size=shape.intermediate,
+        tie_word_embeddings=shape.tied,
+        use_cache=False,
+    )
     config._attn_implementation = attention
     return Qwen3ForCausalLM(config)
 
@@ -211,9 +221,15 @@ def test_batch_arithmetic(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text((json.dumps(row) + "\n") * 103, encoding="utf-8")
     (tmp_path / "dataset_info.json").write_text(json.dumps({"rows": {"file_name": "rows.jsonl"}}), encoding="utf-8")
     recipe = {
-        "model_name_or_path": "models/tiny-base", "dataset_dir": str(tmp_path), "dataset": "rows", "val_size": 3, "cutoff_len": 512,
-        "per_device_train_batch_size": 4, "gradient_accumulation_steps": 3, "num_train_epochs": 2,
-    }  # fmt: skip
+        "model_name_or_path": "models/tiny-base",
+        "dataset_dir": str(tmp_path),
+        "dataset": "rows",
+        "val_size": 3,
+        "cutoff_len": 512,
+        "per_device_train_batch_size": 4,
+        "gradient_accumulation_steps": 3,
+        "num_train_epochs": 2,
+    }
     found = estimate(recipe, FULL, 2).batch
     assert (found.global_sequences, found.steps_per_epoch, found.steps) == (
         24,

@@ -71,11 +71,25 @@ def train(place: Path, name: str, tensor: int = 0, **keys: object) -> Path:
     """The tiny Megatron recipe for a few steps in float32; ``tensor`` 0 trains the same by Hugging Face in one process."""
     recipe = yaml.safe_load((ROOT / "recipes/tiny/full_sft_megatron.yaml").read_text(encoding="utf-8"))
     recipe |= {
-        "model_name_or_path": str(place / "base"), "output_dir": str(place / name), "dataset_dir": str(place),
-        "dataset": "rows", "use_cpu": True, "bf16": False, "max_steps": STEPS, "warmup_steps": 2, "logging_steps": 1,
-        "save_steps": STEPS // 2, "eval_strategy": "no", "report_to": "none", "plot_loss": False, "cutoff_len": 128,
-        "per_device_train_batch_size": 2, "gradient_accumulation_steps": 2, "learning_rate": 1e-3, **keys,
-    }  # fmt: skip
+        "model_name_or_path": str(place / "base"),
+        "output_dir": str(place / name),
+        "dataset_dir": str(place),
+        "dataset": "rows",
+        "use_cpu": True,
+        "bf16": False,
+        "max_steps": STEPS,
+        "warmup_steps": 2,
+        "logging_steps": 1,
+        "save_steps": STEPS // 2,
+        "eval_strategy": "no",
+        "report_to": "none",
+        "plot_loss": False,
+        "cutoff_len": 128,
+        "per_device_train_batch_size": 2,
+        "gradient_accumulation_steps": 2,
+        "learning_rate": 1e-3,
+        **keys,
+    }
     del recipe["eval_dataset"]
     given = {"OMP_NUM_THREADS": "1", "DISABLE_VERSION_CHECK": "1", "NPROC_PER_NODE": str(max(tensor, 1))}
     if tensor:
@@ -139,8 +153,12 @@ def test_the_checkpoint_comes_back(place: Path, single: Path, spread: SimpleName
     apart, moved = difference(out, single), difference(out, place / "base")
     logger.info(
         "tp%d: weights within %.1e of Hugging Face's (moved by %.1e), logits within %.1e, %d tensors as by mcore_adapter's converter",
-        spread.tensor, apart, moved, report["logits_difference"], report["adapter_tensors"],
-    )  # fmt: skip
+        spread.tensor,
+        apart,
+        moved,
+        report["logits_difference"],
+        report["adapter_tensors"],
+    )
     assert apart < 1e-4 < 1e-3 < moved, "Adam's steps are about as large where a gradient is next to nothing"
     assert report["logits_difference"] < 1e-3
 

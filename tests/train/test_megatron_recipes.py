@@ -29,9 +29,14 @@ print("\\n" + json.dumps({k: str(getattr(p, k)) for p in parts for k in recipe i
 
 def parse(recipe: dict, **environment: str) -> dict:
     done = subprocess.run(
-        [sys.executable, "-c", PARSE], input=json.dumps(recipe), env=os.environ | environment, capture_output=True,
-        text=True, check=False, cwd=ROOT,
-    )  # fmt: skip
+        [sys.executable, "-c", PARSE],
+        input=json.dumps(recipe),
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -52,8 +57,17 @@ def test_every_key_is_one_that_the_backend_reads(path: Path) -> None:
 
 def test_twins_agree_on_the_method() -> None:
     large, tiny = (load(path) for path in sorted(MEGATRON))
-    for key in ("stage", "finetuning_type", "template", "enable_thinking", "calculate_per_token_loss", "optimizer",
-                "ckpt_format", "bf16", "save_hf_model"):  # fmt: skip
+    for key in (
+        "stage",
+        "finetuning_type",
+        "template",
+        "enable_thinking",
+        "calculate_per_token_loss",
+        "optimizer",
+        "ckpt_format",
+        "bf16",
+        "save_hf_model",
+    ):
         assert large[key] == tiny[key], key
 
 

@@ -5,6 +5,6 @@ changing its code; ``python -m text2sql.llamafactory`` is ``llamafactory-cli`` w
 LLaMA-Factory can only break what is here and in :mod:`text2sql.grpo`. :mod:`text2sql.train` starts it.
 """
 
-from text2sql.llamafactory.registry import COMMAND, STAGES, Stage, argument_classes, find_stage, register
+from text2sql.llamafactory.registry import COMMAND, argument_classes, check_stage, find_stage, register
 
-__all__ = ["COMMAND", "STAGES", "Stage", "argument_classes", "find_stage", "register"]
+__all__ = ["COMMAND", "argument_classes", "check_stage", "find_stage", "register"]

@@ -13,7 +13,7 @@ import yaml
 from text2sql.artifacts import only_one, write_text
 from text2sql.checkpoint.weights import fingerprint
 from text2sql.errors import UserError, run_command
-from text2sql.llamafactory import COMMAND, find_stage
+from text2sql.llamafactory import COMMAND, check_stage, find_stage
 from text2sql.llamafactory.arguments import check_arguments, known_arguments
 from text2sql.plan.machine import gpu_count
 from text2sql.recipe import Recipe, load_recipe
@@ -72,8 +72,8 @@ def _fit(recipe: Recipe, where: Path, base: Path | None, megatron: bool) -> tupl
     Raises:
         UserError: a key or value that the trainer does not know, or a recipe that does not fit machine and processes.
     """
-    stage, gpus = find_stage(recipe), gpu_count()
-    known = known_arguments("megatron" if megatron else "train", ours=stage is not None)
+    gpus = gpu_count()
+    known = known_arguments("megatron" if megatron else "train", ours=find_stage(recipe) is not None)
     recipe, note = fit_device(check_arguments(recipe, known, where), where, gpus)
     if note:
         logger.info("%s", note)
@@ -83,8 +83,7 @@ def _fit(recipe: Recipe, where: Path, base: Path | None, megatron: bool) -> tupl
     check_processes(recipe, settings, where, base, processes, gpus)
     if megatron:
         check_machine(recipe, where, processes.total, gpus)
-    if stage is not None:
-        stage.check(recipe, where, processes.total, gpus)
+    check_stage(recipe, where, processes.total, gpus)
     return recipe, added, processes
 
 
