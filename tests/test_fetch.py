@@ -212,3 +212,10 @@ def test_without_a_server_or_a_repository_it_says_what_to_do(hub, tmp_path, wher
         assert last.startswith(f"error: {name} could not be fetched from {where}")
         assert f"copy the files to {tmp_path / 'rows'}" in last
         assert not (tmp_path / "rows").exists()
+
+
+def test_another_kind_is_refused_in_one_line(hub, tmp_path):
+    result = fetch(hub, tmp_path, "huggingface", "weights", "me/rows", tmp_path / "rows")
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: Invalid value for 'kind'") and len(result.stderr.splitlines()) == 1
+    assert not (tmp_path / "rows").exists()
