@@ -25,8 +25,15 @@ from text2sql.recipe import load_recipe
 
 RECIPE = ROOT / "recipes/tiny/full_sft.yaml"
 WORK = ROOT / "outputs/bench/plan_memory"
-MEDIUM = {"hidden_size": 640, "num_hidden_layers": 10, "intermediate_size": 1728, "num_attention_heads": 10,
-          "num_key_value_heads": 5, "head_dim": 64, "vocab_size": 32_768}  # fmt: skip
+MEDIUM = {
+    "hidden_size": 640,
+    "num_hidden_layers": 10,
+    "intermediate_size": 1728,
+    "num_attention_heads": 10,
+    "num_key_value_heads": 5,
+    "head_dim": 64,
+    "vocab_size": 32_768,
+}
 
 
 @dataclass(frozen=True)
@@ -117,10 +124,16 @@ def _model(kind: str) -> Path:
 def _record(name: str, estimated: float, measured: int, seconds: float, steps: int) -> None:
     metrics = {"ratio": estimated / measured, "estimated_mb": estimated / 1e6, "measured_mb": measured / 1e6}
     row = ledger.new_row(
-        "bench.plan_memory", profile="cpu", seed=0, split=name, n=steps, metrics=metrics,
-        data_hash=digest(ROOT / "data/prepared/toy/sft_train.jsonl"), seconds=seconds,
+        "bench.plan_memory",
+        profile="cpu",
+        seed=0,
+        split=name,
+        n=steps,
+        metrics=metrics,
+        data_hash=digest(ROOT / "data/prepared/toy/sft_train.jsonl"),
+        seconds=seconds,
         protocol="peak resident set of a training process",
-    )  # fmt: skip
+    )
     ledger.append(ROOT / ledger.LEDGER, row)
 
 

@@ -127,9 +127,13 @@ def command(hub, home, where, *arguments):
     """The command that fetches from ``where`` (huggingface or modelscope), both of which are our server here."""
     environment = {
         **os.environ,
-        "HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_TELEMETRY": "1",
-        "MODELSCOPE_ENDPOINT": hub.url, "MODELSCOPE_CACHE": str(home / "cache"), "MODELSCOPE_HOME": str(home / "own"),
-    }  # fmt: skip
+        "HF_ENDPOINT": hub.url,
+        "HF_HUB_OFFLINE": "0",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "MODELSCOPE_ENDPOINT": hub.url,
+        "MODELSCOPE_CACHE": str(home / "cache"),
+        "MODELSCOPE_HOME": str(home / "own"),
+    }
     return {
         "args": [sys.executable, "-m", "text2sql.fetch", *map(str, arguments), where],
         "cwd": ROOT,
@@ -208,3 +212,10 @@ def test_without_a_server_or_a_repository_it_says_what_to_do(hub, tmp_path, wher
         assert last.startswith(f"error: {name} could not be fetched from {where}")
         assert f"copy the files to {tmp_path / 'rows'}" in last
         assert not (tmp_path / "rows").exists()
+
+
+def test_another_kind_is_refused_in_one_line(hub, tmp_path):
+    result = fetch(hub, tmp_path, "huggingface", "weights", "me/rows", tmp_path / "rows")
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: Invalid value for 'kind'") and len(result.stderr.splitlines()) == 1
+    assert not (tmp_path / "rows").exists()

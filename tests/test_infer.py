@@ -130,8 +130,10 @@ def test_shards_join_when_all_are_there(options):
 def test_two_runs_do_not_share_a_file(options):
     with PredictionFile(options.output, {}, 1).claim(), pytest.raises(UserError, match="another run is writing there"):
         infer(options)
-    with pytest.raises(UserError, match="cannot be written"):
-        infer(replace(options, output=options.examples / "p.jsonl"))
+    wrong = command(options.output.parent, options, f"output={options.examples / 'p.jsonl'}")
+    done = subprocess.run(wrong, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == f"error: {options.examples}: File exists; correct the path or its permissions\n"
     infer(replace(options, limit=1))
 
 
@@ -170,7 +172,7 @@ def test_mistakes_are_one_line(options, tmp_path):
     cases = [
         ("model_name_or_path=absent", "no such model folder"),
         ("examples=absent.jsonl", "no such file"),
-        (f"adapter_name_or_path={tmp_path}", "no LoRA adapter there"),
+        (f"adapter_name_or_path={tmp_path}", "no adapter there"),
         ("shard=5/4", "shard is written"),
         ("temprature=1", "did you mean 'temperature'?"),
         ("n=4", "temperature above 0"),

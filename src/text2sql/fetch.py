@@ -1,28 +1,30 @@
-"""``python -m text2sql.fetch KIND NAME FOLDER [HUB]``: get a model or a data set; going on where a broken download stopped.
+"""Download a model or a data set with the hubs' own tools, whose tracebacks become one line here."""
 
-The hubs' own tools do the work; this turns their tracebacks into one line. KIND is model or dataset, HUB huggingface
-(the default) or modelscope.
-"""
-
+import errno
 import hashlib
-import sys
 from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
 
 from text2sql.errors import UserError, run_command
 
+Kind = Literal["model", "dataset"]
 
-def fetch(kind: str, name: str, folder: Path, hub: str = "huggingface") -> None:
-    """Bring repository ``name`` to ``folder``.
 
-    Raises:
-        UserError: no network, no such repository, or no permission.
-    """
+def fetch_command(
+    kind: Annotated[Kind, typer.Argument(help="What to download.", show_default=False)],
+    name: Annotated[str, typer.Argument(help="The repository on the hub, for example Qwen/Qwen3-1.7B.")],
+    folder: Annotated[Path, typer.Argument(help="Where its files go.")],
+    hub: Annotated[Literal["huggingface", "modelscope"], typer.Argument(help="Where from.")] = "huggingface",
+) -> None:
+    """Download a model or a data set; a download that broke off continues where it stopped."""
     import requests
 
     try:
         (_from_modelscope if hub == "modelscope" else _from_huggingface)(kind, name, folder)
     except (requests.RequestException, OSError, ValueError, RuntimeError) as error:
-        if isinstance(error, OSError) and error.errno == 28:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             raise
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
@@ -32,15 +34,15 @@ def fetch(kind: str, name: str, folder: Path, hub: str = "huggingface") -> None:
         ) from error
 
 
-def _from_huggingface(kind: str, name: str, folder: Path) -> None:
+def _from_huggingface(kind: Kind, name: str, folder: Path) -> None:
     from huggingface_hub import snapshot_download
 
     snapshot_download(name, local_dir=folder, repo_type=kind)
     _check(kind, name, folder)
 
 
-def _from_modelscope(kind: str, name: str, folder: Path) -> None:
-    """ModelScope's tool compares checksums itself, and removes what arrived damaged."""
+def _from_modelscope(kind: Kind, name: str, folder: Path) -> None:
+    """ModelScope's tool compares checksums itself, and removes files that arrived damaged."""
     from modelscope import snapshot_download
     from modelscope_hub.errors import HubError
 
@@ -50,26 +52,20 @@ def _from_modelscope(kind: str, name: str, folder: Path) -> None:
         raise ConnectionError(str(error)) from error
 
 
-def _check(kind: str, name: str, folder: Path) -> None:
-    """Compare every file with the checksum that the Hugging Face hub has of it; a wrong one is removed.
-
-    Raises:
-        UserError: a file is not what the hub has.
-    """
+def _check(kind: Kind, name: str, folder: Path) -> None:
+    """Compare every file with the checksum that the Hugging Face hub publishes; a damaged one is removed."""
     from huggingface_hub import HfApi
 
     for file in HfApi().repo_info(name, repo_type=kind, files_metadata=True).siblings or []:
         path = folder / file.rfilename
         expected = file.lfs.sha256 if file.lfs is not None else file.blob_id
-        if expected is None or not path.is_file():
-            continue
-        if _checksum(path, large=file.lfs is not None) != expected:
+        if expected is not None and path.is_file() and _checksum(path, large=file.lfs is not None) != expected:
             path.unlink()
             raise UserError(f"{path}: arrived damaged (checksum) and was removed; start again")
 
 
 def _checksum(path: Path, large: bool) -> str:
-    """SHA-256 of a large file, git's own hash of a small one: what the hub publishes for each."""
+    """SHA-256 of a large file, git's blob hash of a small one: what the hub publishes for each."""
     if not large:
         content = path.read_bytes()
         return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
@@ -77,16 +73,7 @@ def _checksum(path: Path, large: bool) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def main() -> None:
-    if (
-        len(sys.argv) < 4
-        or sys.argv[1] not in ("model", "dataset")
-        or sys.argv[4:5] not in ([], ["huggingface"], ["modelscope"])
-    ):
-        sys.stdout.write(f"{__doc__}\n")
-        sys.exit(0 if sys.argv[1:2] in (["-h"], ["--help"]) else 2)
-    fetch(sys.argv[1], sys.argv[2], Path(sys.argv[3]), *sys.argv[4:5])
-
-
 if __name__ == "__main__":
-    run_command(main)
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command(no_args_is_help=True)(fetch_command)
+    run_command(app)

@@ -1,8 +1,8 @@
 """Answer a file of questions with a model, and write a file of predictions.
 
-Predictions are appended as they come, a question's samples in one write, so a killed run goes on where it stopped. A
-note beside them tells which model and settings made them: should either change, the old file is put aside and the
-run starts again, because a file that mixes two models measures neither.
+Predictions are appended as they come, a question's samples in one write, so a killed run continues where it stopped. A
+note beside them says which model and settings made them. When either changes, the old file is renamed and the run starts
+again, because a file that mixes two models measures neither.
 """
 
 import logging
@@ -16,12 +16,11 @@ from pydantic.dataclasses import dataclass
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from text2sql.artifacts import digest, digest_of
-from text2sql.checkpoint.model import check_adapter, check_model
 from text2sql.checkpoint.weights import fingerprint
 from text2sql.errors import UserError, run_command
 from text2sql.generate import Decoding, EngineSettings, Request, open_engine
-from text2sql.generate.engines import resolve_engine
-from text2sql.generate.types import Completion
+from text2sql.generate.engines import check_engine
+from text2sql.generate.types import Completion, EngineName
 from text2sql.predictions import PredictionFile, Shard
 from text2sql.prompts import AnswerFormat, build_messages, parse_completion
 from text2sql.recipe import STRICT, load_recipe, options_from
@@ -32,30 +31,23 @@ logger = logging.getLogger("text2sql.infer")
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class InferOptions:
-    """Keys of an inference recipe; see :class:`EngineSettings` and :class:`Decoding` for those of the same name.
+class InferOptions(Decoding):
+    """Keys of an inference recipe: those of :class:`Decoding`, and of :class:`EngineSettings` by the same names.
 
-    ``answer_format`` is the one the model was taught (see :mod:`text2sql.prompts`); ``limit`` takes the first
+    ``answer_format`` is the one the model was trained on (see :mod:`text2sql.prompts`); ``limit`` takes the first
     examples only; ``shard: i/n`` every n-th from the i-th (1 to n), for n machines or processes, and the last to
-    finish joins the parts in ``output``; ``overwrite`` starts again without keeping.
+    finish joins the parts in ``output``; ``overwrite`` starts again and keeps nothing.
     """
 
     model_name_or_path: str
     examples: Path
     output: Path
     adapter_name_or_path: Path | None = None
-    engine: Literal["auto", "vllm", "transformers", "openai"] = "auto"
-    base_urls: list[str] | None = None
+    engine: EngineName = "auto"
+    base_urls: tuple[str, ...] = ()
     enable_thinking: bool | None = False
     answer_format: AnswerFormat = "plain"
-    temperature: float = 0.0
-    top_p: float = 1.0
-    top_k: int = 0
-    n: int = 1
-    max_new_tokens: int = 256
     max_model_len: int | None = None
-    stop: list[str] | None = None
-    seed: int = 0
     batch_size: int = 32
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     limit: int | None = None
@@ -64,21 +56,10 @@ class InferOptions:
 
     @property
     def settings(self) -> EngineSettings:
-        """What opens the engine."""
-        return EngineSettings(
-            model=self.model_name_or_path,
-            adapter=self.adapter_name_or_path,
-            base_urls=tuple(self.base_urls or ()),
-            **{
-                key: getattr(self, key) for key in ("engine", "enable_thinking", "batch_size", "max_model_len", "dtype")
-            },
-        )
-
-    @property
-    def decoding(self) -> Decoding:
-        """How tokens are chosen."""
-        keys = ("temperature", "top_p", "top_k", "n", "max_new_tokens", "seed")
-        return Decoding(stop=tuple(self.stop or ()), **{key: getattr(self, key) for key in keys})
+        """The model and the engine that answers."""
+        keys = ("engine", "enable_thinking", "batch_size", "max_model_len", "dtype", "base_urls")
+        same = {key: getattr(self, key) for key in keys}
+        return EngineSettings(model=self.model_name_or_path, adapter=self.adapter_name_or_path, **same)
 
 
 def infer(options: InferOptions) -> Path:
@@ -87,12 +68,10 @@ def infer(options: InferOptions) -> Path:
     Raises:
         UserError: examples, model, adapter or engine are missing or do not fit together.
     """
-    decoding, shard = options.decoding, Shard.parse(options.shard)
+    shard = Shard.parse(options.shard)
     examples = read_examples(options.examples, options.limit)
     mine = examples[shard.index - 1 :: shard.count]
-    if options.engine != "openai":
-        _check_folders(options)
-    file = PredictionFile(shard.path(options.output), provenance(options), decoding.n)
+    file = PredictionFile(shard.path(options.output), provenance(options), options.n)
     with file.claim():
         _complete(options, mine, file)
     joined = shard.join(options.output, [example.question_id for example in examples])
@@ -101,20 +80,22 @@ def infer(options: InferOptions) -> Path:
 
 
 def _complete(options: InferOptions, examples: list[Example], file: PredictionFile) -> None:
-    """Answer what ``file`` does not have yet."""
-    decoding = options.decoding
+    """Answer the examples that ``file`` has no predictions for."""
     done = file.open(keep=not options.overwrite)
     rest = [example for example in examples if example.question_id not in done]
     if done:
         logger.info("%s: %d of %d questions are answered already", file.path, len(examples) - len(rest), len(examples))
     if rest:
-        answer = options.answer_format
-        requests = [Request(e.question_id, build_messages(e.question, e.schema, e.evidence, answer)) for e in rest]
+        known = {example.question_id: example for example in rest}
+        requests = [
+            Request(key, build_messages(e.question, e.schema, e.evidence, options.answer_format))
+            for key, e in known.items()
+        ]
         started = time.monotonic()
         with open_engine(options.settings) as engine:
             loaded = time.monotonic()
-            finished = _collect(engine.generate(requests, decoding), {e.question_id: e for e in rest}, file, decoding.n)
-        _report(finished, decoding.n, time.monotonic() - loaded, loaded - started, engine.name)
+            finished = _collect(engine.generate(requests, options), known, file)
+        _report(finished, options.n, time.monotonic() - loaded, loaded - started, engine.name)
     file.finish([example.question_id for example in examples])
 
 
@@ -138,39 +119,29 @@ def read_examples(path: Path, limit: int | None) -> list[Example]:
 
 
 def provenance(options: InferOptions) -> dict[str, Any]:
-    """What decides the predictions' content: model, adapter, examples and settings, but not speed."""
-    settings = options.settings
-    remote = options.engine == "openai"
+    """What decides the predictions' content: model, adapter, examples and settings, but not what only changes speed.
+
+    Raises:
+        UserError: model, adapter or engine are missing or do not fit together.
+    """
+    settings, remote = options.settings, options.engine == "openai"
+    engine = check_engine(settings)
     return {
         "model": settings.model if remote else fingerprint(Path(settings.model)),
         "adapter": fingerprint(settings.adapter) if settings.adapter and not remote else None,
         "examples": digest(options.examples),
-        "engine": resolve_engine(settings),
+        "engine": engine,
         "enable_thinking": settings.enable_thinking,
         "dtype": settings.dtype,
         "max_model_len": settings.max_model_len,
-        "decoding": {field.name: getattr(options.decoding, field.name) for field in fields(Decoding)}
-        | {"stop": list(options.decoding.stop)},
-        "decoding_words": options.decoding.words,
-        "prompt": _prompt_digest(options.answer_format),
+        "decoding": {field.name: getattr(options, field.name) for field in fields(Decoding)},
+        "decoding_words": options.words,
+        "prompt": digest_of(build_messages("question", "schema", "evidence", options.answer_format)),
     }
 
 
-def _prompt_digest(answer: AnswerFormat) -> str:
-    """Changes when the prompt's wording does."""
-    return digest_of(build_messages("question", "schema", "evidence", answer))
-
-
-def _check_folders(options: InferOptions) -> None:
-    check_model(Path(options.model_name_or_path))
-    if options.adapter_name_or_path is not None:
-        check_adapter(options.adapter_name_or_path, Path(options.model_name_or_path))
-
-
-def _collect(
-    completions: Iterable[Completion], examples: dict[str, Example], file: PredictionFile, n: int
-) -> list[Completion]:
-    """Write each question's samples when they are complete, showing progress."""
+def _collect(completions: Iterable[Completion], examples: dict[str, Example], file: PredictionFile) -> list[Completion]:
+    """Write each question's samples when they are complete, and show progress."""
     finished: list[Completion] = []
     samples: list[Prediction] = []
     rate = TextColumn("{task.fields[rate]} questions/s")
@@ -183,34 +154,27 @@ def _collect(
             example = examples[completion.key]
             pred = parse_completion(completion.text)
             samples.append(Prediction(completion.key, example.db_id, pred, completion.text, completion.sample))
-            if len(samples) == n:
+            if len(samples) == file.n:
                 file.append(samples)
                 samples = []
-                speed = len(finished) / n / max(time.monotonic() - started, 1e-9)
+                speed = len(finished) / file.n / max(time.monotonic() - started, 1e-9)
                 progress.update(task, advance=1, rate=f"{speed:.1f}")
     return finished
 
 
 def _report(finished: list[Completion], n: int, seconds: float, loading: float, engine: str) -> None:
-    new = sum(completion.completion_tokens for completion in finished)
-    read = sum(completion.prompt_tokens for completion in finished) // n
+    questions = len(finished) // n
+    new = sum(completion.completion_tokens for completion in finished) / seconds
+    read = sum(completion.prompt_tokens for completion in finished) / n / seconds
     cut = sum(completion.finish_reason == "length" for completion in finished)
-    logger.info(
-        "%s: %d questions in %.1f s (%.1f questions/s, %.0f generated tokens/s, %.0f prompt tokens/s; loading took %.1f s)",
-        engine,
-        len(finished) // n,
-        seconds,
-        len(finished) / n / seconds,
-        new / seconds,
-        read / seconds,
-        loading,
-    )
+    speed = f"{questions / seconds:.1f} questions/s, {new:.0f} generated tokens/s, {read:.0f} prompt tokens/s"
+    logger.info("%s: %d questions in %.1f s (%s; loading took %.1f s)", engine, questions, seconds, speed, loading)
     if cut:
         logger.warning("%d of %d answers were cut at max_new_tokens", cut, len(finished))
 
 
 def main(recipe: RecipePath, overrides: Overrides = None) -> None:
-    """Answer a file of questions with a model and write its predictions; a stopped run goes on where it was."""
+    """Answer a file of questions with a model and write its predictions; a stopped run continues where it was."""
     infer(options_from(InferOptions, load_recipe(recipe, overrides or []), str(recipe)))
 
 

@@ -1,6 +1,5 @@
-"""The predictions file of a run: appended to while it runs, trusted only together with the note of what made it."""
+"""The predictions file of a run: appended to while it runs, and reused only if its note says that the same made it."""
 
-import fcntl
 import json
 import logging
 from collections import defaultdict
@@ -18,19 +17,19 @@ logger = logging.getLogger(__name__)
 
 
 def note_path(path: Path) -> Path:
-    """Where the note about the predictions at ``path`` lies."""
+    """The file that says what made the predictions at ``path``."""
     return path.with_name(path.name + ".meta.json")
 
 
 def provenance(path: Path) -> dict[str, Any] | None:
-    """What made the predictions at ``path``; None where no note says it."""
+    """What made the predictions at ``path``; None where they have no note."""
     note = read_note(note_path(path))
     return note["made_of"] if note else None
 
 
 @dataclass(frozen=True)
 class PredictionFile:
-    """Predictions at ``path`` made as ``provenance`` says, ``n`` samples a question."""
+    """Predictions at ``path``, made with what ``provenance`` says, ``n`` samples a question."""
 
     path: Path
     provenance: dict[str, Any]
@@ -48,7 +47,7 @@ class PredictionFile:
     def open(self, keep: bool) -> set[str]:
         """Get ready to append; returns the ids of questions answered already.
 
-        A torn last line or question is dropped. Predictions that something else made are put aside as ``.previous``.
+        An incomplete last line or question is dropped. Predictions made with something else are renamed to ``.previous``.
         """
         if self.path.exists() and not is_current(note_path(self.path), self.provenance):
             aside = self.path.with_name(self.path.name + ".previous")
@@ -68,19 +67,13 @@ class PredictionFile:
         raw = self.path.read_bytes()
         if not raw.endswith(b"\n"):
             self.path.write_bytes(raw[: raw.rfind(b"\n") + 1])
-        samples = self._read()
+        samples = _by_question(self.path)
         whole = {
             key: rows for key, rows in samples.items() if sorted(row.sample for row in rows) == list(range(self.n))
         }
         if len(whole) < len(samples):
             write_jsonl(self.path, (row for rows in whole.values() for row in rows))
         return set(whole)
-
-    def _read(self) -> dict[str, list[Prediction]]:
-        samples: dict[str, list[Prediction]] = defaultdict(list)
-        for prediction in read_jsonl(self.path, Prediction):
-            samples[prediction.question_id].append(prediction)
-        return samples
 
     def append(self, samples: Sequence[Prediction]) -> None:
         """Add a question's samples in one write."""
@@ -89,13 +82,21 @@ class PredictionFile:
             out.write(lines)
 
     def finish(self, order: Sequence[str]) -> None:
-        """Put the predictions in the examples' order: equal runs then give equal files.
+        """Sort the predictions into the examples' order, so that equal runs give equal files.
 
-        Predictions beyond ``order`` (a run with a larger ``limit`` came before) are kept behind.
+        Predictions of other questions (of an earlier run with a larger ``limit``) are kept at the end.
         """
-        samples = self._read()
+        samples = _by_question(self.path)
         keys = dict.fromkeys([*order, *samples])
         write_jsonl(self.path, (row for key in keys for row in sorted(samples[key], key=lambda row: row.sample)))
+
+
+def _by_question(*paths: Path) -> dict[str, list[Prediction]]:
+    samples: dict[str, list[Prediction]] = defaultdict(list)
+    for path in paths:
+        for prediction in read_jsonl(path, Prediction):
+            samples[prediction.question_id].append(prediction)
+    return samples
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ class Shard:
         """Read ``i/n``.
 
         Raises:
-            UserError: it is not of that form, or i is not within 1 to n.
+            UserError: it is not of that form, or i is not from 1 to n.
         """
         left, slash, right = text.partition("/")
         if not (slash and left.isdecimal() and right.isdecimal() and 1 <= int(left) <= int(right)):
@@ -124,22 +125,20 @@ class Shard:
         return output.with_name(f"{output.stem}.shard-{self.index}-of-{self.count}{output.suffix}")
 
     def join(self, output: Path, order: Sequence[str]) -> bool:
-        """Join the parts in ``output`` once all are there and made alike; returns whether ``output`` is complete."""
+        """Join the parts in ``output`` once all are there and made with the same; returns whether ``output`` is complete.
+
+        Two parts that finish at the same moment both join, which writes the same file twice.
+        """
         if self.count == 1:
             return True
         parts = [Shard(index, self.count).path(output) for index in range(1, self.count + 1)]
         notes = [provenance(part) for part in parts]
         if not all(part.is_file() for part in parts) or any(note is None or note != notes[0] for note in notes):
             return False
-        samples: dict[str, list[Prediction]] = defaultdict(list)
-        with parts[0].open("rb") as first:
-            fcntl.flock(first, fcntl.LOCK_EX)  # the last two parts may finish at the same moment
-            for part in parts:
-                for prediction in read_jsonl(part, Prediction):
-                    samples[prediction.question_id].append(prediction)
-            if not set(order) <= set(samples):
-                return False
-            write_jsonl(output, (row for key in order for row in samples[key]))
-            write_note(note_path(output), notes[0] or {})
+        samples = _by_question(*parts)
+        if not set(order) <= set(samples):
+            return False
+        write_jsonl(output, (row for key in order for row in samples[key]))
+        write_note(note_path(output), notes[0] or {})
         logger.info("all %d parts are there: joined in %s", self.count, output)
         return True

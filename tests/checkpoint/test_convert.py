@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,8 +15,10 @@ from safetensors.torch import load_file, save_file
 
 from support.megatron_files import TRACKER, write_megatron
 from support.tiny_model import make_adapter, make_model
+from text2sql.artifacts import read_note
 from text2sql.checkpoint.convert import Mg2hfOptions, convert
 from text2sql.errors import UserError
+from text2sql.recipe.megatron import adapter_is_here
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,6 +31,10 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, Path]:
         tied: make_model(place / str(tied), layers=4, vocab_size=448, tie_word_embeddings=tied)
         for tied in (True, False)
     }
+
+
+def options(checkpoint: Path, out: Path, base: Path, **more: Any) -> Mg2hfOptions:
+    return Mg2hfOptions(checkpoint=checkpoint, output_dir=out, model_name_or_path=base, **more)
 
 
 def same_weights(base: Path, converted: Path) -> None:
@@ -44,15 +51,7 @@ def test_every_layout_comes_back_bit_by_bit(
     tp: int, pp: int, tied: bool, bases: dict[bool, Path], tmp_path: Path
 ) -> None:
     checkpoint = write_megatron(bases[tied], tmp_path / "mg", tp, pp)
-    report = convert(
-        Mg2hfOptions(
-            checkpoint=checkpoint,
-            output_dir=tmp_path / "hf",
-            model_name_or_path=bases[tied],
-            reference=bases[tied],
-            tolerance=0.0,
-        )
-    )
+    report = convert(options(checkpoint, tmp_path / "hf", bases[tied], reference=bases[tied], tolerance=0.0))
     same_weights(bases[tied], tmp_path / "hf")
     assert report.logits_difference == 0.0
     assert report.equal_tensors == 4 * 8 + (2 if tied and pp == 1 else 3)
@@ -66,24 +65,13 @@ def test_virtual_stages_padded_vocabulary_and_transformer_engines_names(
     bases: dict[bool, Path], tmp_path: Path
 ) -> None:
     base = bases[True]
-    convert(
-        Mg2hfOptions(
-            checkpoint=write_megatron(base, tmp_path / "vp", 2, 2, chunks=2),
-            output_dir=tmp_path / "a",
-            model_name_or_path=base,
-        )
-    )
-    convert(
-        Mg2hfOptions(
-            checkpoint=write_megatron(base, tmp_path / "te", 2, 1, padding=64, te=True),
-            output_dir=tmp_path / "b",
-            model_name_or_path=base,
-        )
-    )
+    convert(options(write_megatron(base, tmp_path / "vp", 2, 2, chunks=2), tmp_path / "a", base))
+    convert(options(write_megatron(base, tmp_path / "te", 2, 1, padding=64, te=True), tmp_path / "b", base))
     same_weights(base, tmp_path / "a")
     same_weights(base, tmp_path / "b")
 
 
+@pytest.mark.skipif(adapter_is_here(), reason="mcore_adapter is installed and would read this made-up configuration")
 def test_configuration_from_mcore_adapters_own_and_another_dtype(bases: dict[bool, Path], tmp_path: Path) -> None:
     base, checkpoint = bases[True], write_megatron(bases[True], tmp_path / "mg", 2, 1)
     own = {"tensor_model_parallel_size": 2, "pipeline_model_parallel_size": 1}
@@ -91,23 +79,11 @@ def test_configuration_from_mcore_adapters_own_and_another_dtype(bases: dict[boo
     (checkpoint / "mca_config.json").write_text(json.dumps(own), encoding="utf-8")
     for path in base.glob("*token*"):
         shutil.copy(path, checkpoint)
-    report = (
-        convert(Mg2hfOptions(checkpoint=checkpoint, output_dir=tmp_path / "hf", dtype="bfloat16"))
-        if not adapter()
-        else None
-    )
-    if report is None:
-        pytest.skip("mcore_adapter is installed and would read this made-up configuration")
+    report = convert(Mg2hfOptions(checkpoint=checkpoint, output_dir=tmp_path / "hf", dtype="bfloat16"))
     assert report.dtype == json.loads((tmp_path / "hf/config.json").read_text(encoding="utf-8"))["dtype"] == "bfloat16"
     expected = load_file(base / "model.safetensors")
     for name, tensor in load_file(tmp_path / "hf/model.safetensors").items():
         assert torch.equal(tensor, expected[name].bfloat16()), name
-
-
-def adapter() -> bool:
-    from text2sql.train.packages import adapter_is_here
-
-    return adapter_is_here()
 
 
 def damage(kind: str, at: Path) -> None:
@@ -166,7 +142,7 @@ def test_a_checkpoint_that_is_not_whole_is_refused(
     checkpoint = write_megatron(bases[True], tmp_path / "mg", 2, 2)
     damage(kind, checkpoint)
     with pytest.raises(UserError, match=words) as caught:
-        convert(Mg2hfOptions(checkpoint=checkpoint, output_dir=tmp_path / "hf", model_name_or_path=bases[True]))
+        convert(options(checkpoint, tmp_path / "hf", bases[True]))
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "hf").exists()
 
@@ -177,7 +153,7 @@ def test_a_newer_half_written_iteration_is_left_out(
     checkpoint = write_megatron(bases[True], tmp_path / "mg", 2, 1)
     (checkpoint / "iter_0000009/mp_rank_00").mkdir(parents=True)
     with caplog.at_level(logging.INFO):
-        convert(Mg2hfOptions(checkpoint=checkpoint, output_dir=tmp_path / "hf", model_name_or_path=bases[True]))
+        convert(options(checkpoint, tmp_path / "hf", bases[True]))
     assert "iter_0000009 was never finished; taking" in caplog.text
     same_weights(bases[True], tmp_path / "hf")
 
@@ -191,57 +167,40 @@ def test_python_objects_are_unpickled_only_when_trusted(bases: dict[bool, Path],
     path = checkpoint / "iter_0000007/mp_rank_00/model_optim_rng.pt"
     torch.save(torch.load(path) | {"args": Anything()}, path)
     with pytest.raises(UserError, match=r"holds Python objects.*trust_checkpoint=true"):
-        convert(Mg2hfOptions(checkpoint=checkpoint, output_dir=tmp_path / "hf", model_name_or_path=bases[True]))
-    convert(
-        Mg2hfOptions(
-            checkpoint=checkpoint, output_dir=tmp_path / "hf", model_name_or_path=bases[True], trust_checkpoint=True
-        )
-    )
+        convert(options(checkpoint, tmp_path / "hf", bases[True]))
+    convert(options(checkpoint, tmp_path / "hf", bases[True], trust_checkpoint=True))
     same_weights(bases[True], tmp_path / "hf")
 
 
 def test_a_second_run_does_nothing_and_a_changed_checkpoint_is_converted_again(
     bases: dict[bool, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    options = Mg2hfOptions(
-        checkpoint=write_megatron(bases[True], tmp_path / "mg", 2, 1),
-        output_dir=tmp_path / "hf",
-        model_name_or_path=bases[True],
-    )
+    given = options(write_megatron(bases[True], tmp_path / "mg", 2, 1), tmp_path / "hf", bases[True])
     (tmp_path / "hf.partial").mkdir()
     (tmp_path / "hf.partial/model.safetensors").write_bytes(b"left by a run that was killed")
-    first = convert(options)
+    first = convert(given)
     with caplog.at_level(logging.INFO):
-        assert convert(options) == first
+        assert convert(given) == first
     assert "already converted" in caplog.text
     shutil.rmtree(tmp_path / "mg")
     write_megatron(make_model(tmp_path / "other", layers=4, vocab_size=448, seed=5), tmp_path / "mg", 2, 1)
-    assert convert(options) != first
+    before = read_note(tmp_path / "hf/conversion.json")
+    convert(given)
+    assert read_note(tmp_path / "hf/conversion.json") != before
     same_weights(tmp_path / "other", tmp_path / "hf")
     (tmp_path / "hf/conversion.json").unlink()
     with pytest.raises(UserError, match="holds files of another origin"):
-        convert(options)
+        convert(given)
 
 
 def test_logits_that_differ_leave_no_folder(bases: dict[bool, Path], tmp_path: Path) -> None:
     checkpoint = write_megatron(bases[True], tmp_path / "mg", 1, 1)
     other = make_model(tmp_path / "other", layers=4, vocab_size=448, seed=5)
     with pytest.raises(UserError, match=r"logits differ from .*other by .*, more than tolerance 0.001"):
-        convert(
-            Mg2hfOptions(
-                checkpoint=checkpoint, output_dir=tmp_path / "hf", model_name_or_path=bases[True], reference=other
-            )
-        )
+        convert(options(checkpoint, tmp_path / "hf", bases[True], reference=other))
     save_file({"logits": torch.zeros(1)}, tmp_path / "half.safetensors")
     with pytest.raises(UserError, match="a reference file has input_ids and logits"):
-        convert(
-            Mg2hfOptions(
-                checkpoint=checkpoint,
-                output_dir=tmp_path / "hf",
-                model_name_or_path=bases[True],
-                reference=tmp_path / "half.safetensors",
-            )
-        )
+        convert(options(checkpoint, tmp_path / "hf", bases[True], reference=tmp_path / "half.safetensors"))
     assert not (tmp_path / "hf").exists()
 
 
@@ -265,12 +224,9 @@ def test_other_folders_are_told_apart(bases: dict[bool, Path], tmp_path: Path) -
     cases["gather_16bit_weights_on_model_save: true"] = autotp
     for words, folder in cases.items():
         with pytest.raises(UserError, match=words):
-            convert(Mg2hfOptions(checkpoint=folder, output_dir=out, model_name_or_path=base))
+            convert(options(folder, out, base))
     shutil.copy(base / "model.safetensors", autotp)
-    assert (
-        convert(Mg2hfOptions(checkpoint=autotp, output_dir=out, model_name_or_path=base, reference=base)).source
-        == "whole model"
-    )
+    assert convert(options(autotp, out, base, reference=base)).source == "whole model"
     same_weights(base, out)
 
 
@@ -291,7 +247,7 @@ def test_of_an_unfinished_run_the_last_whole_checkpoint_is_taken(
     cut = next((run / "checkpoint-10").rglob("*.pt" if kind == "megatron" else "*.safetensors"))
     cut.write_bytes(cut.read_bytes()[:1000])
     with caplog.at_level(logging.INFO):
-        convert(Mg2hfOptions(checkpoint=run, output_dir=tmp_path / "hf", model_name_or_path=bases[True]))
+        convert(options(run, tmp_path / "hf", bases[True]))
     for words in ("checkpoint-10 was never finished", "checkpoint-15 was never finished", f"taking {run}/checkpoint-5"):
         assert words in caplog.text
     same_weights(bases[True], tmp_path / "hf")
@@ -303,14 +259,15 @@ def test_zero_partitions_are_put_together(bases: dict[bool, Path], tmp_path: Pat
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     done = subprocess.run(
         [*torchrun, str(ROOT / "tests/support/zero_worker.py"), str(bases[True]), str(tmp_path)],
-        env=os.environ | {"OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        env=os.environ | {"OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     for stage in (2, 3):
         folder = tmp_path / f"zero{stage}/checkpoint-2"
-        report = convert(
-            Mg2hfOptions(checkpoint=folder, output_dir=tmp_path / f"hf{stage}", model_name_or_path=bases[True])
-        )
+        report = convert(options(folder, tmp_path / f"hf{stage}", bases[True]))
         assert report.source == "ZeRO partitions"
         expected, found = (
             load_file(folder / "whole.safetensors.kept"),
@@ -325,6 +282,4 @@ def test_zero_partitions_are_put_together(bases: dict[bool, Path], tmp_path: Pat
         assert len(partitions) == 2
         partitions[1].unlink()
         with pytest.raises(UserError, match="the ZeRO partitions are not whole"):
-            convert(
-                Mg2hfOptions(checkpoint=folder, output_dir=tmp_path / f"again{stage}", model_name_or_path=bases[True])
-            )
+            convert(options(folder, tmp_path / f"again{stage}", bases[True]))

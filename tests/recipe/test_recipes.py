@@ -7,18 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
-ROOT = Path(__file__).parents[2]
-MEGATRON = sorted(ROOT.glob("recipes/*/*_megatron.yaml"))  # parsed by another program: see test_megatron_recipes.py
-TRAIN = sorted(
-    p
-    for p in ROOT.glob("recipes/*/**/*.yaml")
-    if "do_train" in yaml.safe_load(p.read_text(encoding="utf-8")) and p not in MEGATRON
-)
-EXPORT = sorted(
-    p for p in ROOT.glob("recipes/*/**/*.yaml") if "export_dir" in yaml.safe_load(p.read_text(encoding="utf-8"))
-)
+from support.recipes import MEGATRON, ROOT, load
+
+TRAIN = sorted(p for p in ROOT.glob("recipes/*/**/*.yaml") if "do_train" in load(p) and p not in MEGATRON)
+EXPORT = sorted(p for p in ROOT.glob("recipes/*/**/*.yaml") if "export_dir" in load(p))
 OWN = [p for p in TRAIN + EXPORT if p.parent.name in ("tiny", "qwen3_1p7b")]
 SFT = ("lora_qv_sft", "lora_all_sft", "full_sft", "full_sft_zero2_tp")
 GRPO = (
@@ -53,10 +46,6 @@ for path, (kind, recipe) in json.load(sys.stdin).items():
     found[path] = values
 print("\\n" + json.dumps(found))
 """
-
-
-def load(path: Path) -> dict:
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
 def header(path: Path) -> dict[str, str]:

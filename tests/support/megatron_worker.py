@@ -32,19 +32,39 @@ def build(base: Path, tensors: dict[str, torch.Tensor]) -> GPTModel:
     settings = json.loads((base / "config.json").read_text(encoding="utf-8"))
     size, rank = mpu.get_tensor_model_parallel_world_size(), mpu.get_tensor_model_parallel_rank()
     config = TransformerConfig(
-        num_layers=shape.layers, hidden_size=shape.hidden, ffn_hidden_size=shape.intermediate,
-        num_attention_heads=shape.heads, num_query_groups=shape.kv_heads, kv_channels=shape.head_dim,
-        normalization="RMSNorm", layernorm_epsilon=settings["rms_norm_eps"], qk_layernorm=True, add_bias_linear=False,
-        gated_linear_unit=True, activation_func=torch.nn.functional.silu, hidden_dropout=0.0, attention_dropout=0.0,
-        tensor_model_parallel_size=size, calculate_per_token_loss=True, attention_softmax_in_fp32=True,
-        gradient_accumulation_fusion=False, masked_softmax_fusion=False, bias_activation_fusion=False,
-        bias_dropout_fusion=False, apply_rope_fusion=False, persist_layer_norm=False,
-    )  # fmt: skip
+        num_layers=shape.layers,
+        hidden_size=shape.hidden,
+        ffn_hidden_size=shape.intermediate,
+        num_attention_heads=shape.heads,
+        num_query_groups=shape.kv_heads,
+        kv_channels=shape.head_dim,
+        normalization="RMSNorm",
+        layernorm_epsilon=settings["rms_norm_eps"],
+        qk_layernorm=True,
+        add_bias_linear=False,
+        gated_linear_unit=True,
+        activation_func=torch.nn.functional.silu,
+        hidden_dropout=0.0,
+        attention_dropout=0.0,
+        tensor_model_parallel_size=size,
+        calculate_per_token_loss=True,
+        attention_softmax_in_fp32=True,
+        gradient_accumulation_fusion=False,
+        masked_softmax_fusion=False,
+        bias_activation_fusion=False,
+        bias_dropout_fusion=False,
+        apply_rope_fusion=False,
+        persist_layer_norm=False,
+    )
     model = GPTModel(
-        config, get_gpt_layer_local_spec(qk_layernorm=True, normalization="RMSNorm"), shape.vocab,
-        max_sequence_length=settings["max_position_embeddings"], position_embedding_type="rope",
-        rotary_base=settings["rope_theta"], share_embeddings_and_output_weights=shape.tied,
-    )  # fmt: skip
+        config,
+        get_gpt_layer_local_spec(qk_layernorm=True, normalization="RMSNorm"),
+        shape.vocab,
+        max_sequence_length=settings["max_position_embeddings"],
+        position_embedding_type="rope",
+        rotary_base=settings["rope_theta"],
+        share_embeddings_and_output_weights=shape.tied,
+    )
     own = {name: split(name, tensors, shape, size)[rank] for name, _ in model.named_parameters()}
     missing, unexpected = model.load_state_dict(own, strict=False)
     assert not unexpected and all(name.endswith("_extra_state") for name in missing), (missing, unexpected)
@@ -87,10 +107,14 @@ def main(base: Path, data: Path, out: Path, steps: int, rate: float) -> None:
         model.zero_grad_buffer()
         optimizer.zero_grad()
         found = get_forward_backward_func()(
-            forward_step_func=forward_step, data_iterator=iter(sequences), model=[model],
-            num_microbatches=len(sequences), seq_length=max(ids.shape[1] for ids, _ in sequences),
-            micro_batch_size=1, forward_only=False,
-        )  # fmt: skip
+            forward_step_func=forward_step,
+            data_iterator=iter(sequences),
+            model=[model],
+            num_microbatches=len(sequences),
+            seq_length=max(ids.shape[1] for ids, _ in sequences),
+            micro_batch_size=1,
+            forward_only=False,
+        )
         losses.append(float(sum(row["loss"][0] for row in found) / sum(row["loss"][1] for row in found)))
         if step == 0:
             gradients = {name: p.main_grad.clone() for name, p in inner.named_parameters()}

@@ -30,7 +30,7 @@ def make_world(folder: Path, steps: int, save_steps: int) -> list[str]:
         json.dumps({"rows": info | {"file_name": "rows.jsonl"}}), encoding="utf-8"
     )
     keys = f"model_name_or_path={folder / 'model'} dataset_dir={folder} dataset=rows eval_dataset=null bf16=false"
-    keys += f" max_steps={steps} save_steps={save_steps} logging_steps=1 warmup_steps=5 learning_rate=1e-3"
+    keys += f" max_steps={steps} save_steps={save_steps} logging_steps=1 warmup_steps=3 learning_rate=1e-3"
     keys += " eval_strategy=no load_best_model_at_end=false early_stopping_steps=null report_to=none"
     return keys.split()
 
@@ -45,9 +45,13 @@ class Training:
         command = ["bash", self.script, f"recipes/tiny/{recipe}.yaml", *given, f"output_dir={out}"]
         with self.screen.open("w") as screen:
             self.process = subprocess.Popen(
-                command, cwd=ROOT, stdout=screen, stderr=subprocess.STDOUT, start_new_session=True,
+                command,
+                cwd=ROOT,
+                stdout=screen,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
                 env=os.environ | {"NPROC_PER_NODE": str(processes)} | environment,
-            )  # fmt: skip
+            )
 
     @property
     def said(self) -> str:

@@ -32,9 +32,12 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     ours = train_with_megatron(base, sequences, place, STEPS, RATE)
     theirs = train_with_hugging_face(base, sequences, place / "twin", STEPS, RATE)
     keys = {
-        "checkpoint": place / "checkpoint", "output_dir": place / "converted", "model_name_or_path": base,
-        "reference": place / "reference.safetensors", "tolerance": 1e-4,
-    }  # fmt: skip
+        "checkpoint": place / "checkpoint",
+        "output_dir": place / "converted",
+        "model_name_or_path": base,
+        "reference": place / "reference.safetensors",
+        "tolerance": 1e-4,
+    }
     script = ["bash", str(ROOT / "scripts/mg2hf.sh"), "recipes/tiny/mg2hf.yaml", *(f"{k}={v}" for k, v in keys.items())]
     converted = subprocess.run(script, cwd=place, env=os.environ, capture_output=True, text=True, check=False)
     assert converted.returncode == 0, converted.stderr[-3000:]

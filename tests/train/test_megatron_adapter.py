@@ -15,14 +15,13 @@ from types import SimpleNamespace
 import pytest
 import yaml
 from safetensors.torch import load_file
-from text2sql.train.packages import adapter_is_here
 
 from support.tiny_model import make_model
 from text2sql.checkpoint.convert import Mg2hfOptions, convert
+from text2sql.checkpoint.run import is_whole
 from text2sql.checkpoint.weights import folder_shapes
 from text2sql.evaluate.parity import compare_curves, read_curve
-from text2sql.recipe.megatron import OWN
-from text2sql.train.runs import is_whole
+from text2sql.recipe.megatron import OWN, adapter_is_here
 
 logger = logging.getLogger(__name__)
 ROOT = Path(__file__).parents[2]
@@ -72,11 +71,25 @@ def train(place: Path, name: str, tensor: int = 0, **keys: object) -> Path:
     """The tiny Megatron recipe for a few steps in float32; ``tensor`` 0 trains the same by Hugging Face in one process."""
     recipe = yaml.safe_load((ROOT / "recipes/tiny/full_sft_megatron.yaml").read_text(encoding="utf-8"))
     recipe |= {
-        "model_name_or_path": str(place / "base"), "output_dir": str(place / name), "dataset_dir": str(place),
-        "dataset": "rows", "use_cpu": True, "bf16": False, "max_steps": STEPS, "warmup_steps": 2, "logging_steps": 1,
-        "save_steps": STEPS // 2, "eval_strategy": "no", "report_to": "none", "plot_loss": False, "cutoff_len": 128,
-        "per_device_train_batch_size": 2, "gradient_accumulation_steps": 2, "learning_rate": 1e-3, **keys,
-    }  # fmt: skip
+        "model_name_or_path": str(place / "base"),
+        "output_dir": str(place / name),
+        "dataset_dir": str(place),
+        "dataset": "rows",
+        "use_cpu": True,
+        "bf16": False,
+        "max_steps": STEPS,
+        "warmup_steps": 2,
+        "logging_steps": 1,
+        "save_steps": STEPS // 2,
+        "eval_strategy": "no",
+        "report_to": "none",
+        "plot_loss": False,
+        "cutoff_len": 128,
+        "per_device_train_batch_size": 2,
+        "gradient_accumulation_steps": 2,
+        "learning_rate": 1e-3,
+        **keys,
+    }
     del recipe["eval_dataset"]
     given = {"OMP_NUM_THREADS": "1", "DISABLE_VERSION_CHECK": "1", "NPROC_PER_NODE": str(max(tensor, 1))}
     if tensor:
@@ -140,8 +153,12 @@ def test_the_checkpoint_comes_back(place: Path, single: Path, spread: SimpleName
     apart, moved = difference(out, single), difference(out, place / "base")
     logger.info(
         "tp%d: weights within %.1e of Hugging Face's (moved by %.1e), logits within %.1e, %d tensors as by mcore_adapter's converter",
-        spread.tensor, apart, moved, report["logits_difference"], report["adapter_tensors"],
-    )  # fmt: skip
+        spread.tensor,
+        apart,
+        moved,
+        report["logits_difference"],
+        report["adapter_tensors"],
+    )
     assert apart < 1e-4 < 1e-3 < moved, "Adam's steps are about as large where a gradient is next to nothing"
     assert report["logits_difference"] < 1e-3
 

@@ -4,22 +4,15 @@ import json
 import os
 import subprocess
 import sys
-import types
 from pathlib import Path
 
 import pytest
-import torch
-from text2sql.megatron import packages, preflight
-from text2sql.train.packages import adapter_is_here
 
-from recipe.test_recipes import MEGATRON, load
-from support.megatron_files import write_megatron
-from support.tiny_model import make_model
+from support.recipes import MEGATRON, ROOT, load
 from text2sql.errors import UserError
-from text2sql.recipe.megatron import IGNORED, OWN, check_keys, is_megatron
-from text2sql.train.runs import is_whole
+from text2sql.recipe.megatron import IGNORED, OWN, adapter_is_here, check_keys, is_megatron
+from text2sql.train import megatron
 
-ROOT = Path(__file__).parents[2]
 TINY = ROOT / "recipes/tiny/full_sft_megatron.yaml"
 WHERE = Path("mine.yaml")
 GB = 10**9
@@ -36,9 +29,14 @@ print("\\n" + json.dumps({k: str(getattr(p, k)) for p in parts for k in recipe i
 
 def parse(recipe: dict, **environment: str) -> dict:
     done = subprocess.run(
-        [sys.executable, "-c", PARSE], input=json.dumps(recipe), env=os.environ | environment, capture_output=True,
-        text=True, check=False, cwd=ROOT,
-    )  # fmt: skip
+        [sys.executable, "-c", PARSE],
+        input=json.dumps(recipe),
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -59,8 +57,17 @@ def test_every_key_is_one_that_the_backend_reads(path: Path) -> None:
 
 def test_twins_agree_on_the_method() -> None:
     large, tiny = (load(path) for path in sorted(MEGATRON))
-    for key in ("stage", "finetuning_type", "template", "enable_thinking", "calculate_per_token_loss", "optimizer",
-                "ckpt_format", "bf16", "save_hf_model"):  # fmt: skip
+    for key in (
+        "stage",
+        "finetuning_type",
+        "template",
+        "enable_thinking",
+        "calculate_per_token_loss",
+        "optimizer",
+        "ckpt_format",
+        "bf16",
+        "save_hf_model",
+    ):
         assert large[key] == tiny[key], key
 
 
@@ -112,12 +119,11 @@ def with_packages(monkeypatch: pytest.MonkeyPatch, versions: dict[str, str], *, 
     def version(name: str) -> str:
         if name in versions:
             return versions[name]
-        raise packages.PackageNotFoundError(name)
+        raise megatron.PackageNotFoundError(name)
 
-    nothing = types.SimpleNamespace(util=types.SimpleNamespace(find_spec=lambda name: None))
-    monkeypatch.setattr(packages, "version", version)
-    monkeypatch.setattr(packages, "importlib", nothing)
-    monkeypatch.setattr(packages, "adapter_is_here", lambda: adapter)
+    monkeypatch.setattr(megatron, "version", version)
+    monkeypatch.setattr(megatron, "find_spec", lambda name: None)
+    monkeypatch.setattr(megatron, "adapter_is_here", lambda: adapter)
 
 
 def test_missing_packages_are_named_with_their_home(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,22 +131,22 @@ def test_missing_packages_are_named_with_their_home(monkeypatch: pytest.MonkeyPa
     core = {"megatron-core": "0.16.1"}
     with_packages(monkeypatch, {})
     with pytest.raises(UserError, match=r"megatron-core is not installed; run `bash scripts/setup.sh train`"):
-        packages.check_packages(large, WHERE)
+        megatron.check_packages(large, WHERE)
     with_packages(monkeypatch, core)
     with pytest.raises(UserError, match=r"mcore_adapter is not installed.*alibaba/ROLL.*subdirectory=mcore_adapter"):
-        packages.check_packages(large, WHERE)
+        megatron.check_packages(large, WHERE)
     with_packages(monkeypatch, core | {"mcore_adapter": "0.0.1"})
     with pytest.raises(UserError, match=r"mcore_adapter 0\.0\.1 is .* a namesake.*alibaba/ROLL"):
-        packages.check_packages(large, WHERE)
+        megatron.check_packages(large, WHERE)
     with_packages(monkeypatch, core, adapter=True)
     with pytest.raises(UserError, match=r"Transformer Engine is not installed.*transformer_impl=local"):
-        packages.check_packages(large, WHERE)
-    packages.check_packages(load(TINY), TINY)
+        megatron.check_packages(large, WHERE)
+    megatron.check_packages(load(TINY), TINY)
     for key in ("sequence_parallel", "neat_packing"):
         with pytest.raises(UserError, match=f"{key} needs Transformer Engine"):
-            packages.check_packages(load(TINY) | {key: True}, WHERE)
+            megatron.check_packages(load(TINY) | {key: True}, WHERE)
     with pytest.raises(UserError, match="cannot be resumed"):
-        packages.check_packages(load(TINY) | {"use_distributed_optimizer": True}, WHERE)
+        megatron.check_packages(load(TINY) | {"use_distributed_optimizer": True}, WHERE)
 
 
 @pytest.mark.parametrize(
@@ -162,10 +168,10 @@ def test_missing_packages_are_named_with_their_home(monkeypatch: pytest.MonkeyPa
 def test_sizes_that_do_not_divide_are_refused(
     change: dict, processes: int, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(preflight, "_gpu_memory", lambda: 80 * GB)
+    monkeypatch.setattr(megatron, "gpu_memory", lambda: 80 * GB)
     recipe = load(TINY) | {"model_name_or_path": str(ROOT / "models/tiny-base")} | change
     with pytest.raises(UserError, match=words):
-        preflight.check_machine(recipe, WHERE, processes, processes)
+        megatron.check_machine(recipe, WHERE, processes, processes)
 
 
 def test_a_machine_that_is_too_small_is_refused(
@@ -173,30 +179,15 @@ def test_a_machine_that_is_too_small_is_refused(
 ) -> None:
     recipe = load(ROOT / "recipes/qwen3_1p7b/full_sft_megatron.yaml")
     with pytest.raises(UserError, match=r"torch sees none here.*full_sft_zero2_tp.yaml"):
-        preflight.check_machine(recipe, WHERE, 4, 0)
-    monkeypatch.setattr(preflight, "_gpu_memory", lambda: 24 * GB)
+        megatron.check_machine(recipe, WHERE, 4, 0)
+    monkeypatch.setattr(megatron, "gpu_memory", lambda: 24 * GB)
     with caplog.at_level("INFO"):
-        assert preflight.check_machine(recipe, WHERE, 4, 4).peak < 24 * GB
+        assert megatron.check_machine(recipe, WHERE, 4, 4).peak < 24 * GB
     said = "layout: data 2 x tensor 2 x pipeline 1, Megatron, distributed optimizer, optimizer adam, global batch 32"
     assert said in caplog.text
-    monkeypatch.setattr(preflight, "_gpu_memory", lambda: 8 * GB)
+    monkeypatch.setattr(megatron, "gpu_memory", lambda: 8 * GB)
     with pytest.raises(UserError, match=r"needs about \d+ GB a GPU, which have 8; python -m text2sql.plan"):
-        preflight.check_machine(recipe, WHERE, 4, 4)
-
-
-def test_a_checkpoint_without_all_processes_is_not_resumed(tmp_path: Path) -> None:
-    checkpoint = write_megatron(make_model(tmp_path / "base", vocab_size=448), tmp_path / "checkpoint-7", 2, 1)
-    (checkpoint / "trainer_state.json").write_text(json.dumps({"global_step": 7}), encoding="utf-8")
-    for name in ("training_args.bin", "rng_state_0.pth", "rng_state_1.pth"):
-        torch.save({}, checkpoint / name)
-    assert is_whole(checkpoint, processes=2)
-    model = checkpoint / "iter_0000007/mp_rank_01/model_optim_rng.pt"
-    content = model.read_bytes()
-    model.write_bytes(content[: len(content) // 2])
-    assert not is_whole(checkpoint, processes=2)
-    model.unlink()
-    (checkpoint / "mca_config.json").write_text(json.dumps({"tensor_model_parallel_size": 2}), encoding="utf-8")
-    assert not is_whole(checkpoint, processes=2)
+        megatron.check_machine(recipe, WHERE, 4, 4)
 
 
 def test_the_script_refuses_in_one_line_from_any_folder(tmp_path: Path) -> None:

@@ -42,10 +42,22 @@ def tokenized(model: Path, data: Path, out: Path, attention: str = "sdpa", **key
     from llamafactory.model import load_tokenizer
 
     recipe = {
-        "model_name_or_path": str(model), "stage": "sft", "do_train": True, "finetuning_type": "full", "dataset": "rows",
-        "dataset_dir": str(data), "template": "qwen3", "enable_thinking": False, "cutoff_len": CUTOFF,
-        "output_dir": str(out), "use_cpu": True, "overwrite_cache": True, "flash_attn": "sdpa", "report_to": "none", **keys,
-    }  # fmt: skip
+        "model_name_or_path": str(model),
+        "stage": "sft",
+        "do_train": True,
+        "finetuning_type": "full",
+        "dataset": "rows",
+        "dataset_dir": str(data),
+        "template": "qwen3",
+        "enable_thinking": False,
+        "cutoff_len": CUTOFF,
+        "output_dir": str(out),
+        "use_cpu": True,
+        "overwrite_cache": True,
+        "flash_attn": "sdpa",
+        "report_to": "none",
+        **keys,
+    }
     model_args, data_args, training_args, _, _ = get_train_args(recipe)
     tokenizer_module = load_tokenizer(model_args)
     template = get_template_and_fix_tokenizer(tokenizer_module["tokenizer"], data_args)
@@ -54,9 +66,15 @@ def tokenized(model: Path, data: Path, out: Path, attention: str = "sdpa", **key
     ]
     network = AutoModelForCausalLM.from_pretrained(model, attn_implementation="sdpa")
     collator = SFTDataCollatorWith4DAttentionMask(
-        template=template, model=network, pad_to_multiple_of=8, block_diag_attn=model_args.block_diag_attn,
-        neat_packing=data_args.neat_packing, attn_implementation=attention, compute_dtype=torch.float32, **tokenizer_module,
-    )  # fmt: skip
+        template=template,
+        model=network,
+        pad_to_multiple_of=8,
+        block_diag_attn=model_args.block_diag_attn,
+        neat_packing=data_args.neat_packing,
+        attn_implementation=attention,
+        compute_dtype=torch.float32,
+        **tokenizer_module,
+    )
     return [dict(dataset[i]) for i in range(len(dataset))], collator
 
 

@@ -14,7 +14,7 @@ import pytest
 from support.tiny_model import QUESTIONS, SCHEMA, make_model
 
 ROOT = Path(__file__).parents[2]
-STEPS = 14
+STEPS = 10
 pytestmark = pytest.mark.slow
 
 
@@ -60,16 +60,18 @@ def kill_at(step: int, settings: list[str], out: Path) -> None:
     launcher = subprocess.Popen(
         command(settings, out), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
-    deadline = time.monotonic() + 120
-    while not (log.is_file() and f'"current_steps": {step},' in log.read_text(encoding="utf-8")):
-        assert launcher.poll() is None, launcher.communicate()[1]
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    children = subprocess.run(["pgrep", "-P", str(launcher.pid)], capture_output=True, text=True, check=True)
-    launcher.kill()
-    for child in children.stdout.split():
-        os.killpg(int(child), signal.SIGKILL)  # the trainer leads its own group
-    launcher.communicate()
+    deadline = time.monotonic() + 600
+    try:
+        while not (log.is_file() and f'"current_steps": {step},' in log.read_text(encoding="utf-8")):
+            assert launcher.poll() is None, launcher.communicate()[1]
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+    finally:
+        children = subprocess.run(["pgrep", "-P", str(launcher.pid)], capture_output=True, text=True, check=False)
+        launcher.kill()
+        for child in children.stdout.split():
+            os.killpg(int(child), signal.SIGKILL)  # the trainer leads its own group
+        launcher.communicate()
 
 
 def curve(out: Path) -> list[tuple[int, float]]:
@@ -98,6 +100,6 @@ def test_killed_training_goes_on_where_it_was(settings: list[str], tmp_path: Pat
     whole, killed = (tmp_path / name / "adapter_model.safetensors" for name in ("whole", "killed"))
     assert whole.read_bytes() == killed.read_bytes()
 
-    started = time.monotonic()
+    logged = (tmp_path / "killed/train.log").read_bytes()
     assert "already trained" in run(settings, tmp_path / "killed")
-    assert time.monotonic() - started < 20
+    assert (tmp_path / "killed/train.log").read_bytes() == logged, "no trainer was started"

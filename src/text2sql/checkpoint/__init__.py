@@ -1,6 +1,6 @@
-"""Full fine-tuning with Megatron's tensor and pipeline parallelism, and the way back to Hugging Face.
+"""Models, adapters and checkpoints on disk, checked and converted without the programs that wrote them.
 
-Training runs in LLaMA-Factory through mcore_adapter (``USE_MCA=1``); :mod:`.preflight` refuses what that backend would
-silently ignore. ``python -m text2sql.checkpoint.convert`` turns a checkpoint into a Hugging Face folder: :mod:`.checkpoint`
-finds its files, :mod:`.shards` puts tensors together, :mod:`.verify` proves the result. None of that needs Megatron.
+:mod:`.model` and :mod:`.weights` check folders without loading them; :mod:`.run` finds the whole checkpoints of a run;
+:mod:`.shape` has a decoder's dimensions. ``text2sql mg2hf`` (:mod:`.convert`) makes a Hugging Face folder of a checkpoint:
+:mod:`.megatron` and :mod:`.zero` read it, :mod:`.shards` merges tensors, :mod:`.verify` compares the result with it.
 """

@@ -1,7 +1,7 @@
 """Convert a training checkpoint to a Hugging Face folder, and verify every tensor of the result.
 
-Takes Megatron's checkpoints, DeepSpeed's ZeRO partitions, and whole models that DeepSpeed's tensor parallelism saved. The
-folder appears under its name only when every tensor was found equal; ``conversion.json`` in it says what was compared.
+Reads Megatron's checkpoints, DeepSpeed's ZeRO partitions, and whole models that DeepSpeed's tensor parallelism saved. The
+folder appears under its name only when every tensor is equal to the checkpoint's; ``conversion.json`` in it is the report.
 """
 
 import dataclasses
@@ -38,9 +38,9 @@ Tensors = dict[str, Tensor]
 class Mg2hfOptions:
     """Keys of an mg2hf recipe.
 
-    ``model_name_or_path`` has configuration and tokenizer where the checkpoint lacks them. ``reference``: a model folder,
-    or a safetensors file with ``input_ids`` and ``logits``, that the result must agree with to ``tolerance``. ``dtype``
-    auto keeps the checkpoint's; ``trust_checkpoint`` lets files with Python objects be unpickled.
+    ``model_name_or_path`` provides configuration and tokenizer where the checkpoint lacks them. ``reference``: a model
+    folder, or a safetensors file with ``input_ids`` and ``logits``, with whose logits the result's must agree within
+    ``tolerance``. ``dtype`` auto keeps the checkpoint's; ``trust_checkpoint`` unpickles files that hold Python objects.
     """
 
     checkpoint: Path
@@ -54,7 +54,7 @@ class Mg2hfOptions:
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """A checkpoint's tensors under Hugging Face's names, what it is, and how to compare what was written with it."""
+    """A checkpoint's tensors by Hugging Face's names, its kind in words, and the comparison of written tensors with it."""
 
     words: str
     tensors: Tensors
@@ -63,7 +63,7 @@ class Source:
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """What was compared; ``adapter_tensors`` 0: mcore_adapter is not installed, or the checkpoint is not its own."""
+    """What was compared; ``adapter_tensors`` is 0 where mcore_adapter is not installed or did not write the checkpoint."""
 
     source: str
     dtype: str
@@ -80,7 +80,7 @@ def mg2hf(recipe: RecipePath, overrides: Overrides = None) -> None:
 
 
 def convert(options: Mg2hfOptions) -> Report:
-    """Convert, verify, and rename the result to ``output_dir``; a second call finds it there.
+    """Convert, verify, and rename the result to ``output_dir``; a second call returns the first one's report.
 
     Raises:
         UserError: the checkpoint is not whole, or what was written is not equal to it.
@@ -119,12 +119,12 @@ def _check_places(options: Mg2hfOptions) -> None:
 
 
 def _last_whole(folder: Path) -> Path:
-    """``folder`` itself, or the last whole checkpoint of a run that ended before it left a model."""
+    """``folder`` itself, or the last whole checkpoint in it where it is the folder of a run without a final model."""
     if not any(folder.glob("checkpoint-*")) or is_megatron(folder) or any(folder.glob("*.safetensors")):
         return folder
     whole, broken = find_checkpoints(folder)
     if not whole:
-        raise UserError(f"{folder}: none of its checkpoints was finished; start the training again, which goes on")
+        raise UserError(f"{folder}: none of its checkpoints was finished; start the training again to continue it")
     for path in broken:
         logger.info("%s was never finished; leaving it out", path)
     logger.info("taking %s", whole[-1])
@@ -140,11 +140,10 @@ def _read(options: Mg2hfOptions, shape: Shape) -> Source:
         return Source(words, merge_all(parts, shape), lambda written: same_parts(parts, written, shape))
     whole = load_whole(folder)
     if has_partitions(folder):
-        tensors = _untied(load_partitions(folder), shape)
-        other = whole or tensors
-        return Source(
-            "ZeRO partitions", tensors, lambda written: same_tensors(written, other, f"the weights in {folder}")
-        )
+        tensors = load_partitions(folder)
+        if shape.tied:
+            tensors.pop("lm_head.weight", None)
+        return Source("ZeRO partitions", tensors, lambda written: same_tensors(written, whole or tensors, str(folder)))
     if whole:
         return Source("whole model", whole, lambda written: same_tensors(written, whole, str(folder)))
     if any(folder.glob("global_step*")):
@@ -155,12 +154,8 @@ def _read(options: Mg2hfOptions, shape: Shape) -> Source:
     raise UserError(f"{folder}: no checkpoint in it; name the folder that training wrote")
 
 
-def _untied(tensors: Tensors, shape: Shape) -> Tensors:
-    return {name: tensor for name, tensor in tensors.items() if not (shape.tied and name == "lm_head.weight")}
-
-
 def _cast(tensors: Tensors, dtype: str) -> Tensors:
-    """All tensors in one dtype: Megatron's local norms stay in float32 when the rest is bfloat16, Hugging Face's do not."""
+    """All tensors in one dtype: Megatron's local norms are float32 where the rest is bfloat16, Hugging Face's are not."""
     wanted = tensors["model.embed_tokens.weight"].dtype if dtype == "auto" else getattr(torch, dtype)
     return {name: tensor.to(wanted).clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
 
@@ -171,15 +166,15 @@ def _verify(options: Mg2hfOptions, source: Source, partial: Path) -> Report:
     adapter = 0
     if (options.checkpoint / "mca_config.json").is_file() and adapter_is_here():
         adapter = same_as_adapter(options.checkpoint, written)
-    logits = same_logits(partial, options.reference, options.tolerance)
+    difference, logits = same_logits(partial, options.reference, options.tolerance)
     logger.info("verified: %d tensors equal to the checkpoint's, bit by bit", equal)
     if adapter:
         logger.info("verified: %d tensors equal to what mcore_adapter's converter gives", adapter)
-    if logits.difference is not None:
-        logger.info("verified: logits within %.1e of %s", logits.difference, options.reference)
+    if difference is not None:
+        logger.info("verified: logits within %.1e of %s", difference, options.reference)
     dtype = str(written["model.embed_tokens.weight"].dtype).removeprefix("torch.")
     reference = str(options.reference or "")
-    return Report(source.words, dtype, equal, adapter, logits.count, logits.difference, reference)
+    return Report(source.words, dtype, equal, adapter, logits, difference, reference)
 
 
 def _made_of(options: Mg2hfOptions) -> dict[str, Any]:

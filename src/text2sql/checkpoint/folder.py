@@ -1,4 +1,4 @@
-"""A Hugging Face folder out of tensors: configuration, tokenizer, and exactly the tensors that the configuration says."""
+"""Writes a Hugging Face folder: configuration, tokenizer, and exactly the tensors that the configuration describes."""
 
 import json
 import shutil
@@ -18,7 +18,7 @@ _TOKENIZER = (
 
 
 def read_config(places: list[Path]) -> dict[str, Any]:
-    """The Hugging Face configuration: the first ``config.json``, or the one that mcore_adapter keeps in its own.
+    """The Hugging Face configuration: the first ``config.json``, or the one inside mcore_adapter's configuration.
 
     Raises:
         UserError: there is none.
@@ -39,7 +39,7 @@ def check_tensors(tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> N
     """Refuse tensors that are not exactly those of the configuration's model.
 
     Raises:
-        UserError: names what is missing, too much, or of another shape.
+        UserError: names a tensor that is missing, not expected, or of another shape.
     """
     from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -63,7 +63,7 @@ def check_tensors(tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> N
 
 
 def write_folder(folder: Path, tensors: dict[str, Tensor], config: Mapping[str, Any], places: list[Path]) -> None:
-    """Write tensors, the configuration with their dtype, and of tokenizer and generation settings the first that are there.
+    """Write tensors, the configuration with their dtype, and the first tokenizer and generation settings of ``places``.
 
     Raises:
         UserError: no place has a tokenizer.

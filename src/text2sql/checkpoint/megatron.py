@@ -4,7 +4,6 @@ Megatron-LM, Megatron core's users and mcore_adapter (``ckpt_format: legacy``) a
 pipeline-parallel process. A checkpoint is used only when all of its files are there.
 """
 
-import json
 import logging
 import pickle
 import re
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from text2sql.checkpoint.shape import Shape
 from text2sql.checkpoint.shards import EMBEDDING, HEAD, LAYER, merge
+from text2sql.checkpoint.weights import read_json
 from text2sql.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -30,13 +30,12 @@ _RETRY = "convert another checkpoint, or save this one again"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A whole checkpoint: ``files[tensor rank, pipeline rank]``, and mcore_adapter's configuration where it has one."""
+    """A whole checkpoint: its tensor- and pipeline-parallel sizes, and ``files[tensor rank, pipeline rank]``."""
 
     folder: Path
     tensor: int
     pipeline: int
     files: dict[tuple[int, int], Path]
-    config: dict[str, Any]
 
 
 def is_megatron(folder: Path) -> bool:
@@ -45,7 +44,7 @@ def is_megatron(folder: Path) -> bool:
 
 
 def find_checkpoint(folder: Path) -> Checkpoint:
-    """The checkpoint in ``folder``, which is an iteration's folder, or one with a tracker file that names the last.
+    """The checkpoint in ``folder``, which is an iteration's folder, or has a tracker file that names the last iteration.
 
     Raises:
         UserError: there is none, it is not whole, or it is of another format.
@@ -69,7 +68,7 @@ def find_checkpoint(folder: Path) -> Checkpoint:
                 f"{path} is missing: the checkpoint of {tensor} x {pipeline} processes is not whole; {_RETRY}"
             )
         files[rank] = path
-    return Checkpoint(at, tensor, pipeline, files, config)
+    return Checkpoint(at, tensor, pipeline, files)
 
 
 def _iteration(folder: Path) -> Path:
@@ -93,19 +92,15 @@ def _rank_folders(folder: Path) -> dict[tuple[int, int], Path]:
 
 
 def _read_config(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path}: not JSON ({error}); {_RETRY}") from error
+    """mcore_adapter's configuration; empty for other checkpoints."""
+    config = read_json(path) if path.is_file() else {}
     if int(config.get("expert_model_parallel_size") or 1) > 1:
         raise UserError(f"{path}: a checkpoint with expert parallelism; only dense models can be converted")
     return config
 
 
 def load_states(path: Path, *, trust: bool = False) -> list[dict[str, Tensor]]:
-    """The tensors of one process, a dictionary for each virtual pipeline stage; ``trust`` also unpickles other objects.
+    """The tensors of one process, one dictionary for each virtual pipeline stage; ``trust`` unpickles other objects too.
 
     Raises:
         UserError: the file is cut short, holds no model, or holds Python objects and is not trusted.
@@ -120,19 +115,18 @@ def load_states(path: Path, *, trust: bool = False) -> list[dict[str, Tensor]]:
         raise UserError(f"{path}: not a checkpoint file; {_RETRY}") from error
     except (RuntimeError, EOFError, ValueError) as error:
         raise UserError(f"{path}: cut short or damaged ({str(error).splitlines()[0][:80]}); {_RETRY}") from error
-    names = ["model"] if isinstance(content, dict) and "model" in content else []
-    names = names or sorted(
-        (key for key in content if re.fullmatch(r"model\d+", str(key))), key=lambda key: int(key[5:])
-    )
+    found = {int(match[1] or 0): key for key in content if (match := re.fullmatch(r"model(\d*)", str(key)))}
+    names = [found[stage] for stage in sorted(found)]
     if not names:
         raise UserError(f"{path}: no model in it; {_RETRY}")
     return [{key: value for key, value in content[name].items() if isinstance(value, Tensor)} for name in names]
 
 
 def in_order(checkpoint: Checkpoint, *, trust: bool = False) -> dict[str, list[Tensor]]:
-    """Every Megatron tensor under its name in the whole model, with its parts on all tensor-parallel processes.
+    """Every Megatron tensor by its name in the whole model, with its parts on all tensor-parallel processes.
 
-    Pipeline stages count their layers from zero; here layers are numbered through. Virtual stages come round by round.
+    Each pipeline stage numbers its layers from zero; here they are numbered through the model, whose order is all stages'
+    first virtual stage, then all stages' second one, and so on.
 
     Raises:
         UserError: a file is damaged, or processes hold different tensors.
@@ -161,7 +155,7 @@ def _renumbered(name: str, before: int) -> str:
 
 
 def merge_all(parts: dict[str, list[Tensor]], shape: Shape) -> dict[str, Tensor]:
-    """All Hugging Face tensors; a tied output head, which the last pipeline stage keeps a copy of, is checked and left out.
+    """All Hugging Face tensors; the last pipeline stage's copy of a tied embedding is checked and left out.
 
     Raises:
         UserError: parts do not fit, or the copies of a tied embedding differ.

@@ -1,21 +1,20 @@
-"""Whether a folder is a model or an adapter that can be used, told without loading it.
+"""Checks, without loading it, that a folder is a model or an adapter that can be used.
 
-PEFT loads an adapter made for another number of layers without a word, so fit is checked by names and shapes.
+PEFT silently loads an adapter made for another number of layers, so names and shapes are compared with the base's.
 """
 
-import json
 from pathlib import Path
-from typing import Any
 
 from text2sql.artifacts import read_note
-from text2sql.checkpoint.weights import check_index, fingerprint, folder_shapes
+from text2sql.checkpoint.run import RUN
+from text2sql.checkpoint.weights import check_index, fingerprint, folder_shapes, read_json
 from text2sql.errors import UserError
 
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 
 
 def check_model(folder: Path, *, weights: bool = True) -> None:
-    """Accept a whole model folder; ``weights`` False: training from scratch needs none.
+    """Require a whole model folder, without ``weights`` where training starts from scratch.
 
     Raises:
         UserError: no such folder, an adapter where a model is asked for, or a part of the model is missing or damaged.
@@ -46,7 +45,7 @@ def check_model(folder: Path, *, weights: bool = True) -> None:
 
 
 def check_adapter(adapter: Path, base: Path | None) -> None:
-    """Accept a LoRA adapter whose matrices fit the layers of ``base`` (None: not known here), and that was trained on it.
+    """Require a LoRA adapter that was trained on ``base`` and fits its layers; None: the base is not in a folder.
 
     Raises:
         UserError: names the folders and what is missing or disagrees.
@@ -65,17 +64,18 @@ def check_adapter(adapter: Path, base: Path | None) -> None:
             continue
         if target is None:
             raise UserError(f"{adapter} does not fit {base}: the base has no layer {module}")
-        if shape[1 if part == "A.weight" else 0] != target[1 if part == "A.weight" else 0]:
+        side = 1 if part == "A.weight" else 0
+        if shape[side] != target[side]:
             raise UserError(f"{adapter} does not fit {base}: {module} is {target} there, the adapter has {shape}")
         matched += 1
     if not matched:
         raise UserError(f"{adapter}: no LoRA matrices in it; give the folder that training wrote")
-    run = read_note(adapter / "run.json")
+    run = read_note(adapter / RUN)
     if run is not None and run["made_of"]["base"] != fingerprint(base):
         raise UserError(f"{adapter} was trained on another model than {base} is now; train it again")
 
 
 def adapter_rank(adapter: Path) -> int:
     """The largest LoRA rank in the adapter."""
-    config: dict[str, Any] = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    config = read_json(adapter / "adapter_config.json")
     return max([int(config["r"]), *(int(rank) for rank in (config.get("rank_pattern") or {}).values())])

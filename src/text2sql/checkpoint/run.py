@@ -1,4 +1,4 @@
-"""Which checkpoints of a training run are whole: only those can be resumed from or converted."""
+"""Finds the whole checkpoints of a training run, which are those that can be resumed from or converted."""
 
 import json
 import zipfile
@@ -13,10 +13,10 @@ RUN = "run.json"
 
 
 def find_checkpoints(output_dir: Path) -> tuple[list[Path], list[Path]]:
-    """The whole checkpoints in a run's folder, the last one last, and those that were never finished."""
+    """The checkpoints in a run's folder by their steps: those that are whole, and those that were never finished."""
     run = read_note(output_dir / RUN)
     found = sorted(output_dir.glob("checkpoint-*"), key=step_of)
-    whole = [path for path in found if is_whole(path, run["processes"] if run else 1)]
+    whole = [path for path in found if is_whole(path, run["processes"] if run else None)]
     return whole, [path for path in found if path not in whole]
 
 
@@ -26,10 +26,10 @@ def step_of(checkpoint: Path) -> int:
     return int(number) if number.isdigit() else -1
 
 
-def is_whole(checkpoint: Path, processes: int = 1) -> bool:
-    """True when training by as many ``processes`` can go on from it.
+def is_whole(checkpoint: Path, processes: int | None = None) -> bool:
+    """True when as many ``processes`` can resume from it; None: as many as saved a random state.
 
-    The state is there, which the first process writes last; each process has left its own part; and nothing is cut.
+    The trainer's state, which the first process writes last, is there; every process has saved its part; no file is cut.
     """
     try:
         state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
@@ -46,11 +46,12 @@ def is_whole(checkpoint: Path, processes: int = 1) -> bool:
     return bool(found) and state.get("global_step") == step_of(checkpoint) and _has_all_parts(checkpoint, processes)
 
 
-def _has_all_parts(checkpoint: Path, processes: int) -> bool:
-    """True when every process's random state and DeepSpeed partition are there; without either only weights were saved."""
+def _has_all_parts(checkpoint: Path, processes: int | None) -> bool:
+    """True when every process's random state and DeepSpeed partition are there; with neither, only weights were saved."""
     patterns = ("*.pth", "optimizer.pt", "global_step*/*.pt", "iter_*/*/*.pt")
     files = [path for pattern in patterns for path in checkpoint.glob(pattern)]
     states = [path for path in files if path.name.startswith("rng_state")]
+    processes = processes or max(1, len(states))
     if states and len(states) < processes:
         return False
     if list(checkpoint.glob("global_step*")):

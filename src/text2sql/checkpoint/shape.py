@@ -1,11 +1,11 @@
-"""A decoder's dimensions, and how many parameters, trained ones among them, follow from these."""
+"""A decoder's dimensions, and the numbers of all and of trained parameters that follow from them."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from text2sql.checkpoint.weights import read_json
 from text2sql.errors import UserError
 
 _FAMILIES = ("qwen3", "qwen2", "llama", "mistral")
@@ -103,28 +103,20 @@ KNOWN: dict[str, Shape] = {
 
 
 def shape_of(model: str) -> tuple[Shape, str]:
-    """The shape of a model folder, or, where there is none, that of the Qwen3 size that its name tells; and where from.
+    """The shape of a model folder and its source; without a folder, the shape of the Qwen3 size in the model's name.
 
     Raises:
         UserError: no such folder and no known size in the name, or a configuration of another kind of model.
     """
     path = Path(model) / "config.json"
     if path.is_file():
-        return _read(path), str(path)
+        return read_shape(read_json(path), path), str(path)
     for name, shape in KNOWN.items():
         if name.lower() in model.lower().replace("_", "-").replace("1p7b", "1.7b"):
             return shape, f"{model} is not there; published figures of {name}"
     raise UserError(
         f"{model}: no config.json there, and its name tells no size; name a model folder, or one of {', '.join(KNOWN)}"
     )
-
-
-def _read(path: Path) -> Shape:
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{path}: not a model's configuration ({error!r})") from error
-    return read_shape(config, path)
 
 
 def read_shape(config: Mapping[str, Any], where: Path) -> Shape:

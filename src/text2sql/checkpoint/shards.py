@@ -1,4 +1,4 @@
-"""Megatron's tensors and Hugging Face's, of a Qwen3-shaped decoder: each is a rearrangement of the other.
+"""Converts between Megatron's and Hugging Face's tensors of a Qwen3-shaped decoder, which hold the same numbers.
 
 Megatron splits a matrix over tensor-parallel processes by rows (column parallel: its outputs are split) or by columns
 (row parallel), and stores queries, keys and values as one matrix, group by group, and gate and up projection as another.
@@ -54,7 +54,7 @@ def hf_names(name: str) -> tuple[Kind, tuple[str, ...]]:
 
 
 def merge(name: str, parts: Sequence[Tensor], shape: Shape) -> dict[str, Tensor]:
-    """The Hugging Face tensors that a Megatron tensor holds, from its parts on all tensor-parallel processes in order.
+    """The Hugging Face tensors in a Megatron tensor, given its parts on all tensor-parallel processes in order.
 
     Raises:
         UserError: the parts do not fit each other or the model.

@@ -1,11 +1,10 @@
-"""Proof that a converted model is the checkpoint's: every tensor split again and compared bit by bit, and logits."""
+"""Compares a converted model with its checkpoint: every tensor is split again and compared bit by bit, and logits."""
 
 import gc
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -25,7 +24,7 @@ convert_checkpoint_to_hf(sys.argv[1], sys.argv[2], low_mem=False, verbose=False)
 
 
 def same_parts(parts: Mapping[str, list[Tensor]], tensors: Mapping[str, Tensor], shape: Shape) -> int:
-    """Split what was written as Megatron would, and compare it with the checkpoint; returns how many tensors were compared.
+    """Split written tensors as Megatron does, and compare them with the checkpoint; returns how many were compared.
 
     Raises:
         UserError: names the first tensor that differs.
@@ -73,18 +72,13 @@ def same_as_adapter(checkpoint: Path, tensors: Mapping[str, Tensor]) -> int:
         return same_tensors(tensors, load_whole(Path(place)), "what mcore_adapter's converter gives")
 
 
-@dataclass(frozen=True)
-class Logits:
-    """Largest absolute difference of logits from the reference's (None: none was given), and how many were compared."""
+def same_logits(model: Path, reference: Path | None, tolerance: float) -> tuple[float | None, int]:
+    """Run the converted model on a fixed batch in float32, and compare its logits with ``reference``.
 
-    difference: float | None
-    count: int
+    ``reference`` is a Hugging Face folder, or a safetensors file with ``input_ids`` and the original model's ``logits``.
 
-
-def same_logits(model: Path, reference: Path | None, tolerance: float) -> Logits:
-    """Run the converted model on a fixed batch in float32, and compare with ``reference``.
-
-    That is a Hugging Face folder, or a safetensors file with ``input_ids`` and the ``logits`` that the original gave.
+    Returns:
+        The largest absolute difference (None without a reference), and the number of logits.
 
     Raises:
         UserError: weights are missing, logits are not finite, or differ by more than ``tolerance``.
@@ -96,7 +90,7 @@ def same_logits(model: Path, reference: Path | None, tolerance: float) -> Logits
     if not torch.isfinite(ours).all():
         raise UserError("the converted model's logits are not finite; the checkpoint's weights are damaged")
     if reference is None:
-        return Logits(None, ours.numel())
+        return None, ours.numel()
     theirs = stored["logits"] if stored else _run(reference, ids)[0]
     if theirs.shape != ours.shape:
         raise UserError(
@@ -105,7 +99,7 @@ def same_logits(model: Path, reference: Path | None, tolerance: float) -> Logits
     difference = float((ours - theirs.float()).abs().max())
     if difference > tolerance:
         raise UserError(f"logits differ from {reference} by {difference:.2g}, more than tolerance {tolerance:g}")
-    return Logits(difference, ours.numel())
+    return difference, ours.numel()
 
 
 def _run(folder: Path, ids: Tensor | None) -> tuple[Tensor, Tensor]:

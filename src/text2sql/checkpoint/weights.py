@@ -1,9 +1,11 @@
-"""What can be told about a model folder without loading it: from the headers of its safetensors files."""
+"""A model folder's tensor shapes and fingerprint, read without loading it."""
 
 import hashlib
 import json
 from pathlib import Path
 from typing import Any
+
+from safetensors import SafetensorError, safe_open
 
 from text2sql.errors import UserError
 
@@ -17,26 +19,29 @@ _PARTS = (
 ).split()
 
 
+def read_json(path: Path) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        UserError: it is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path}: not JSON ({error}); copy or download it again") from error
+
+
 def read_shapes(path: Path) -> Shapes:
     """Tensor shapes of one safetensors file.
 
     Raises:
         UserError: the file is cut short or is no safetensors file.
     """
-    size = path.stat().st_size
     try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            if length > size:
-                raise ValueError("header longer than the file")
-            header: dict[str, Any] = json.loads(file.read(length))
-        header.pop("__metadata__", None)
-        end = max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: not a safetensors file ({error}); copy or download it again") from error
-    if size < 8 + length + end:
-        raise UserError(f"{path}: cut short ({size} of {8 + length + end} bytes); copy or download it again")
-    return {name: tuple(tensor["shape"]) for name, tensor in header.items()}
+        with safe_open(path, framework="np") as file:
+            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(f"{path}: cut short or no safetensors file ({error}); copy or download it again") from error
 
 
 def folder_shapes(folder: Path) -> Shapes:
@@ -48,10 +53,10 @@ def folder_shapes(folder: Path) -> Shapes:
 
 
 def check_index(folder: Path) -> None:
-    """Refuse a sharded model of which a shard is missing."""
+    """Refuse a sharded model that lacks a shard."""
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        shards = set(read_json(index)["weight_map"].values())
         missing = sorted(name for name in shards if not (folder / name).is_file())
         if missing:
             raise UserError(f"{folder}: {', '.join(missing)} is missing; download or copy the model again")
@@ -60,7 +65,7 @@ def check_index(folder: Path) -> None:
 def fingerprint(folder: Path) -> str:
     """A digest of a model's or an adapter's weights, configuration, tokenizer and chat template.
 
-    Equal folders have equal ones wherever they lie. Weights of more than 64 MB count by size and both ends.
+    It does not depend on the folder's path. Of a file of more than 64 MB only the size and both ends count.
     """
     found = hashlib.sha256()
     for file in sorted({path for pattern in _PARTS for path in folder.glob(pattern)}):

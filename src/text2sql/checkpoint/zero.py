@@ -1,6 +1,6 @@
-"""DeepSpeed's checkpoints: ZeRO's partitions by DeepSpeed's own converter, whole weights where the trainer saved them.
+"""Reads DeepSpeed's checkpoints: ZeRO's partitions with DeepSpeed's own converter, or a whole model.
 
-Under tensor parallelism (AutoTP) the partitions cannot be put together, but the trainer saves a whole model beside them.
+Partitions of tensor parallelism (AutoTP) cannot be merged, but the trainer saves a whole model beside them.
 """
 
 import pickle
@@ -14,7 +14,7 @@ from text2sql.errors import UserError
 
 
 def has_partitions(folder: Path) -> bool:
-    """True for a folder with ZeRO partitions of whole layers, which DeepSpeed's converter can put together."""
+    """True for a folder with ZeRO partitions of whole layers, which DeepSpeed's converter can merge."""
     parts = list(folder.glob("global_step*/*mp_rank_*"))
     return bool(parts) and not any("mp_rank_01" in path.name for path in parts)
 

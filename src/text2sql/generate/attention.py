@@ -1,7 +1,7 @@
 """Attention for decoding with grouped keys, without copying the cache for every new token.
 
 transformers repeats keys and values once for each query head before it calls PyTorch, which on a CPU costs as much as
-the rest of a decoding step. With one new token the query heads of a group can stand in the place of the positions.
+the rest of a decoding step. With one new token the query heads of a group can be passed as if they were positions.
 """
 
 from typing import Any

@@ -1,7 +1,6 @@
-"""The openai engine: any OpenAI-compatible server, or several behind which the same model stands.
+"""The openai engine: any OpenAI-compatible server, or several that serve the same model.
 
-Scale comes from more servers, not from code here: requests are dealt out in turn, and one that a server fails goes
-to the next.
+More servers give more speed: requests go to them in turn, and a request that a server fails goes to the next.
 """
 
 import itertools
@@ -25,11 +24,8 @@ from text2sql.errors import UserError
 from text2sql.generate.types import Completion, Decoding, EngineSettings, FinishReason, Request
 
 logger = logging.getLogger(__name__)
-for _client_library in (
-    "httpx",
-    "httpx2",
-):  # a line for each of thousands of requests hides the progress and the warnings
-    logging.getLogger(_client_library).setLevel(logging.WARNING)
+for _library in ("httpx", "httpx2"):  # they log a line for every request, which would hide progress and warnings
+    logging.getLogger(_library).setLevel(logging.WARNING)
 
 _TAKES_EXTRAS = ("vllm", "sglang", "text2sql")
 _RETRIES = 4
@@ -38,7 +34,7 @@ _TIMEOUT_SECONDS = 600.0
 
 class NoAnswerError(UserError):
     """No server answered a request. ``reason``: ``timeout``, ``connection``, ``status_500`` and the like, or ``no_chat``
-    for an answer that is none."""
+    for an answer that is not a chat completion."""
 
     def __init__(self, message: str, reason: str) -> None:
         super().__init__(message)
@@ -46,7 +42,7 @@ class NoAnswerError(UserError):
 
 
 class EndpointEngine:
-    """A client of the servers at ``base_urls``. Satisfies :class:`text2sql.generate.types.Engine`.
+    """A client of the servers at ``base_urls``. Implements :class:`text2sql.generate.types.Engine`.
 
     ``batch_size`` requests are in flight at each server. The key is read from ``OPENAI_API_KEY``; local servers need
     none. ``enable_thinking`` and ``top_k`` reach servers that name themselves vllm or sglang; others do not know them.
@@ -106,23 +102,15 @@ class EndpointEngine:
                 if "context length" in str(error) or "too long" in str(error):
                     return [Completion(request.key, i, "", "prompt_too_long", 0, 0) for i in range(decoding.n)]
                 raise UserError(f"{client.base_url}: refused {request.key}: {_line(error)}") from error
-            except (OpenAIError, ValueError) as error:  # ValueError: what is said to be JSON is none
-                failure = NoAnswerError(
-                    f"no server answered {request.key}; the last said: {_line(error)}", _reason(error)
-                )
+            except (OpenAIError, ValueError) as error:  # ValueError: the answer is not JSON
+                said = f"no server answered {request.key}; the last said: {_line(error)}"
+                failure = NoAnswerError(said, _reason(error))
             logger.warning("%s: %s", client.base_url, failure)
         raise failure
 
     def _payload(self, request: Request, decoding: Decoding) -> dict[str, Any]:
-        payload: dict[str, Any] = {
-            "model": self.model,
-            "messages": request.messages,
-            "temperature": decoding.temperature,
-            "top_p": decoding.top_p,
-            "n": decoding.n,
-            "max_tokens": decoding.max_new_tokens,
-            "seed": decoding.seed,
-        }
+        payload: dict[str, Any] = {key: getattr(decoding, key) for key in ("temperature", "top_p", "n", "seed")}
+        payload |= {"model": self.model, "messages": request.messages, "max_tokens": decoding.max_new_tokens}
         if decoding.stop:
             payload["stop"] = list(decoding.stop)
         if self.extras:
@@ -141,7 +129,6 @@ class EndpointEngine:
 
 
 def _reason(error: Exception) -> str:
-    """A failure's name."""
     if isinstance(error, APIStatusError):
         return f"status_{error.status_code}"
     if isinstance(error, APIConnectionError):
@@ -150,13 +137,13 @@ def _reason(error: Exception) -> str:
 
 
 def _is_chat(reply: Any) -> bool:
-    """Whether a reply has what an answer consists of; proxies answer with pages of their own."""
+    """Whether a reply has the parts of a chat completion; proxies send pages of their own."""
     choices = getattr(reply, "choices", None)
     return isinstance(choices, list) and bool(choices) and all(getattr(c, "message", None) for c in choices)
 
 
 def _served_models(client: OpenAI, wanted: str) -> dict[str, str]:
-    """Names of the models at a server, with who it says owns them; a server without a list is taken at ``wanted``."""
+    """Names of a server's models with their owner; a server that does not list them is assumed to have ``wanted``."""
     try:
         return {model.id: model.owned_by for model in client.models.list()}
     except NotFoundError as error:
@@ -174,20 +161,19 @@ def _served_models(client: OpenAI, wanted: str) -> dict[str, str]:
 
 
 def _completions(request: Request, reply: Any, decoding: Decoding) -> list[Completion]:
-    used, count = reply.usage, max(1, len(reply.choices))
+    used, count = reply.usage, len(reply.choices)
+    if count != decoding.n:
+        raise UserError(f"the server gave {count} of {decoding.n} samples; it does not support n")
+    read, new = (used.prompt_tokens, used.completion_tokens // count) if used else (0, 0)
     completions = []
     for sample, choice in enumerate(reply.choices):
         reason: FinishReason = "length" if choice.finish_reason == "length" else "stop"
-        new = (used.completion_tokens // count) if used else 0
-        text = _with_reasoning(choice.message)
-        completions.append(Completion(request.key, sample, text, reason, used.prompt_tokens if used else 0, new))
-    if len(completions) != decoding.n:
-        raise UserError(f"the server gave {len(completions)} of {decoding.n} samples; it does not support n")
+        completions.append(Completion(request.key, sample, _with_reasoning(choice.message), reason, read, new))
     return completions
 
 
 def _with_reasoning(message: Any) -> str:
-    """The answer, with the thinking that some servers split off put back in front."""
+    """The answer, with the thinking in front that some servers return in a field of its own."""
     thought = getattr(message, "reasoning_content", None) or getattr(message, "reasoning", None)
     answer = message.content or ""
     return f"<think>\n{thought}\n</think>\n\n{answer}" if thought else answer

@@ -1,8 +1,8 @@
 """The transformers engine: no server, no second environment, fast enough for small models on a CPU.
 
-Most of a prompt is the schema, and questions about one database share it. So prompts are sorted by their tokens, what a
-batch has in common is run once, and the padding that aligns the rows' ends stands after the common part; position ids
-follow the attention mask and do not count it.
+Most of a prompt is the schema, which all questions about a database share. So prompts are sorted by their tokens, the
+prefix that a batch has in common is computed once, and the padding that aligns the ends of the rows comes after that
+prefix; position ids follow the attention mask and skip the padding.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,7 @@ from text2sql.generate.types import Completion, Decoding, EngineSettings, Reques
 
 
 class TransformersEngine:
-    """A model in this process, on the GPU where there is one. Satisfies :class:`text2sql.generate.types.Engine`.
+    """A model in this process, on the GPU where there is one. Implements :class:`text2sql.generate.types.Engine`.
 
     Sampling is seeded per batch with ``decoding.seed`` and the batch's number: the same call gives the same samples.
 
@@ -31,10 +31,8 @@ class TransformersEngine:
 
         self.settings = settings
         self.renderer = Renderer(Path(settings.model), settings.enable_thinking, settings.max_model_len)
-        self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        dtype = settings.dtype
-        if dtype == "auto":
-            dtype = "bfloat16" if self.device == "cuda" else "float32"
+        self.device, automatic = ("cuda", "bfloat16") if torch.cuda.is_available() else ("cpu", "float32")
+        dtype = automatic if settings.dtype == "auto" else settings.dtype
         self.model = _load(settings, getattr(torch, dtype)).to(self.device).eval()
 
     def generate(self, requests: Sequence[Request], decoding: Decoding) -> Iterator[Completion]:
@@ -61,9 +59,7 @@ class TransformersEngine:
             ids += [row[:shared] + [self.renderer.end_ids[0]] * padding + row[shared:]] * decoding.n
             mask += [[1] * shared + [0] * padding + [1] * (len(row) - shared)] * decoding.n
         torch.manual_seed(decoding.seed * 1_000_003 + number)
-        extra: dict[str, Any] = {}
-        if decoding.stop:
-            extra = {"stop_strings": list(decoding.stop), "tokenizer": self.renderer.tokenizer}
+        extra: dict[str, Any] = {"tokenizer": self.renderer.tokenizer} if decoding.stop else {}
         with torch.inference_mode():
             if shared:
                 prefix = torch.tensor([prompts[0][:shared]], device=self.device)
@@ -87,13 +83,13 @@ class TransformersEngine:
 
 
 def shared_prefix(first: list[int], last: list[int]) -> int:
-    """How many leading tokens all prompts between ``first`` and ``last`` in sorted order share, leaving one to run."""
+    """How many leading tokens all prompts from ``first`` to ``last`` in sorted order share; at least one is left over."""
     longest = min(len(first), len(last)) - 1
     return next((i for i in range(longest) if first[i] != last[i]), longest)
 
 
 def plan_batches(prompts: list[list[int]], size: int) -> Iterator[tuple[int, int]]:
-    """Bounds of batches over sorted prompts: up to ``size``, ending early where the schema changes after a fair number."""
+    """Bounds of batches of up to ``size`` sorted prompts; a batch of a quarter of it or more ends where the schema changes."""
     start = 0
     while start < len(prompts):
         stop = min(start + size, len(prompts))
@@ -122,25 +118,23 @@ def _load(settings: EngineSettings, dtype: Any) -> Any:
         what = settings.adapter or settings.model
         raise UserError(f"{what}: cannot be loaded ({' '.join(str(error).split())[:300]})") from error
     bare = model.get_base_model() if settings.adapter is not None else model
-    bare.generation_config = GenerationConfig()  # else generate() fills what equals a default from the model's own file
+    bare.generation_config = (
+        GenerationConfig()
+    )  # else generate() takes the model's values for settings left at a default
     return model
 
 
 def _config(decoding: Decoding, end_ids: list[int]) -> Any:
     from transformers import GenerationConfig
 
-    sampling: dict[str, Any] = {"do_sample": False}
+    sampling: dict[str, Any] = {"do_sample": decoding.temperature > 0}
     if decoding.temperature > 0:
-        sampling = {
-            "do_sample": True,
-            "temperature": decoding.temperature,
-            "top_p": decoding.top_p,
-            "top_k": decoding.top_k,
-        }
+        sampling |= {"temperature": decoding.temperature, "top_p": decoding.top_p, "top_k": decoding.top_k}
     return GenerationConfig(
         max_new_tokens=decoding.max_new_tokens,
         eos_token_id=end_ids,
         pad_token_id=end_ids[0],
         use_cache=True,
+        stop_strings=list(decoding.stop) or None,
         **sampling,
     )

@@ -1,7 +1,7 @@
-"""From chat messages to token ids and back, once for all local engines.
+"""From chat messages to token ids and back, the same for all local engines.
 
-vLLM lives in an environment with another transformers release; because ids cross the border and not text, both
-engines see the same prompt whatever their tokenizer code does.
+vLLM runs in an environment with another release of transformers. It is given token ids and not text, so that both engines
+see the same prompt whatever their tokenizer code does.
 """
 
 import logging
@@ -34,9 +34,8 @@ class Renderer:
             self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
             config = AutoConfig.from_pretrained(folder, local_files_only=True)
         except (OSError, ValueError, KeyError) as error:
-            raise UserError(
-                f"{folder}: cannot read config or tokenizer ({' '.join(str(error).split())[:200]})"
-            ) from error
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(f"{folder}: cannot read config or tokenizer ({reason})") from error
         if self.tokenizer.chat_template is None:
             raise UserError(
                 f"{folder}: its tokenizer has no chat template; use the tokenizer the model was trained with"
@@ -64,11 +63,8 @@ class Renderer:
             else:
                 too_long.append((request, len(ids)))
         if too_long:
-            key, length = too_long[0][0].key, too_long[0][1]
-            logger.warning(
-                "%d of %d prompts exceed %d tokens and get no answer (first: %s with %d); raise max_model_len",
-                len(too_long), len(requests), self.limit, key, length,
-            )  # fmt: skip
+            said = f"{len(too_long)} of {len(requests)} prompts exceed {self.limit} tokens and get no answer"
+            logger.warning("%s (first: %s with %d); raise max_model_len", said, too_long[0][0].key, too_long[0][1])
         fitting.sort(key=lambda item: len(item[1]))
         return fitting, too_long
 

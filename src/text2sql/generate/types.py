@@ -1,4 +1,4 @@
-"""What callers and engines exchange. Engines differ in speed only, so nothing here names one engine's own settings."""
+"""What callers and engines exchange. Engines differ only in speed, so no setting here belongs to one engine."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class Decoding:
             (self.n < 1, f"n is 1 or more, not {self.n}"),
             (self.max_new_tokens < 1, f"max_new_tokens is 1 or more, not {self.max_new_tokens}"),
             (
-                self.n > 1 and self.temperature == 0,
+                self.n > 1 and not self.temperature,
                 f"n={self.n} samples need temperature above 0; greedy ones are equal",
             ),
         ]

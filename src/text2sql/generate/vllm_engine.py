@@ -1,4 +1,4 @@
-"""The vLLM engine, this side of the border: its pins conflict with the training environment's, so it is a subprocess."""
+"""The vLLM engine: a subprocess in an environment of its own, because vLLM needs other versions than training does."""
 
 import json
 import logging
@@ -12,44 +12,52 @@ from typing import Any, Self
 
 from text2sql.checkpoint.model import adapter_rank
 from text2sql.errors import UserError
-from text2sql.generate.engines import vllm_python
 from text2sql.generate.render import Renderer, refused
 from text2sql.generate.types import Completion, Decoding, EngineSettings, Request
+from text2sql.plan.machine import gpu_count
 
 logger = logging.getLogger(__name__)
 
 WORKER = Path(__file__).with_name("vllm_worker.py")
 _RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # the ones vLLM accepts as max_lora_rank
-_CHUNKS = 16  # completions are handed over after this many batches at the latest, so that a killed run loses little
+_CHUNKS = 16  # completions arrive after this many batches at the latest, so that a killed run loses few of them
+
+
+def vllm_python() -> Path | None:
+    """The interpreter of the vLLM environment, None where there is none; ``TEXT2SQL_ENV_DIR`` names its parent folder."""
+    home = Path(os.environ.get("TEXT2SQL_ENV_DIR") or Path(__file__).parents[3]) / ".venv-vllm"
+    installed = any(home.glob("lib/python3*/site-packages/vllm/__init__.py"))
+    python = home / "bin" / "python"
+    return python if python.is_file() and installed else None
 
 
 class VllmEngine:
     """A worker process in the vLLM environment. Satisfies :class:`text2sql.generate.types.Engine`.
 
     Raises:
-        UserError: the environment is missing, or the worker dies; its last words and where its log is.
+        UserError: the worker ended; the message has its last error and the path of its log.
     """
 
     name = "vllm"
 
     def __init__(self, settings: EngineSettings) -> None:
-        python = vllm_python()
-        if python is None:
-            raise UserError(
-                "no vLLM environment; make it with `bash scripts/setup.sh vllm`, or use engine=transformers"
-            )
         self.settings = settings
         self.renderer = Renderer(Path(settings.model), settings.enable_thinking, settings.max_model_len)
         with tempfile.NamedTemporaryFile("wb", prefix="vllm-", suffix=".log", delete=False) as log:
             self.log = Path(log.name)
+            arguments = ["-P", str(WORKER), json.dumps(_worker_settings(settings, self.renderer.limit))]
             self.process = subprocess.Popen(
-                [str(python), "-P", str(WORKER), json.dumps(_worker_settings(settings, self.renderer.limit))],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, encoding="utf-8", env=_environment(),
-            )  # fmt: skip
+                [str(vllm_python()), *arguments],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                encoding="utf-8",
+                env=_environment(),
+            )
         logger.info("vLLM is loading %s", settings.model)
         try:
             self._read()
-        except BaseException:  # Ctrl-C included: a worker that nobody waits for would keep its memory
+        except BaseException:  # also Ctrl-C: a worker left behind would keep its memory
             self.close()
             raise
 
@@ -106,14 +114,8 @@ class VllmEngine:
         self.close()
 
 
-def _on_gpu() -> bool:
-    import torch
-
-    return torch.cuda.is_available() or shutil.which("nvidia-smi") is not None
-
-
 def _worker_settings(settings: EngineSettings, limit: int) -> dict[str, Any]:
-    gpu = _on_gpu()
+    gpu = bool(gpu_count()) or shutil.which("nvidia-smi") is not None
     llm: dict[str, Any] = {
         "model": str(Path(settings.model).resolve()),
         "dtype": settings.dtype if settings.dtype != "auto" else "bfloat16" if gpu else "float32",
@@ -130,20 +132,12 @@ def _worker_settings(settings: EngineSettings, limit: int) -> dict[str, Any]:
 
 
 def _sampling(decoding: Decoding, end_ids: list[int]) -> dict[str, Any]:
-    return {
-        "n": decoding.n,
-        "temperature": decoding.temperature,
-        "top_p": decoding.top_p,
-        "top_k": decoding.top_k or -1,
-        "max_tokens": decoding.max_new_tokens,
-        "seed": decoding.seed,
-        "stop": list(decoding.stop),
-        "stop_token_ids": end_ids,
-    }
+    same = {key: getattr(decoding, key) for key in ("n", "temperature", "top_p", "seed", "stop")}
+    return {**same, "top_k": decoding.top_k or -1, "max_tokens": decoding.max_new_tokens, "stop_token_ids": end_ids}
 
 
 def _environment() -> dict[str, str]:
-    """The worker's variables: quiet, offline, and sized for a small machine unless the user says otherwise."""
+    """The worker's variables: quiet, offline, and with little memory on a CPU, unless the user sets them."""
     defaults = {
         "VLLM_CPU_KVCACHE_SPACE": "1",
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",

@@ -1,10 +1,10 @@
-"""Training stages that LLaMA-Factory does not have, in the shape of its own, put into it at start-up.
+"""Everything that depends on LLaMA-Factory's internals: its argument classes, and training stages added to it.
 
-Nothing is forked: :mod:`.registry` widens the classes that LLaMA-Factory parses recipes with and sends our stages to our
-workflows; ``python -m text2sql.llamafactory`` is ``llamafactory-cli`` with that done. This package alone knows LLaMA-Factory's
-insides, so a new version of it is met here. :mod:`text2sql.train` is the door, as for every other recipe.
+:mod:`.registry` extends the classes that LLaMA-Factory parses recipes with and sends our stages to our workflows, without
+changing its code; ``python -m text2sql.llamafactory`` is ``llamafactory-cli`` with these stages. A new version of
+LLaMA-Factory can only break what is here and in :mod:`text2sql.grpo`. :mod:`text2sql.train` starts it.
 """
 
-from text2sql.llamafactory.registry import COMMAND, STAGES, Stage, argument_classes, find_stage, register
+from text2sql.llamafactory.registry import COMMAND, argument_classes, check_stage, find_stage, register
 
-__all__ = ["COMMAND", "STAGES", "Stage", "argument_classes", "find_stage", "register"]
+__all__ = ["COMMAND", "argument_classes", "check_stage", "find_stage", "register"]

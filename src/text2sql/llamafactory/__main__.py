@@ -1,7 +1,7 @@
-"""``python -m text2sql.llamafactory train RECIPE``: llamafactory-cli that knows our stages.
+"""``python -m text2sql.llamafactory train RECIPE``: llamafactory-cli with our stages.
 
-torchrun starts this very file once a process, with the recipe alone: LLaMA-Factory's launcher is told that it lives
-here, so that every worker of every machine comes through the registration.
+torchrun starts the file of LLaMA-Factory's launcher once for each process, with the recipe as only argument. The launcher's
+``__file__`` is set to this file, so that every process of every machine registers our stages before it trains.
 """
 
 import atexit
@@ -14,14 +14,14 @@ from pathlib import Path
 
 _HERE = Path(__file__).resolve()
 if sys.path and Path(sys.path[0] or ".").resolve() == _HERE.parent:
-    sys.path.pop(0)  # as torchrun starts it: names in this folder would hide packages of the same name
+    sys.path.pop(0)  # torchrun puts this folder there; its modules would hide packages of the same name
 
 from text2sql.errors import UserError  # noqa: E402
 from text2sql.llamafactory import register  # noqa: E402
 
 
 def main() -> None:
-    """Run LLaMA-Factory's command line, or its training where torchrun calls."""
+    """Run LLaMA-Factory's command line, or its training in a process that torchrun started."""
     from llamafactory.extras.misc import is_env_enabled
 
     from llamafactory import launcher
@@ -33,7 +33,7 @@ def main() -> None:
         if sys.argv[1:2] and sys.argv[1].endswith((".yaml", ".yml")):
             _work()
             _leave()
-        if not is_env_enabled("FORCE_TORCHRUN"):  # else only its processes need what takes seconds to import
+        if not is_env_enabled("FORCE_TORCHRUN"):  # else only torchrun's processes need it; it takes seconds to import
             register()
         launcher.launch()
     except UserError as error:  # the last line of the log is what text2sql.train reports
@@ -44,8 +44,8 @@ def main() -> None:
 def _work() -> None:
     """Train as one process of torchrun's.
 
-    It ends with torchrun, whose processes lead sessions of their own and would train on after it was killed. DeepSpeed on
-    CPUs would compile a communication kernel for minutes where a compiler is; gloo serves.
+    The process is killed when torchrun ends: it has a session of its own and would otherwise continue after torchrun was
+    killed. On CPUs DeepSpeed would compile a communication kernel for minutes where there is a compiler; gloo replaces it.
     """
     from torch import multiprocessing
 
@@ -61,10 +61,10 @@ def _work() -> None:
 
 
 def _leave() -> None:
-    """End this process, whose work is done: gloo's threads now and then abort one that Python takes apart.
+    """End this process without Python's teardown, during which gloo's threads sometimes abort it.
 
-    torchrun would report a run as failed that has saved everything, and stop processes that are still saving. What comes
-    first at the end of a program comes first here: other threads end, functions left with atexit are called.
+    torchrun would then report as failed a run that has saved everything, and stop processes that are still saving. As at a
+    normal end, other threads are joined and atexit functions called first.
     """
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()

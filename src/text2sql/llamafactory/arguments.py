@@ -1,7 +1,7 @@
 """Checks a recipe's keys and values against LLaMA-Factory's own argument classes, before it starts.
 
-LLaMA-Factory reports an unknown key with a traceback and does not look at the type of most values, so that a typing
-error surfaces minutes later, inside training.
+LLaMA-Factory reports an unknown key with a traceback and does not check the type of most values, so that a mistake shows
+minutes later, inside training.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ Command = Literal["train", "export", "megatron"]
 def known_arguments(command: Command, *, ours: bool = False) -> dict[str, Any]:
     """Type hints of every key that ``llamafactory-cli COMMAND`` reads, and with ``ours`` those of our stages.
 
-    ``megatron`` is training under ``USE_MCA=1``, which LLaMA-Factory looks at when it is imported; that takes seconds.
+    ``megatron`` is training under ``USE_MCA=1``, which LLaMA-Factory reads when it is imported; that takes seconds.
     """
     if command == "megatron":
         os.environ["USE_MCA"] = "1"
@@ -31,11 +31,8 @@ def known_arguments(command: Command, *, ours: bool = False) -> dict[str, Any]:
     kinds = {"train": parser._TRAIN_ARGS, "export": parser._INFER_ARGS, "megatron": parser._TRAIN_MCA_ARGS}[command]
     if ours:
         kinds = argument_classes(kinds)
-    known = {}
-    for kind in kinds:
-        hints = get_type_hints(kind)
-        known.update({field.name: hints[field.name] for field in dataclasses.fields(kind) if field.init})
-    return known
+    hints = ((kind, get_type_hints(kind)) for kind in kinds)
+    return {field.name: found[field.name] for kind, found in hints for field in dataclasses.fields(kind) if field.init}
 
 
 def check_arguments(recipe: dict[str, Any], known: dict[str, Any], where: Path) -> dict[str, Any]:
@@ -62,17 +59,15 @@ def check_arguments(recipe: dict[str, Any], known: dict[str, Any], where: Path) 
 
 
 def _members(hint: Any) -> list[Any]:
-    """A union's members; a string beside an enumeration stands for the enumeration's values, so it is left out."""
+    """A union's members, with an enumeration as the Literal of its values, which ``str`` beside it stands for too."""
+    if isinstance(hint, enum.EnumType):
+        options: list[enum.Enum] = list(hint)
+        return [Literal[tuple(option.value for option in options)]]
     if get_origin(hint) not in (Union, types.UnionType):
         return [hint]
     members = [part for member in get_args(hint) for part in _members(member)]
-    if any(_is_enum(member) for member in members):
-        members = [member for member in members if member is not str]
-    return members
-
-
-def _is_enum(hint: Any) -> bool:
-    return isinstance(hint, type) and issubclass(hint, enum.Enum)
+    has_enum = any(isinstance(member, enum.EnumType) for member in get_args(hint))
+    return [member for member in members if not (has_enum and member is str)]
 
 
 def _fits(value: Any, hint: Any) -> bool:
@@ -86,8 +81,6 @@ def _fits_one(value: Any, hint: Any) -> bool:
         return value is None
     if origin is Literal:
         return value in get_args(hint)
-    if _is_enum(hint):
-        return value in [member.value for member in hint]
     if origin is bool:
         return isinstance(value, bool)
     if origin is int:
@@ -106,8 +99,6 @@ def _describe(hint: Any) -> str:
     for member in _members(hint):
         if get_origin(member) is Literal:
             names += [str(argument) for argument in get_args(member)]
-        elif _is_enum(member):
-            names += [str(option.value) for option in member]
         elif member is not type(None):
             names.append({bool: "true or false", int: "a whole number", float: "a number"}.get(member, "text"))
     return " or ".join(dict.fromkeys(names)) if len(names) < 3 else f"one of {', '.join(dict.fromkeys(names))}"

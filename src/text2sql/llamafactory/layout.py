@@ -1,7 +1,7 @@
-"""How a run is really spread over processes, in one line when training begins.
+"""Logs in one line, when training begins, how a run is spread over processes.
 
-Read from the live engine, because settings can promise what nobody reads: a tensor-parallel size without a sharded layer,
-an optimizer that another one replaced.
+It is read from the engine itself and not from the settings, because an engine may ignore a setting: a tensor-parallel size
+that shards no layer, an optimizer that was replaced by another.
 """
 
 import logging
@@ -49,13 +49,13 @@ class Layout:
 def read_layout(model: Any, optimizer: Any, sequences: int) -> Layout:
     """The layout of this process's training; ``sequences`` are those of one data-parallel process in one step."""
     data, tensor, pipeline = _sizes()
-    inner = _unwrapped(optimizer)
+    inner = _chain(optimizer)[-1]
     name = f"{type(inner).__module__.partition('.')[0]} {type(inner).__name__}"
     return Layout(data, tensor, pipeline, _zero_stage(optimizer), name, _sharded(model), sequences * data)
 
 
 def _sizes() -> tuple[int, int, int]:
-    """Data, tensor and pipeline, as the engine's process groups have them."""
+    """Data-, tensor- and pipeline-parallel sizes of the engine's process groups."""
     if not dist.is_initialized():
         return 1, 1, 1
     megatron = sys.modules.get("megatron.core.parallel_state")
@@ -80,10 +80,6 @@ def _chain(optimizer: Any) -> list[Any]:
     return found
 
 
-def _unwrapped(optimizer: Any) -> Any:
-    return _chain(optimizer)[-1]
-
-
 def _zero_stage(optimizer: Any) -> int:
     for part in _chain(optimizer):
         if type(part).__name__ == "DeepSpeedZeroOptimizer_Stage3":
@@ -96,21 +92,17 @@ def _zero_stage(optimizer: Any) -> int:
 
 
 def _sharded(model: Any) -> int:
-    kinds = [
-        getattr(sys.modules[module], name)
-        for module, names in _SHARDED.items()
-        for name in names
-        if module in sys.modules
-    ]
+    loaded = [(sys.modules[module], names) for module, names in _SHARDED.items() if module in sys.modules]
+    kinds = tuple(getattr(module, name) for module, names in loaded for name in names)
     parts = [model] if isinstance(model, nn.Module) else list(model)  # Megatron's trainer keeps a list of stages
-    return sum(isinstance(module, tuple(kinds)) for part in parts for module in part.modules())
+    return sum(isinstance(module, kinds) for part in parts for module in part.modules())
 
 
 class LayoutCallback(TrainerCallback):  # type: ignore[misc]
     """Logs the layout once, on the first process."""
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Training is about to take its first step: engine and process groups exist."""
+        """Log the layout; the engine and its process groups exist by now."""
         if state.is_world_process_zero:
             sequences = args.train_batch_size * args.gradient_accumulation_steps
             logger.info("%s", read_layout(kwargs["model"], kwargs["optimizer"], sequences))

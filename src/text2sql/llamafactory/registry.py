@@ -1,69 +1,54 @@
-"""Our stages by name, and the two seams by which LLaMA-Factory learns of them.
+"""Our stages by name, and their registration with LLaMA-Factory.
 
-The seams are the lists of classes that recipes are parsed with, and the function that picks a stage's workflow. What a
-stage consists of is imported when it is needed: TRL alone takes seconds.
+Two of its objects are changed: the lists of classes that it parses recipes with, and the function that chooses a stage's
+workflow. A stage's modules are imported when they are needed, because TRL alone takes seconds.
 """
 
-import importlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 COMMAND = [sys.executable, "-m", "text2sql.llamafactory"]
 
 
-@dataclass(frozen=True)
-class Stage:
-    """A stage's name and the package that holds it.
+STAGES = {"grpo": "text2sql.grpo"}
+"""The packages of our stages.
 
-    The package has ``hparams.extend(arguments)``, which returns LLaMA-Factory's class of fine-tuning arguments with the
-    stage and its keys added; ``preflight.check(recipe, where, processes, gpus)``, which refuses what can be known to be wrong
-    before anything is loaded; and ``workflow.run(...)``, which trains.
-    """
-
-    name: str
-    package: str
-
-    def extend(self, arguments: type[Any]) -> type[Any]:
-        """LLaMA-Factory's fine-tuning arguments with those of this stage."""
-        kind: type[Any] = importlib.import_module(f"{self.package}.hparams").extend(arguments)
-        return kind
-
-    def check(self, recipe: Mapping[str, Any], where: Path, processes: int, gpus: int) -> None:
-        """Refuse a recipe that cannot work; ``processes`` counts those of all machines, ``gpus`` the GPUs here.
-
-        Raises:
-            UserError: names what is wrong, and where.
-        """
-        importlib.import_module(f"{self.package}.preflight").check(recipe, where, processes, gpus)
-
-    def run(self, *arguments: Any) -> None:
-        """Train; see the workflow's ``run``."""
-        importlib.import_module(f"{self.package}.workflow").run(*arguments)
+Each has ``hparams.extend(arguments)``, which returns LLaMA-Factory's class of fine-tuning arguments with the stage and its
+keys added; ``preflight.check(recipe, where, processes, gpus)``, which finds mistakes before anything is loaded; and
+``workflow.run(...)``, which trains.
+"""
 
 
-STAGES = {"grpo": Stage("grpo", "text2sql.grpo")}
-
-
-def find_stage(recipe: Mapping[str, Any]) -> Stage | None:
-    """Our stage of a recipe; None for one of LLaMA-Factory's own."""
+def find_stage(recipe: Mapping[str, Any]) -> str | None:
+    """The package of a recipe's stage; None for a stage of LLaMA-Factory's own."""
     return STAGES.get(str(recipe.get("stage", "sft")))
 
 
+def check_stage(recipe: Mapping[str, Any], where: Path, processes: int, gpus: int) -> None:
+    """Check a recipe of one of our stages; ``processes`` counts those of all machines, ``gpus`` the GPUs here.
+
+    Raises:
+        UserError: the recipe cannot work; names what is wrong, and where.
+    """
+    if package := find_stage(recipe):
+        import_module(f"{package}.preflight").check(recipe, where, processes, gpus)
+
+
 def argument_classes(classes: Sequence[type[Any]]) -> list[type[Any]]:
-    """A list of LLaMA-Factory's argument classes, the one for fine-tuning widened by all our stages."""
+    """LLaMA-Factory's argument classes, the one for fine-tuning extended by all our stages."""
     from llamafactory.hparams import FinetuningArguments
 
     wider: type[Any] = FinetuningArguments
-    for stage in STAGES.values():
-        wider = stage.extend(wider)
+    for package in STAGES.values():
+        wider = import_module(f"{package}.hparams").extend(wider)
     return [wider if kind is FinetuningArguments else kind for kind in classes]
 
 
 def register() -> None:
-    """Make LLaMA-Factory, in this process, know our stages; doing it twice changes nothing."""
+    """Add our stages to LLaMA-Factory in this process; a second call changes nothing."""
     from llamafactory.hparams import parser
     from llamafactory.train import tuner
 
@@ -82,18 +67,18 @@ def _dispatching(theirs: Callable[[dict[str, Any]], None]) -> Callable[[dict[str
         keep_order()
         given = config["args"]
         config["callbacks"].append(LayoutCallback())
-        stage = find_stage(given) if isinstance(given, dict) else None
-        if stage is None:
+        package = find_stage(given) if isinstance(given, dict) else None
+        if package is None:
             theirs(config)
         else:
-            _train(stage, given, config["callbacks"])
+            _train(package, given, config["callbacks"])
 
     train.knows_our_stages = True  # type: ignore[attr-defined]
     return train
 
 
-def _train(stage: Stage, given: dict[str, Any], callbacks: list[Any]) -> None:
-    """What LLaMA-Factory does around a stage of its own: parse, gather callbacks, run, take the process group down."""
+def _train(package: str, given: dict[str, Any], callbacks: list[Any]) -> None:
+    """Do what LLaMA-Factory does for a stage of its own: parse, collect callbacks, run, destroy the process group."""
     import torch.distributed as dist
     from llamafactory.hparams import get_train_args
     from llamafactory.train.callbacks import LogCallback, PissaConvertCallback, ReporterCallback
@@ -109,6 +94,6 @@ def _train(stage: Stage, given: dict[str, Any], callbacks: list[Any]) -> None:
     if finetuning.early_stopping_steps is not None:
         callbacks.append(EarlyStoppingCallback(early_stopping_patience=finetuning.early_stopping_steps))
     callbacks.append(ReporterCallback(model, data, finetuning, generating))
-    stage.run(model, data, training, finetuning, given, callbacks)
+    import_module(f"{package}.workflow").run(model, data, training, finetuning, given, callbacks)
     if dist.is_initialized():
         dist.destroy_process_group()

@@ -1,8 +1,8 @@
-"""Resuming in the middle of a later epoch goes on with that epoch's order.
+"""A run resumed in the middle of an epoch continues with that epoch's order of examples.
 
-transformers 4.57 tells its data loader the epoch and then has accelerate make another loader that skips what was seen;
-the new one starts counting epochs at zero, so a run resumed in its second epoch would shuffle as in its first, see some
-examples twice and others never.
+transformers 4.57 tells its data loader the epoch, and then has accelerate make another loader that skips the examples seen.
+The new loader counts epochs from zero, so a run resumed in its second epoch would shuffle as in its first: it would see
+some examples twice and others never.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from torch.utils.data import Sampler
 
 
 def skip_in_epoch(dataloader: Any, num_batches: int = 0) -> Any:
-    """accelerate's ``skip_first_batches``, with the epoch of the loader that it was given."""
+    """accelerate's ``skip_first_batches``, which here keeps the epoch of the loader given."""
     rest = skip_first_batches(dataloader, num_batches)
     if hasattr(dataloader, "iteration"):
         rest.iteration = dataloader.iteration
@@ -21,9 +21,9 @@ def skip_in_epoch(dataloader: Any, num_batches: int = 0) -> Any:
 
 
 class EpochOrder(Sampler[int]):  # type: ignore[misc]
-    """A sampler that shuffles by a generator of its own, seeded for each epoch instead of once.
+    """Another sampler, whose generator is seeded for each epoch instead of once.
 
-    TRL's goes on with one generator, which a run that is resumed in its second epoch would start anew.
+    TRL seeds its sampler once, so a run resumed in its second epoch would repeat the order of the first.
     """
 
     def __init__(self, sampler: Any, seed: int) -> None:
@@ -43,7 +43,7 @@ class EpochOrder(Sampler[int]):  # type: ignore[misc]
 
 
 def keep_order() -> None:
-    """Let transformers' trainer, in this process, resume so; doing it twice changes nothing."""
+    """Make transformers' trainer in this process use :func:`skip_in_epoch`; a second call changes nothing."""
     from transformers import trainer
 
     trainer.skip_first_batches = skip_in_epoch

@@ -1,9 +1,8 @@
-"""Whether a recipe fits before an hour is spent on finding out: parameters, memory of a process, and batch arithmetic.
+"""Estimates whether a recipe fits before it is started: parameters, memory of a process, and batch arithmetic.
 
-``python -m text2sql.plan RECIPE [--gpus N] [--memory GB] [key=value ...]`` prints it; :func:`estimate` is the same for code.
+``text2sql plan RECIPE [--gpus N] [--memory GB] [key=value ...]`` prints the estimate; :func:`estimate` returns it.
 """
 
 from text2sql.plan.estimate import Estimate, estimate
-from text2sql.plan.layout import Layout
 
-__all__ = ["Estimate", "Layout", "estimate"]
+__all__ = ["Estimate", "estimate"]

@@ -1,11 +1,11 @@
-"""Print what a recipe will need, and whether it fits: parameters, memory of a GPU, batch arithmetic."""
+"""Print an estimate of a recipe's parameters, memory and batch, and whether it fits."""
 
 import os
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from text2sql.errors import UserError, run_command
 from text2sql.plan.advice import advise
@@ -26,14 +26,14 @@ def plan(
         float | None, typer.Option(min=0.1, help="GB (10^9 bytes) of each. Default: this machine's.")
     ] = None,
 ) -> None:
-    """Print what a recipe will need, and whether it fits: parameters, memory of a GPU, batch arithmetic.
+    """Estimate a recipe's parameters, memory and batch, and whether it fits.
 
     Exit code 0: it fits; 1: it does not; 2: something is wrong with the recipe.
     """
     values = load_recipe(recipe, overrides or [])
     if "stage" not in values:
         raise UserError(f"{recipe}: no training recipe (it has no stage); plan one of those")
-    found, size = _machine(bool(values.get("use_cpu"))) if not (gpus and memory) else (gpus, memory)
+    found, size = (gpus, memory) if gpus and memory else _machine(bool(values.get("use_cpu")))
     processes, memory = gpus or found, memory or size
     result = estimate(values, recipe, processes)
     console = Console()
@@ -63,35 +63,31 @@ def _machine(cpu: bool) -> tuple[int, float | None]:
     return (gpus, gpu_memory() / _GB) if gpus else (1, None)
 
 
-def _table(title: str, rows: list[tuple[Any, ...]], heads: list[str]) -> Table:
-    table = Table(title=title, title_justify="left")
-    for number, head in enumerate(heads):
-        table.add_column(head, justify="right" if number == 1 else "left")
+def _table(title: str, unit: str, rows: list[tuple[str, str, str]]) -> Table:
+    table = Table("", Column(unit, justify="right"), "", title=title, title_justify="left")
     for row in rows:
-        table.add_row(*map(str, row))
+        table.add_row(*row)
     return table
 
 
 def _model_table(result: Estimate) -> Table:
     shape = result.shape
+    heads = f"{shape.heads} heads on {shape.kv_heads} of {shape.head_dim}"
+    words = f"layers of {shape.hidden}, {heads}, vocabulary {shape.vocab:,}{', tied' if shape.tied else ''}"
     rows = [
         ("weights", f"{result.parameters:,}", result.source),
         ("trained", f"{result.trainable:,}", f"{100 * result.trainable / result.parameters:.2f} %"),
-        ("layout", result.layout.processes, result.layout.describe()),
-        (
-            "shape",
-            shape.layers,
-            f"layers of {shape.hidden}, {shape.heads} heads on {shape.kv_heads} of {shape.head_dim}, vocabulary "
-            f"{shape.vocab:,}{', tied' if shape.tied else ''}",
-        ),
+        ("layout", str(result.layout.processes), result.layout.describe()),
+        ("shape", str(shape.layers), words),
     ]
-    return _table("Model", rows, ["", "Count", ""])
+    return _table("Model", "Count", rows)
 
 
 def _memory_table(result: Estimate, processes: int) -> Table:
     states, work = result.states, result.work
     how = f"{'recomputed' if work.checkpointing else 'all kept'}, attention: {work.attention}"
     loss = "fused with the output head" if work.fused_loss else f"logits over {result.shape.vocab:,} entries"
+    worst = max(result.moments, key=lambda moment: result.moments[moment])
     parts = [
         ("weights", states.weights, ""),
         ("optimizer", states.optimizer, "moments and master copy"),
@@ -103,34 +99,31 @@ def _memory_table(result: Estimate, processes: int) -> Table:
         ("attention mask", result.mask, ""),
         ("loss", result.loss, loss),
         ("generation", result.generation, "keys and values"),
+        ("slack", SLACK * result.moments[worst], "of allocators"),
+        ("framework", result.reserve, ""),
     ]
-    parts += [("slack", SLACK * max(result.moments.values()), "of allocators"), ("framework", result.reserve, "")]
-    rows: list[tuple[Any, ...]] = [(name, f"{size / _GB:.2f}", note) for name, size, note in parts if size >= 5e6]
-    worst = max(result.moments, key=lambda moment: result.moments[moment])
+    rows = [(name, f"{size / _GB:.2f}", note) for name, size, note in parts if size >= 5e6]
     rows.append(("[bold]peak[/]", f"[bold]{result.peak / _GB:.2f}[/]", f"at the {worst}"))
-    return _table("Memory of one process" if processes > 1 else "Memory", rows, ["", "GB", ""])
+    return _table("Memory of one process" if processes > 1 else "Memory", "GB", rows)
 
 
 def _batch_table(result: Estimate) -> Table:
     batch, lengths = result.batch, result.batch.lengths
     split = f"{batch.device_sequences} x {batch.accumulation} accumulated x {batch.data} data parallel"
-    rows: list[tuple[Any, ...]] = [
+    examples = f"{lengths.examples:,} examples" if lengths else "the data are not prepared"
+    if lengths and batch.steps_per_epoch is None:
+        examples += "; their lengths need the model's tokenizer"
+    rows = [
         ("sequences a step", f"{batch.global_sequences:,}", split),
         ("tokens a step", f"{batch.tokens:,}", "at most, padding included"),
     ]
-    if batch.real_tokens is not None and lengths is not None:
-        rows.append(
-            ("of these text", f"{batch.real_tokens:,}", f"examples: mean {lengths.mean:.0f}, longest {lengths.longest}")
-        )
-    if batch.steps_per_epoch is not None and lengths is not None:
-        rows.append(("steps an epoch", f"{batch.steps_per_epoch:,}", f"{lengths.examples:,} examples"))
-    elif lengths is None:
-        rows.append(("steps an epoch", "?", "the data are not prepared"))
-    else:
-        rows.append(("steps an epoch", "?", f"{lengths.examples:,} examples; their lengths need the model's tokenizer"))
+    if batch.real_tokens is not None and lengths:
+        text = f"examples: mean {lengths.mean:.0f}, longest {lengths.longest}"
+        rows.append(("of these text", f"{batch.real_tokens:,}", text))
+    rows.append(("steps an epoch", f"{batch.steps_per_epoch:,}" if batch.steps_per_epoch else "?", examples))
     if batch.steps is not None:
         rows.append(("steps", f"{batch.steps:,}", ""))
-    return _table("Batch", rows, ["", "Count", ""])
+    return _table("Batch", "Count", rows)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What to change in a recipe that does not fit, cheapest first, each estimated together with those before it."""
+"""Changes for a recipe that does not fit, cheapest first; each is estimated together with those before it."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +20,7 @@ _CHANGES: tuple[dict[str, Any], ...] = (
 
 
 def advise(recipe: Mapping[str, Any], where: Path, processes: int, memory_gb: float) -> list[tuple[str, float]]:
-    """Overrides that lower the peak, each with the peak (bytes) of it and all before it, up to the first that fits."""
+    """Overrides that lower the peak, up to the first that fits, each with the peak (bytes) of all so far."""
     current = dict(recipe)
     peak = estimate(current, where, processes).peak
     advice = []
@@ -50,7 +50,7 @@ def _applies(change: Mapping[str, Any], recipe: Mapping[str, Any], processes: in
 
 
 def _keep_batch(recipe: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
-    """The change, with as much more accumulation as a smaller batch of the device takes to leave the global one alone."""
+    """The change, with more accumulation where the device's batch becomes smaller, so that the global one stays."""
     device = int(recipe.get("per_device_train_batch_size") or 8)
     smaller = change.get("per_device_train_batch_size")
     if smaller is None or smaller >= device:
@@ -60,8 +60,4 @@ def _keep_batch(recipe: Mapping[str, Any], change: Mapping[str, Any]) -> dict[st
 
 
 def _yaml(value: Any) -> str:
-    return (
-        {True: "true", False: "false", None: "null"}.get(value, str(value))
-        if not isinstance(value, int) or isinstance(value, bool)
-        else str(value)
-    )
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,4 +1,4 @@
-"""Batch arithmetic: sequences and tokens a step, steps an epoch, and how long the examples are where they can be read."""
+"""Batch arithmetic: sequences and tokens a step, steps an epoch, and the examples' lengths."""
 
 import json
 import math
@@ -13,15 +13,15 @@ from text2sql.plan.layout import Layout
 from text2sql.recipe.datasets import data_files
 
 _SAMPLE = 8_000
-_TURN = 5  # tokens of a turn's frame: <|im_start|>, role, line feed, <|im_end|>, line feed
-_FULL = 0.98  # of a packed sequence is text: packing Spider's training questions leaves 2 % empty
+_TURN = 5  # tokens around a turn: <|im_start|>, role, line feed, <|im_end|>, line feed
+_FULL = 0.98  # the share of a packed sequence that is text, measured with Spider's training questions
 
 
 @dataclass(frozen=True)
 class Lengths:
-    """How many examples a data set has, and their mean and longest number of tokens.
+    """Number of examples, and their mean and largest number of tokens.
 
-    ``exact``: all were counted; of more than 8,000 only a sample is.
+    ``exact``: the tokens of all were counted; of more than 8,000 examples only a sample's are.
     """
 
     examples: int
@@ -32,10 +32,9 @@ class Lengths:
 
 @dataclass(frozen=True)
 class Batch:
-    """What a training step sees. ``global_sequences`` are packed where the recipe packs; steps are None where the data
-    are not there.
+    """Sizes of a training step. Sequences are packed where the recipe packs; steps are None without prepared data.
 
-    ``real_tokens``: tokens a step without padding, None where no tokenizer can tell.
+    ``real_tokens``: tokens a step without padding, None without a tokenizer.
     """
 
     device_sequences: int
@@ -53,6 +52,11 @@ class Batch:
         return self.device_sequences * self.accumulation * self.data
 
 
+def cutoff(recipe: Mapping[str, Any]) -> int:
+    """Tokens after which LLaMA-Factory cuts an example off."""
+    return int(recipe.get("cutoff_len") or 2048)
+
+
 def read_batch(recipe: Mapping[str, Any], layout: Layout, length: int, lengths: Lengths | None) -> Batch:
     """The batch of a recipe whose sequences are at most ``length`` tokens long."""
     device = int(recipe.get("per_device_train_batch_size") or 8)
@@ -60,7 +64,7 @@ def read_batch(recipe: Mapping[str, Any], layout: Layout, length: int, lengths: 
     sequences = device * accumulation * layout.data
     rows, text = (lengths.examples, lengths.mean) if lengths else (0, 0.0)
     if lengths and (recipe.get("packing") or recipe.get("neat_packing")):
-        text = _FULL * _cutoff(recipe) if lengths.mean else 0.0
+        text = _FULL * cutoff(recipe) if lengths.mean else 0.0
         rows = math.ceil(lengths.examples * lengths.mean / text) if text else 0
     per_epoch = math.ceil(math.ceil(rows / (device * layout.data)) / accumulation)
     steps = int(recipe.get("max_steps") or 0)
@@ -78,14 +82,10 @@ def read_batch(recipe: Mapping[str, Any], layout: Layout, length: int, lengths: 
     )
 
 
-def _cutoff(recipe: Mapping[str, Any]) -> int:
-    return int(recipe.get("cutoff_len") or 2048)
-
-
 def read_lengths(recipe: Mapping[str, Any], where: Path) -> Lengths | None:
-    """How many training examples there are, and how long after the recipe's cut-off; None where the data are not prepared.
+    """Number and lengths of the training examples, cut off as the recipe says; None where the data are not prepared.
 
-    Lengths are 0 where the model folder has no tokenizer, or the rows are no conversations.
+    Lengths are 0 where the model folder has no tokenizer, or the rows are not conversations.
 
     Raises:
         UserError: a data file is damaged.
@@ -108,7 +108,7 @@ def read_lengths(recipe: Mapping[str, Any], where: Path) -> Lengths | None:
     conversations = [row["messages"] for row in sampled if isinstance(row, dict) and row.get("messages")]
     tokenizer = Path(str(recipe.get("model_name_or_path"))) / "tokenizer.json"
     counts = token_counts(tokenizer, conversations) if tokenizer.is_file() else []
-    counts = [min(count, _cutoff(recipe)) for count in counts] or [0]
+    counts = [min(count, cutoff(recipe)) for count in counts] or [0]
     examples = min(rows, int(recipe.get("max_samples") or rows) * len(files))
     held = float(recipe.get("val_size") or 0)
     examples -= math.ceil(examples * held) if held < 1 else int(held)

@@ -1,4 +1,4 @@
-"""A recipe's memory and batch, put together from shape, layout and precision."""
+"""Estimates a recipe's memory and batch from shape, layout and precision."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,13 +8,13 @@ from typing import Any
 from text2sql.checkpoint.shape import Shape, shape_of
 from text2sql.errors import UserError
 from text2sql.plan import memory
-from text2sql.plan.batch import Batch, Lengths, read_batch, read_lengths
+from text2sql.plan.batch import Batch, Lengths, cutoff, read_batch, read_lengths
 from text2sql.plan.layout import Layout, read_layout
 from text2sql.plan.memory import Precision, States, Work
 from text2sql.recipe.keys import is_lora, names
 
-# Bytes before a model is loaded. In a process on a CPU: Python, PyTorch and LLaMA-Factory, measured with a model of next to
-# nothing. On a GPU: the CUDA context, cuBLAS workspaces and, from two processes on, NCCL's buffers; allowed for, not measured.
+# Bytes before a model is loaded. In a process on a CPU: Python, PyTorch and LLaMA-Factory, measured with a minimal model.
+# On a GPU: the CUDA context, cuBLAS workspaces and, from two processes on, NCCL's buffers; assumed, not measured.
 CPU_RESERVE = 0.69e9
 GPU_RESERVE = 1.0e9
 NCCL_RESERVE = 0.5e9
@@ -23,15 +23,15 @@ _NUMBERS = (
     "max_samples val_size max_completion_length steps_per_generation beta tensor_model_parallel_size "
     "pipeline_model_parallel_size"
 ).split()
-# What allocators leave unused and single operations need for a moment, beside the tensors counted; measured on the CPU.
 SLACK = 0.1
+"""Share of the counted tensors that allocators leave unused and single operations need briefly; measured on the CPU."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Bytes of the fullest process, and what they are made of.
+    """Bytes of the fullest process, by what they are used for.
 
-    ``activations`` (with ``loss``, ``mask`` and ``generation``) and ``states.gradients`` are not all alive at once: see
+    ``activations`` (with ``loss``, ``mask`` and ``generation``) and ``states.gradients`` do not exist all at once: see
     :attr:`peak`.
     """
 
@@ -57,7 +57,7 @@ class Estimate:
 
     @property
     def resident(self) -> float:
-        """Bytes of tensors that are there at all times: weights, optimizer, buffers, a reference model."""
+        """Bytes of tensors that always exist: weights, optimizer, buffers, a reference model."""
         return self.states.weights + self.states.optimizer + self.states.buffers + self.reference
 
     @property
@@ -65,7 +65,7 @@ class Estimate:
         """Bytes of tensors at the moments that may be the peak.
 
         Gradients grow in the backward pass while activations shrink, so the first step of an accumulation has its peak
-        at either end of the pass; later ones keep the gradients of those before.
+        at either end of the pass; later steps also hold the gradients of earlier ones.
         """
         kept = self.states.gradients if self.work.accumulation > 1 else 0.0
         master = self.layout.engine == "deepspeed" and self.layout.zero > 0  # 16-bit gradients go when fp32 ones come
@@ -79,7 +79,7 @@ class Estimate:
 
     @property
     def peak(self) -> float:
-        """Bytes at the worst moment, with the framework's and some slack."""
+        """Bytes at the worst moment, with the framework's own and some slack."""
         return (1 + SLACK) * max(self.moments.values()) + self.reserve
 
     def fits(self, memory_gb: float) -> bool:
@@ -142,7 +142,7 @@ def _completion(recipe: Mapping[str, Any]) -> int:
 def _work(recipe: Mapping[str, Any], targets: tuple[str, ...], layout: Layout, lengths: Lengths | None) -> Work:
     stage = recipe.get("stage", "sft")
     packing, neat = bool(recipe.get("packing")), bool(recipe.get("neat_packing"))
-    length = int(recipe.get("cutoff_len") or 2048) + (1 if packing or neat else 0)
+    length = cutoff(recipe) + (1 if packing or neat else 0)
     if lengths and lengths.exact and not (packing or neat):
         length = min(length, lengths.longest)
     length += _completion(recipe) if stage == "grpo" else 0
@@ -175,7 +175,7 @@ def _checkpointing(recipe: Mapping[str, Any], layout: Layout) -> bool:
 
 
 def _reference(recipe: Mapping[str, Any], shape: Shape, layout: Layout, precision: Precision, lora: bool) -> float:
-    """The frozen copy that DPO and GRPO compare with; LoRA switches its adapter off instead."""
+    """The frozen model that DPO and GRPO compare with; LoRA disables its adapter instead."""
     stage, sigmoid = recipe.get("stage"), recipe.get("pref_loss", "sigmoid") not in ("orpo", "simpo")
     needed = (stage == "dpo" and sigmoid) or (stage == "grpo" and float(recipe.get("beta") or 0) > 0)
     if lora or not needed:
@@ -184,7 +184,7 @@ def _reference(recipe: Mapping[str, Any], shape: Shape, layout: Layout, precisio
 
 
 def _generation(recipe: Mapping[str, Any], shape: Shape, work: Work, precision: Precision) -> float:
-    """Keys and values of all completions of a step, which are written together before they are learned from."""
+    """Keys and values of all completions of a step, which are generated together before the model learns from them."""
     completions = work.sequences * int(recipe.get("steps_per_generation") or work.accumulation)
     return completions * work.length * 2 * shape.layers * shape.key * precision.compute
 

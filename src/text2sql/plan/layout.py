@@ -10,12 +10,12 @@ from text2sql.checkpoint.shape import Shape
 from text2sql.errors import UserError
 from text2sql.recipe.keys import deepspeed_settings, tensor_parallel
 
-MEGATRON_KEYS = ("tensor_model_parallel_size", "pipeline_model_parallel_size", "use_distributed_optimizer", "use_mca")
+_MEGATRON = ("tensor_model_parallel_size", "pipeline_model_parallel_size", "use_distributed_optimizer", "use_mca")
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Processes and what each of them holds. ``plain`` is data parallel by PyTorch, or one process.
+    """Processes, and what each of them holds. ``plain`` is PyTorch's data parallelism, or one process.
 
     ``zero``: ZeRO stage; under Megatron 1 for its distributed optimizer, which shards what ZeRO-1 shards.
     """
@@ -38,11 +38,8 @@ class Layout:
 
     def describe(self) -> str:
         """One line: ``data 2 x tensor 2 x pipeline 1, DeepSpeed ZeRO-2``."""
-        sharding = {
-            "plain": "PyTorch",
-            "deepspeed": f"DeepSpeed ZeRO-{self.zero}",
-            "megatron": "Megatron" + (", distributed optimizer" if self.zero else ""),
-        }[self.engine]
+        megatron = "Megatron, distributed optimizer" if self.zero else "Megatron"
+        sharding = {"plain": "PyTorch", "deepspeed": f"DeepSpeed ZeRO-{self.zero}", "megatron": megatron}[self.engine]
         return f"data {self.data} x tensor {self.tensor} x pipeline {self.pipeline}, {sharding}"
 
 
@@ -52,25 +49,21 @@ def read_layout(recipe: Mapping[str, Any], where: Path, shape: Shape, processes:
     Raises:
         UserError: sizes do not divide, or the DeepSpeed settings cannot be read.
     """
-    if any(recipe.get(key) for key in MEGATRON_KEYS) or os.environ.get("USE_MCA", "").lower() in ("1", "true"):
-        layout = _megatron(recipe, processes)
+    if any(recipe.get(key) for key in _MEGATRON) or os.environ.get("USE_MCA", "").lower() in ("1", "true"):
+        layout = Layout(
+            "megatron",
+            processes,
+            tensor=int(recipe.get("tensor_model_parallel_size") or 1),
+            pipeline=int(recipe.get("pipeline_model_parallel_size") or 1),
+            zero=1 if recipe.get("use_distributed_optimizer") else 0,
+            sequence_parallel=bool(recipe.get("sequence_parallel")),
+        )
     elif settings := deepspeed_settings(recipe, where):
         layout = _deepspeed(settings, where, processes)
     else:
         layout = Layout("plain", processes)
     _check(layout, where, shape)
     return layout
-
-
-def _megatron(recipe: Mapping[str, Any], processes: int) -> Layout:
-    return Layout(
-        "megatron",
-        processes,
-        tensor=int(recipe.get("tensor_model_parallel_size") or 1),
-        pipeline=int(recipe.get("pipeline_model_parallel_size") or 1),
-        zero=1 if recipe.get("use_distributed_optimizer") else 0,
-        sequence_parallel=bool(recipe.get("sequence_parallel")),
-    )
 
 
 def _deepspeed(settings: Mapping[str, Any], where: Path, processes: int) -> Layout:
@@ -103,7 +96,7 @@ def _check(layout: Layout, where: Path, shape: Shape) -> None:
             f"processes (GPUs), not {layout.processes}"
         )
     for what, size in (("attention heads", shape.heads), ("key-value heads", shape.kv_heads)):
-        # DeepSpeed shares heads unequally where it must, but each process needs one.
+        # DeepSpeed can give processes different numbers of heads, but each process needs one.
         if (layout.engine == "megatron" and size % layout.tensor) or size < layout.tensor:
             raise UserError(f"{where}: the model's {size} {what} do not divide by tensor parallel {layout.tensor}")
     if shape.layers % layout.pipeline:

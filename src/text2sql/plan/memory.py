@@ -38,9 +38,9 @@ class Precision:
 
 @dataclass(frozen=True)
 class Work:
-    """What one forward pass of a process sees: sequences, their padded length, and how it is computed.
+    """The input of one forward pass of a process, sequences and their padded length, and how it is computed.
 
-    ``targets``: the matrices that LoRA adapts; none when all weights learn. ``dropout``: LoRA drops inputs.
+    ``targets``: the matrices that LoRA adapts; empty when all weights learn. ``dropout``: LoRA drops inputs.
     """
 
     sequences: int
@@ -71,7 +71,7 @@ class States:
 
 
 def precision_of(recipe: Mapping[str, Any], layout: Layout) -> Precision:
-    """How LLaMA-Factory and the engine store numbers.
+    """The bytes in which LLaMA-Factory and the engine store numbers.
 
     LLaMA-Factory upcasts trained weights to fp32 unless ``pure_bf16``; DeepSpeed and Megatron then keep them in 16 bits
     beside an fp32 master copy.

@@ -1,6 +1,6 @@
-"""The door to llamafactory-cli: everything that can be known to be wrong is said in one line before minutes are spent.
+"""Training with llamafactory-cli: mistakes end in one line before anything is loaded, and stopped runs continue.
 
-``python -m text2sql.train RECIPE [key=value ...]`` checks a recipe (:mod:`.arguments`, :mod:`.preflight`), decides
-whether to start, resume or skip (:mod:`.runs`), and runs the real trainer (:mod:`.launch`).
-``python -m text2sql.train.merge`` does the same for ``llamafactory-cli export``.
+``text2sql train RECIPE [key=value ...]`` checks a recipe (:mod:`.preflight`, :mod:`.processes`, :mod:`.megatron`), decides
+whether to start, resume or skip (:mod:`.runs`), and starts the trainer (:mod:`.launch`). ``text2sql merge`` does the same for
+``llamafactory-cli export``.
 """

@@ -1,6 +1,6 @@
 """Validate a recipe, then launch or resume its training with llamafactory-cli; a finished run is left alone.
 
-llamafactory-cli runs with :mod:`text2sql.llamafactory` registered: our stages, and a line that states the real layout.
+llamafactory-cli is started through :mod:`text2sql.llamafactory`, which adds our stages and logs the layout of processes.
 """
 
 import logging
@@ -10,18 +10,18 @@ from pathlib import Path
 
 import yaml
 
-from text2sql.artifacts import only_one
+from text2sql.artifacts import only_one, write_text
 from text2sql.checkpoint.weights import fingerprint
 from text2sql.errors import UserError, run_command
-from text2sql.llamafactory import COMMAND, find_stage
+from text2sql.llamafactory import COMMAND, check_stage, find_stage
 from text2sql.llamafactory.arguments import check_arguments, known_arguments
 from text2sql.plan.machine import gpu_count
 from text2sql.recipe import Recipe, load_recipe
 from text2sql.recipe.command import Overrides, RecipePath, single
 from text2sql.recipe.keys import deepspeed_settings
-from text2sql.recipe.megatron import is_megatron
+from text2sql.recipe.megatron import check_keys, is_megatron
 from text2sql.train.launch import environment, run_llamafactory
-from text2sql.train.megatron import check_machine, check_recipe
+from text2sql.train.megatron import check_machine, check_packages
 from text2sql.train.preflight import (
     check_adapters,
     check_attention,
@@ -32,27 +32,19 @@ from text2sql.train.preflight import (
     fit_device,
     model_folder,
 )
-from text2sql.train.processes import check_port, check_processes, read_processes, wait_for_first
-from text2sql.train.runs import Plan, Run, begin, finish, identify, is_done, plan_run
+from text2sql.train.processes import Processes, check_port, check_processes, read_processes, wait_for_first
+from text2sql.train.runs import Run, begin, finish, identify, is_done, plan_run
 
 logger = logging.getLogger("text2sql.train")
 
 
-def train(recipe: RecipePath, overrides: Overrides = None) -> None:
+def train(where: RecipePath, overrides: Overrides = None) -> None:
     """Train by a recipe with llamafactory-cli: from the start, from the last whole checkpoint, or not at all when done."""
-    run(recipe, overrides or [])
-
-
-def run(where: Path, overrides: list[str]) -> None:
-    """Run the recipe at ``where`` to its end.
-
-    Raises:
-        UserError: something is wrong that the user can mend, or training failed.
-    """
-    recipe = load_recipe(where, overrides)
+    recipe = load_recipe(where, overrides or [])
     megatron = is_megatron(recipe, os.environ, where)
     if megatron:
-        check_recipe(recipe, where)
+        check_keys(recipe, where)
+        check_packages(recipe, where)
     base = model_folder(recipe, where)
     data = data_hashes(recipe, where)
     output_dir = check_output(recipe, where, base)
@@ -63,12 +55,26 @@ def run(where: Path, overrides: list[str]) -> None:
     check_adapters(recipe, base)
     check_resume(recipe)
     check_attention(recipe, where)
-    stage = find_stage(recipe)
-    known = known_arguments("megatron" if megatron else "train", ours=stage is not None)
-    recipe = check_arguments(recipe, known, where)
+    recipe, added, processes = _fit(recipe, where, base, megatron)
     check_disk(recipe, output_dir, base)
+    if processes.node:
+        wait_for_first(processes)
+        _join(output_dir, added, processes.node)
+        return
+    check_port(processes)
+    with only_one(output_dir) as lock:
+        _lead(recipe, replace(this, processes=processes.total), output_dir, added, lock)
+
+
+def _fit(recipe: Recipe, where: Path, base: Path | None, megatron: bool) -> tuple[Recipe, dict[str, str], Processes]:
+    """The recipe as this machine can run it, what it adds to the environment, and the processes that will train.
+
+    Raises:
+        UserError: a key or value that the trainer does not know, or a recipe that does not fit machine and processes.
+    """
     gpus = gpu_count()
-    recipe, note = fit_device(recipe, where, gpus)
+    known = known_arguments("megatron" if megatron else "train", ours=find_stage(recipe) is not None)
+    recipe, note = fit_device(check_arguments(recipe, known, where), where, gpus)
     if note:
         logger.info("%s", note)
     settings = deepspeed_settings(recipe, where)
@@ -77,26 +83,20 @@ def run(where: Path, overrides: list[str]) -> None:
     check_processes(recipe, settings, where, base, processes, gpus)
     if megatron:
         check_machine(recipe, where, processes.total, gpus)
-    if stage is not None:
-        stage.check(recipe, where, processes.total, gpus)
-    if processes.node:
-        wait_for_first(processes)
-        _follow(output_dir, added, output_dir / f"train.{processes.node}.log")
-        return
-    check_port(processes)
-    with only_one(output_dir) as lock:
-        _lead(recipe, replace(this, processes=processes.total), output_dir, added, lock)
+    check_stage(recipe, where, processes.total, gpus)
+    return recipe, added, processes
 
 
-def _follow(output_dir: Path, added: dict[str, str], log: Path) -> None:
-    """Train as another machine than the first, which has written the recipe."""
+def _join(output_dir: Path, added: dict[str, str], node: int) -> None:
+    """Train as another machine than the first one, which has written the recipe."""
     path = output_dir / "recipe.yaml"
     if not path.is_file():
         raise UserError(f"{path} is missing here; output_dir must be a folder that all machines share")
-    run_llamafactory(["train", str(path)], added, log, program=COMMAND)
+    run_llamafactory(["train", str(path)], added, output_dir / f"train.{node}.log", program=COMMAND)
 
 
 def _lead(recipe: Recipe, run: Run, output_dir: Path, added: dict[str, str], lock: int) -> None:
+    """Train as the first or only machine, from where the output folder says."""
     plan = plan_run(output_dir, run, overwrite=bool(recipe.get("overwrite_output_dir")))
     for path in plan.broken:
         logger.info("%s was never finished; leaving it out", path)
@@ -104,23 +104,23 @@ def _lead(recipe: Recipe, run: Run, output_dir: Path, added: dict[str, str], loc
         logger.info("resuming from %s", plan.checkpoint)
     begin(output_dir, run, plan)
     path = output_dir / "recipe.yaml"
-    path.write_text(yaml.safe_dump(_effective(recipe, plan), sort_keys=False, allow_unicode=True), encoding="utf-8")
+    write_text(path, yaml.safe_dump(_effective(recipe, plan.checkpoint), sort_keys=False, allow_unicode=True))
     try:
         run_llamafactory(["train", str(path)], added, output_dir / "train.log", lock, COMMAND)
     except KeyboardInterrupt:
-        logger.info("stopped; the same command goes on from the last checkpoint in %s", output_dir)
+        logger.info("stopped; the same command continues from the last checkpoint in %s", output_dir)
         raise
     if not (output_dir / "trainer_state.json").is_file():
         raise UserError(f"{output_dir}: the trainer ended without its final state; see {output_dir / 'train.log'}")
     logger.info("trained %d steps: %s", finish(output_dir, run), output_dir)
 
 
-def _effective(recipe: Recipe, plan: Plan) -> Recipe:
-    """What llamafactory-cli reads: where to resume is decided here, so that it never picks a half-written checkpoint."""
+def _effective(recipe: Recipe, checkpoint: Path | None) -> Recipe:
+    """What llamafactory-cli reads; it names the checkpoint to resume from, which is never a half-written one."""
     effective = {key: value for key, value in recipe.items() if key != "overwrite_output_dir"}
-    if plan.checkpoint is not None:
-        # Early stopping counts evaluations without progress; without this the count would begin again.
-        effective |= {"resume_from_checkpoint": str(plan.checkpoint), "restore_callback_states_from_checkpoint": True}
+    if checkpoint is not None:
+        # Restores the callbacks too: early stopping would otherwise count evaluations without progress from zero.
+        effective |= {"resume_from_checkpoint": str(checkpoint), "restore_callback_states_from_checkpoint": True}
     return effective
 
 

@@ -1,4 +1,4 @@
-"""Runs llamafactory-cli as a child: what it prints goes to the screen and to a log, and a failure becomes one line."""
+"""Runs llamafactory-cli as a child process: its output goes to screen and log, and a failure becomes one line."""
 
 import os
 import re
@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from rich.console import Console
 
@@ -35,9 +35,9 @@ _HINTS = {
 def environment(
     recipe: Mapping[str, Any], gpus: int, given: Mapping[str, str], deepspeed: Mapping[str, Any] | None = None
 ) -> dict[str, str]:
-    """What the trainer needs in its environment beyond what is ``given``, which wins; ``deepspeed`` are its settings.
+    """Variables that the trainer needs beside those ``given``, which are kept; ``deepspeed`` has DeepSpeed's settings.
 
-    One thread a process on CPUs: processes that spin for each other's cores are several times slower.
+    On CPUs each process gets one thread, because processes that compete for cores are several times slower.
     """
     wanted = {"LLAMAFACTORY_VERBOSITY": "WARNING", "TOKENIZERS_PARALLELISM": "false"}
     on_cpu = bool(recipe.get("use_cpu")) or not gpus
@@ -45,7 +45,7 @@ def environment(
     nodes = whole_number(given, "NNODES", 1)
     if on_cpu:
         wanted |= {"OMP_NUM_THREADS": "1", "NPROC_PER_NODE": str(processes)}
-    if nodes > 1:  # where LLaMA-Factory would take another free port on each machine
+    if nodes > 1:  # LLaMA-Factory would choose a different free port on each machine
         wanted["MASTER_PORT"] = str(TORCHRUN_PORT)
     if recipe.get("deepspeed") or processes > 1 or nodes > 1:
         wanted["FORCE_TORCHRUN"] = "1"
@@ -61,13 +61,13 @@ def run_llamafactory(
     lock: int | None = None,
     program: list[str] | None = None,
 ) -> None:
-    """Run ``llamafactory-cli`` with ``arguments``, its output also appended to ``log``; it inherits the ``lock``.
+    """Run ``llamafactory-cli``, or ``program`` instead, with ``arguments``; its output is appended to ``log``.
 
-    ``program`` takes its place for stages that it does not have.
+    The child inherits the descriptor ``lock``.
 
     Raises:
-        UserError: it failed; the message has its last error, and where the log is.
-        KeyboardInterrupt: it was asked to stop, and did.
+        UserError: it failed; the message has its last error and the path of the log.
+        KeyboardInterrupt: it was interrupted or terminated by a signal to this process.
     """
     here = Path(sys.executable).parent  # torchrun lies there too
     command = [*(program or [str(here / "llamafactory-cli")]), *arguments]
@@ -83,17 +83,10 @@ def run_llamafactory(
             stderr=subprocess.STDOUT,
             env={**os.environ, **added, "PATH": os.pathsep.join((str(here), os.environ.get("PATH", os.defpath)))},
             pass_fds=() if lock is None else (lock,),
-            start_new_session=True,  # so that all it starts can be ended together with it
+            start_new_session=True,  # so that a signal reaches all processes that it starts
         )
         with _forwarded_signals(child) as received:
-            assert child.stdout is not None
-            pending = b""
-            while chunk := os.read(child.stdout.fileno(), 1 << 16):
-                record.write(chunk)
-                record.flush()
-                shown_part, pending = _for_the_screen(pending + chunk)
-                sys.stdout.buffer.write(shown_part)
-                sys.stdout.flush()
+            _copy_output(child, record)
             code = child.wait()
     if received:
         raise KeyboardInterrupt
@@ -101,8 +94,20 @@ def run_llamafactory(
         raise UserError(f"{' '.join(name)} {arguments[0]} failed: {_reason(log, start, code)} (log: {log})")
 
 
-def _for_the_screen(text: bytes) -> tuple[bytes, bytes]:
-    """What of the trainer's output to show, and a tail to look at again: lists of token ids stay in the log."""
+def _copy_output(child: "subprocess.Popen[bytes]", record: IO[bytes]) -> None:
+    """Copy what the child prints to ``record`` and, without lists of token ids, to the screen, until it closes its output."""
+    assert child.stdout is not None
+    pending = b""
+    while chunk := os.read(child.stdout.fileno(), 1 << 16):
+        record.write(chunk)
+        record.flush()
+        shown, pending = _without_token_ids(pending + chunk)
+        sys.stdout.buffer.write(shown)
+        sys.stdout.flush()
+
+
+def _without_token_ids(text: bytes) -> tuple[bytes, bytes]:
+    """Output without its lists of token ids, and a tail that may be the beginning of one, to be looked at again."""
     unfinished = _TOKENS_BEGIN.search(text)
     end = unfinished.start() if unfinished else len(text)
     return _TOKENS.sub(b"", text[:end]), text[end:]
@@ -110,7 +115,7 @@ def _for_the_screen(text: bytes) -> tuple[bytes, bytes]:
 
 @contextmanager
 def _forwarded_signals(child: "subprocess.Popen[bytes]") -> Iterator[list[int]]:
-    """Ctrl-C and polite ends reach the trainer and all it started; yields the list that collects them."""
+    """Send signals that ask this process to end to the trainer's process group; yields the list of those received."""
     received: list[int] = []
 
     def forward(number: int, _frame: object) -> None:
@@ -144,11 +149,11 @@ def _reason(log: Path, start: int, code: int) -> str:
 
 
 def _first_process(text: str, errors: list[tuple[str | None, str]]) -> str | None:
-    """Why the process that failed first did; the others lost their connection to it, or were ended by torchrun."""
+    """Why the process that failed first did; the others lost their connection to it, or torchrun terminated them."""
     of_processes = [(rank, error) for rank, error in errors if rank is not None]
     # The last error of each process, in the order of their first ones.
     own = {rank: error for rank, error in of_processes if not _PEER_LOST.search(error)}
-    # One that has lost another may be aborted on its way out, so that signal tells least.
+    # A process that lost its connection may abort while it ends, so SIGABRT counts only where nothing else is known.
     killed = [(rank, int(number)) for rank, number in _KILLED.findall(text) if int(number) != signal.SIGTERM]
     for rank, number in killed:
         if number != signal.SIGABRT and rank not in own:

@@ -1,4 +1,4 @@
-"""What a Megatron recipe needs from the machine: packages, GPUs, sizes that divide, memory. Each lack is one line."""
+"""Checks what a Megatron recipe needs: packages, GPUs, sizes that divide, memory."""
 
 import logging
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from typing import Any
 from text2sql.errors import UserError
 from text2sql.plan import Estimate, estimate
 from text2sql.plan.machine import gpu_memory
-from text2sql.recipe.megatron import adapter_is_here, check_keys
+from text2sql.recipe.megatron import adapter_is_here
 
 logger = logging.getLogger("text2sql.megatron")
 
@@ -19,16 +19,6 @@ _SOURCE = (
     'pip install "git+https://github.com/alibaba/ROLL.git#subdirectory=mcore_adapter"'
 )
 _SLACK = 1.1  # an estimate this much above the memory may still be wrong
-
-
-def check_recipe(recipe: Mapping[str, Any], where: Path) -> None:
-    """Refuse a recipe that Megatron's backend would not do as it says, and a machine without the packages for it.
-
-    Raises:
-        UserError: names the key or the package, and what to do.
-    """
-    check_keys(recipe, where)
-    check_packages(recipe, where)
 
 
 def check_machine(recipe: Mapping[str, Any], where: Path, processes: int, gpus: int) -> Estimate:
@@ -82,22 +72,19 @@ def _check_sizes(recipe: Mapping[str, Any], where: Path, result: Estimate) -> No
 
 
 def check_packages(recipe: Mapping[str, Any], where: Path) -> None:
-    """Megatron core, mcore_adapter itself, and Transformer Engine where the recipe asks for what only it can do.
+    """Require Megatron core, mcore_adapter, and Transformer Engine unless the recipe does without it.
 
     Raises:
         UserError: one is missing, or the package index's namesake of mcore_adapter is installed.
     """
-    try:
-        version("megatron-core")
-    except PackageNotFoundError:
-        raise UserError("megatron-core is not installed; run `bash scripts/setup.sh train`") from None
+    if not _version_of("megatron-core"):
+        raise UserError("megatron-core is not installed; run `bash scripts/setup.sh train`")
+    if not adapter_is_here() and (found := _version_of("mcore_adapter")):
+        raise UserError(
+            f"mcore_adapter {found} is not the one that Megatron needs but a namesake from the package index; "
+            f"pip uninstall mcore-adapter, then install it: {_SOURCE}"
+        )
     if not adapter_is_here():
-        found = _version_of("mcore_adapter")
-        if found:
-            raise UserError(
-                f"mcore_adapter {found} is not the one that Megatron needs but a namesake from the package index; "
-                f"pip uninstall mcore-adapter, then install it: {_SOURCE}"
-            )
         raise UserError(f"mcore_adapter is not installed; the package index has only another project's; {_SOURCE}")
     if recipe.get("transformer_impl", "transformer_engine") == "local":
         _check_local(recipe, where)

@@ -1,7 +1,7 @@
 """Merge a LoRA adapter into its base model with ``llamafactory-cli export``.
 
-The merged folder appears under its name only when it is whole; ``merge.json`` in it says what it was made of, so that a
-second run finds it done.
+The merged folder appears under its name only when it is whole. ``merge.json`` in it says what it was made of, so that a
+second run does nothing.
 """
 
 import logging
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from text2sql.artifacts import check_own, is_current, whole_folder, write_note
+from text2sql.artifacts import check_own, is_current, whole_folder, write_note, write_text
 from text2sql.checkpoint.weights import fingerprint, folder_shapes
 from text2sql.errors import UserError, run_command
 from text2sql.llamafactory.arguments import check_arguments, known_arguments
@@ -24,18 +24,9 @@ logger = logging.getLogger("text2sql.train.merge")
 _NOTE = "merge.json"
 
 
-def merge(recipe: RecipePath, overrides: Overrides = None) -> None:
+def merge(where: RecipePath, overrides: Overrides = None) -> None:
     """Merge a LoRA adapter into its base model with llamafactory-cli export, unless that is done already."""
-    run(recipe, overrides or [])
-
-
-def run(where: Path, overrides: list[str]) -> None:
-    """Write the merged model to the recipe's ``export_dir``.
-
-    Raises:
-        UserError: base or adapter is missing, they do not fit, or export failed.
-    """
-    recipe = load_recipe(where, overrides)
+    recipe = load_recipe(where, overrides or [])
     base = model_folder(recipe, where)
     if base is None:
         raise UserError(f"{where}: merging needs the base in a folder, not the hub name {recipe['model_name_or_path']}")
@@ -59,7 +50,7 @@ def run(where: Path, overrides: list[str]) -> None:
 
 
 def _made_of(recipe: Recipe, base: Path, adapters: list[Path]) -> dict[str, object]:
-    """What the merged model depends on: weights by their hash, and the recipe without places."""
+    """What the merged model depends on: the folders' contents, and the recipe without their paths."""
     places = ("model_name_or_path", "adapter_name_or_path", "export_dir")
     settings = {key: value for key, value in recipe.items() if key not in places}
     return {"base": fingerprint(base), "adapters": [fingerprint(path) for path in adapters], "recipe": settings}
@@ -68,8 +59,8 @@ def _made_of(recipe: Recipe, base: Path, adapters: list[Path]) -> dict[str, obje
 def _export(recipe: Recipe, partial: Path) -> None:
     settings = partial / "recipe.yaml"
     effective = {**recipe, "export_dir": str(partial)}
-    settings.write_text(yaml.safe_dump(effective, sort_keys=False, allow_unicode=True), encoding="utf-8")
-    added = {key: value for key, value in {"LLAMAFACTORY_VERBOSITY": "WARNING"}.items() if key not in os.environ}
+    write_text(settings, yaml.safe_dump(effective, sort_keys=False, allow_unicode=True))
+    added = {} if "LLAMAFACTORY_VERBOSITY" in os.environ else {"LLAMAFACTORY_VERBOSITY": "WARNING"}
     run_llamafactory(["export", str(settings)], added, partial / "export.log")
     if not folder_shapes(partial):
         raise UserError(f"llamafactory-cli export wrote no weights; see {partial / 'export.log'}")

@@ -1,4 +1,4 @@
-"""Checks that need the machine: model, data, device, folder and disk. Each failure is one line with a way out."""
+"""Checks of model, data, device, folder and disk; each failure is one line that says what to do."""
 
 import re
 import shutil
@@ -33,7 +33,7 @@ def model_folder(recipe: Recipe, where: Path) -> Path | None:
 
 
 def check_adapters(recipe: Recipe, base: Path | None) -> None:
-    """Every adapter that the recipe names exists and fits the base, and the recipe trains adapters."""
+    """Refuse adapters that do not exist or fit the base, or whose recipe trains no adapter."""
     for name in names(recipe.get("adapter_name_or_path")):
         if recipe.get("finetuning_type", "lora") == "full":
             raise UserError(
@@ -44,7 +44,7 @@ def check_adapters(recipe: Recipe, base: Path | None) -> None:
 
 
 def check_resume(recipe: Recipe) -> None:
-    """A checkpoint that the recipe itself resumes from is whole and of the same kind of fine-tuning."""
+    """Refuse a ``resume_from_checkpoint`` that is not whole, or of another kind of fine-tuning."""
     name = recipe.get("resume_from_checkpoint")
     if not isinstance(name, str):
         return
@@ -56,7 +56,7 @@ def check_resume(recipe: Recipe) -> None:
 
 
 def data_hashes(recipe: Recipe, where: Path) -> dict[str, str]:
-    """Hash of each data file by data set name, checked as :func:`data_files` does; DeepSpeed's settings count as data."""
+    """Digest of each data set's files, checked as :func:`data_files` does, and of DeepSpeed's settings."""
     hashes = {}
     for name, path in data_files(recipe, where):
         files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
@@ -69,35 +69,36 @@ def data_hashes(recipe: Recipe, where: Path) -> dict[str, str]:
 def fit_device(recipe: Recipe, where: Path, gpus: int) -> tuple[Recipe, str]:
     """The recipe as this machine can run it, and a note on what was changed (empty: nothing).
 
-    DeepSpeed on a CPU takes fp32 and picks the device itself (``use_cpu`` would leave each process alone), except with
-    tensor parallelism, which wants ``use_cpu`` and the gloo backend.
+    DeepSpeed on a CPU computes in fp32 and chooses the device itself (with ``use_cpu`` processes would not communicate),
+    except with tensor parallelism, which needs ``use_cpu`` and the gloo backend.
 
     Raises:
         UserError: the recipe is for GPUs and there are none, or its DeepSpeed settings are missing or cannot work.
     """
     deepspeed = deepspeed_settings(recipe, where)
-    if recipe.get("use_cpu") and not gpus and "tensor_parallel" in deepspeed:
-        if recipe.get("ddp_backend") != "gloo":
-            return {**recipe, "ddp_backend": "gloo"}, "tensor parallelism on CPUs goes over gloo: ddp_backend=gloo"
-    elif recipe.get("use_cpu") and deepspeed and not gpus:
-        changed = {key: False for key in ("use_cpu", "bf16", "fp16") if recipe.get(key)}
-        changes = " ".join(f"{key}=false" for key in changed)
-        return {**recipe, **changed}, f"DeepSpeed on a CPU runs in fp32 and chooses the device itself: {changes}"
-    if not gpus and not recipe.get("use_cpu"):
+    if gpus:
+        return recipe, ""
+    if not recipe.get("use_cpu"):
         for key in ("bf16", "fp16", "pure_bf16", "quantization_bit", "enable_liger_kernel"):
             if recipe.get(key):
                 raise UserError(
                     f"{where}: this recipe is for GPUs ({key}: {recipe[key]}) and torch sees none here; take its twin in "
                     "recipes/tiny, or check nvidia-smi and CUDA_VISIBLE_DEVICES"
                 )
+    elif "tensor_parallel" in deepspeed and recipe.get("ddp_backend") != "gloo":
+        return {**recipe, "ddp_backend": "gloo"}, "tensor parallelism on CPUs goes over gloo: ddp_backend=gloo"
+    elif deepspeed and "tensor_parallel" not in deepspeed:
+        changed = {key: False for key in ("use_cpu", "bf16", "fp16") if recipe.get(key)}
+        changes = " ".join(f"{key}=false" for key in changed)
+        return {**recipe, **changed}, f"DeepSpeed on a CPU runs in fp32 and chooses the device itself: {changes}"
     return recipe, ""
 
 
 def check_attention(recipe: Recipe, where: Path) -> None:
-    """Refuse ``flash_attn: fa2`` where LLaMA-Factory would go on without it, and packed sequences that it stops at.
+    """Refuse ``flash_attn: fa2`` where LLaMA-Factory would silently train without it, and packed batches that it fails on.
 
-    flash-attn takes the borders of packed examples from their positions, which works for one sequence a batch; LLaMA-Factory
-    stops at the first batch of more, and evaluation's is eight by default.
+    flash-attn takes the borders of packed examples from their positions, which works for one sequence a batch. LLaMA-Factory
+    fails at the first larger batch, and evaluation's default is eight.
 
     Raises:
         UserError: names the key, and what to write instead.
@@ -122,7 +123,7 @@ def check_attention(recipe: Recipe, where: Path) -> None:
 
 
 def check_output(recipe: Recipe, where: Path, base: Path | None, key: str = "output_dir") -> Path:
-    """The output folder, checked to be a place that may be written to and emptied.
+    """The output folder, checked to hold nothing that may not be overwritten.
 
     Raises:
         UserError: the key is missing, or the folder is or holds the base model, the repository or data.
@@ -141,7 +142,7 @@ def check_output(recipe: Recipe, where: Path, base: Path | None, key: str = "out
 
 
 def check_disk(recipe: Recipe, output_dir: Path, base: Path | None) -> None:
-    """Refuse to start when the disk cannot hold the checkpoints: weights, and twelve bytes a trained parameter."""
+    """Refuse a disk that cannot hold the checkpoints: weights, and twelve bytes for each trained parameter."""
     if base is None:
         return
     parameters = sum(prod(shape) for shape in folder_shapes(base).values())

@@ -1,7 +1,7 @@
 """How many processes train, on which machines, and whether recipe, model and machine allow it.
 
-torchrun and DeepSpeed find out minutes later, each process in its own words, and two machines that disagree wait for
-each other for ever.
+torchrun and DeepSpeed would fail minutes later, with a message of each process, and machines that disagree would wait for
+each other without end.
 """
 
 import json
@@ -14,18 +14,22 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from packaging.version import Version
+
 from text2sql.errors import UserError
 from text2sql.recipe.keys import tensor_parallel, whole_number
 
 logger = logging.getLogger("text2sql.train")
 
 TORCHRUN_PORT = 29500
-_DEEPSPEED = (0, 19, 6)  # older ones do not sum the gradients of q_norm and k_norm over tensor-parallel processes
+_DEEPSPEED = Version(
+    "0.19.6"
+)  # older ones do not sum the gradients of q_norm and k_norm over tensor-parallel processes
 
 
 @dataclass(frozen=True)
 class Processes:
-    """Processes of each machine, machines, which of them this is, and where the first one listens (0: any free port)."""
+    """Processes of each machine, machines, this machine's number, and where the first one listens (port 0: any free one)."""
 
     here: int
     nodes: int = 1
@@ -40,7 +44,7 @@ class Processes:
 
 
 def read_processes(gpus: int, given: Mapping[str, str]) -> Processes:
-    """What NPROC_PER_NODE, NNODES, NODE_RANK, MASTER_ADDR and MASTER_PORT say.
+    """The processes that NPROC_PER_NODE, NNODES, NODE_RANK, MASTER_ADDR and MASTER_PORT describe.
 
     Raises:
         UserError: one of them is wrong, or missing although there are several machines.
@@ -67,7 +71,7 @@ def check_processes(
     processes: Processes,
     gpus: int,
 ) -> None:
-    """Refuse what cannot run; ``settings`` are DeepSpeed's.
+    """Refuse processes that cannot train the recipe together; ``settings`` are DeepSpeed's.
 
     Raises:
         UserError: more processes than GPUs, or sizes that do not divide or agree.
@@ -79,17 +83,13 @@ def check_processes(
         )
     tensor = tensor_parallel(settings)
     if tensor > 1:
-        _check_tensor_parallel(recipe, settings, where, base, processes, tensor)
+        _check_tensor_parallel(recipe, settings, where, processes, tensor)
+        _check_heads(base, tensor)
     _check_batch(recipe, settings, where, processes.total // tensor)
 
 
 def _check_tensor_parallel(
-    recipe: Mapping[str, Any],
-    settings: Mapping[str, Any],
-    where: Path,
-    base: Path | None,
-    processes: Processes,
-    size: int,
+    recipe: Mapping[str, Any], settings: Mapping[str, Any], where: Path, processes: Processes, size: int
 ) -> None:
     zero = settings.get("zero_optimization") or {}
     if processes.total % size:
@@ -110,18 +110,21 @@ def _check_tensor_parallel(
         found = version("deepspeed")
     except PackageNotFoundError:
         raise UserError(f"{where}: DeepSpeed is not installed; run `bash scripts/setup.sh train`") from None
-    if tuple(int(part) for part in found.split("+")[0].split(".")[:3]) < _DEEPSPEED:
+    if Version(found) < _DEEPSPEED:
         raise UserError(
-            f"DeepSpeed {found} computes wrong gradients under tensor parallelism; 0.19.6 or newer is needed"
+            f"DeepSpeed {found} computes wrong gradients under tensor parallelism; {_DEEPSPEED} or newer is needed"
         )
+
+
+def _check_heads(base: Path | None, size: int) -> None:
     config = json.loads((base / "config.json").read_text(encoding="utf-8")) if base else {}
     heads = config.get("num_key_value_heads", config.get("num_attention_heads", size))
-    if heads < size:  # DeepSpeed shares heads unequally where it must, but each process needs one
+    if heads < size:  # DeepSpeed can give processes different numbers of heads, but each process needs one
         raise UserError(f"{base} has {heads} key-value heads, too few for {size} processes (autotp_size)")
 
 
 def _check_batch(recipe: Mapping[str, Any], settings: Mapping[str, Any], where: Path, data: int) -> None:
-    """Numbers that DeepSpeed's settings give, in place of "auto", must be those of recipe and processes."""
+    """Require that numbers in DeepSpeed's settings, where they are not "auto", agree with recipe and processes."""
     micro, steps = int(recipe.get("per_device_train_batch_size", 8)), int(recipe.get("gradient_accumulation_steps", 1))
     wanted = {
         "train_micro_batch_size_per_gpu": (micro, "per_device_train_batch_size"),
@@ -136,7 +139,7 @@ def _check_batch(recipe: Mapping[str, Any], settings: Mapping[str, Any], where: 
 
 
 def check_port(processes: Processes) -> None:
-    """Refuse a port that something listens on already; on one machine without MASTER_PORT a free one is taken later.
+    """Refuse a port that is in use; on one machine without MASTER_PORT torchrun takes a free one.
 
     Raises:
         UserError: names the port.
@@ -156,7 +159,7 @@ def check_port(processes: Processes) -> None:
 
 
 def wait_for_first(processes: Processes, patience: float = 600.0) -> None:
-    """Return when machine 0 listens: from then on the recipe in the output folder is this start's.
+    """Return when machine 0 listens: by then it has written the recipe of this start to the output folder.
 
     Raises:
         UserError: it did not within ``patience`` seconds.

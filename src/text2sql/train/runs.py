@@ -1,19 +1,19 @@
-"""What an output folder holds, and what to do with it: nothing, start, or resume from the last whole checkpoint.
+"""Decides by what an output folder holds: leave the run alone, start it, or resume it from the last whole checkpoint.
 
-``run.json`` in the folder says what is being trained there, and that it is done once it is. A run is identified by its
-effective recipe and by the contents of its data and base, so that a changed one is never taken for finished.
+``run.json`` in the folder says what is trained there, and whether it is done. A run is identified by its effective recipe
+and by the contents of its data and base, so that a run with other ones is never taken for finished.
 """
 
 import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 from text2sql.artifacts import is_current, read_note, remove, write_note, write_text
 from text2sql.checkpoint.run import RUN, find_checkpoints, step_of
 from text2sql.errors import UserError
 
-# Keys that change what is printed or how fast it goes, not what is learnt.
+# Keys that change what is logged or how fast training is, but not the model.
 _FREE = frozenset(
     "overwrite_output_dir overwrite_cache preprocessing_num_workers dataloader_num_workers report_to run_name plot_loss "
     "logging_dir disable_tqdm log_level save_total_limit resume_from_checkpoint dataset_dir".split()
@@ -29,9 +29,9 @@ _PRODUCTS = (
 
 @dataclass(frozen=True)
 class Run:
-    """What is trained: the effective recipe without :data:`_FREE` keys, hashes of the data files, hash of the base.
+    """What is trained: the recipe without :data:`_FREE` keys, digests of the data files, digest of the base.
 
-    ``processes`` share a step's batch and the state in checkpoints, so only as many can go on.
+    Checkpoints hold a part of the state for each of ``processes``, so only as many can resume it.
     """
 
     recipe: dict[str, Any]
@@ -49,9 +49,8 @@ class Run:
 
 @dataclass(frozen=True)
 class Plan:
-    """What to do: ``checkpoint`` is where to resume from; ``broken`` are checkpoints that were never finished."""
+    """The checkpoint to resume from (None: start), and checkpoints that were never finished."""
 
-    action: Literal["start", "resume"]
     checkpoint: Path | None = None
     broken: list[Path] = field(default_factory=list)
 
@@ -74,12 +73,12 @@ def plan_run(output_dir: Path, run: Run, overwrite: bool) -> Plan:
     Raises:
         UserError: it holds another run, or a model that this command did not write.
     """
-    before = _read(output_dir)
-    foreign = before is None and any(found for pattern in _PRODUCTS for found in output_dir.glob(pattern))
-    if foreign and not (overwrite and (output_dir / "training_args.bin").is_file()):
+    ours = (output_dir / RUN).is_file() or (overwrite and (output_dir / "training_args.bin").is_file())
+    if not ours and any(found for pattern in _PRODUCTS for found in output_dir.glob(pattern)):
         raise UserError(f"{output_dir} holds files that this command did not write; choose another output_dir")
-    if overwrite or before is None:
-        return Plan("start")
+    before = None if overwrite else _read(output_dir)
+    if before is None:
+        return Plan()
     _refuse_another(output_dir, before, run)
     whole, broken = find_checkpoints(output_dir)
     if whole and before.processes != run.processes:
@@ -87,7 +86,7 @@ def plan_run(output_dir: Path, run: Run, overwrite: bool) -> Plan:
             f"{output_dir}: {whole[-1].name} is of a run of {before.processes} processes, this start has {run.processes}; "
             f"start as many (NPROC_PER_NODE x NNODES), {_WAY_OUT}"
         )
-    return Plan("resume", whole[-1], broken) if whole else Plan("start", broken=broken)
+    return Plan(whole[-1] if whole else None, broken)
 
 
 _WAY_OUT = "choose another output_dir, or overwrite_output_dir=true to remove it and start over"
@@ -107,8 +106,8 @@ def _refuse_another(output_dir: Path, before: Run, run: Run) -> None:
 
 
 def begin(output_dir: Path, run: Run, plan: Plan) -> None:
-    """Make the folder fit the plan: remove what must not be trusted, and write down what is being trained."""
-    if plan.action == "start":
+    """Remove what an earlier start left and the plan does not resume from, and write ``run.json``."""
+    if plan.checkpoint is None:
         for pattern in _PRODUCTS:
             for path in output_dir.glob(pattern):
                 remove(path)
@@ -129,7 +128,7 @@ def finish(output_dir: Path, run: Run) -> int:
 
 
 def _cut_log(log: Path, step: int) -> None:
-    """Drop what the killed process logged after ``step``: it will be trained, and logged, again."""
+    """Remove what a killed process logged after ``step``, which will be trained and logged again."""
     if not log.is_file():
         return
     kept = []
@@ -148,12 +147,13 @@ def _read(output_dir: Path) -> Run | None:
         return None
     note = read_note(path)
     try:
-        if note is None:
-            raise TypeError("not a run's note")
-        made_of = note.pop("made_of")
-        return Run(**made_of, **note)
-    except TypeError as error:
-        raise UserError(f"{path} cannot be read ({error}); {_WAY_OUT}") from error
+        return Run(**note.pop("made_of"), **note) if note else _unreadable(path)
+    except TypeError:
+        return _unreadable(path)
+
+
+def _unreadable(path: Path) -> NoReturn:
+    raise UserError(f"{path} was written by an older version, or is damaged; {_WAY_OUT}")
 
 
 def _write(output_dir: Path, run: Run) -> None:
