@@ -110,15 +110,6 @@ def judge_again(reply: str, problem: str, language: JudgeLanguage = "en") -> lis
     return [{"role": "assistant", "content": reply[:2000].strip() or "-"}, {"role": "user", "content": correction}]
 
 
-def training_messages(
-    example: Example, answer: AnswerFormat = "plain", reasoning: str = "", kind: str = "", issues: str = "none"
-) -> list[Message]:
-    """The prompt of :func:`build_messages` with the gold answer (see :func:`gold_answer`) as the assistant's turn."""
-    prompt = build_messages(example.question, example.schema, example.evidence, answer)
-    content = gold_answer(example.sql, answer, reasoning, kind, issues)
-    return [*prompt, {"role": "assistant", "content": content}]
-
-
 def gold_answer(
     sql: str, answer: AnswerFormat = "plain", reasoning: str = "", kind: str = "", issues: str = "none"
 ) -> str:

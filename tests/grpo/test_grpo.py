@@ -9,7 +9,7 @@ import pytest
 
 from support.grpo_world import GOLD, example, make_world
 from text2sql.errors import UserError
-from text2sql.prompts import gold_answer, training_messages
+from text2sql.prompts import build_messages, gold_answer
 from text2sql.records import Example, RewardSample
 from text2sql.rewards import RewardContext, RewardSuite
 
@@ -48,8 +48,8 @@ def test_prompts_are_those_of_fine_tuning(answer: str, thinking: bool, tokenizer
 
     template = get_template_and_fix_tokenizer(tokenizer, DataArguments(template="qwen3", enable_thinking=thinking))
     for i in range(6):
-        system, user, gold = training_messages(example(i), answer, "Look at shops.", "sql")
-        assert gold["content"] == gold_answer(GOLD, answer, "Look at shops.", "sql")
+        system, user = build_messages(example(i).question, example(i).schema, answer=answer)
+        gold = {"role": "assistant", "content": gold_answer(GOLD, answer, "Look at shops.", "sql")}
         taught, _ = template.encode_oneturn(tokenizer, [user, gold], system["content"])
         if answer == "plain" and thinking:  # there the empty thought is part of what is learnt
             assert tokenizer.decode(taught).endswith("<|im_start|>assistant\n")

@@ -218,10 +218,9 @@ def test_vllm_rollouts_are_refused_where_they_cannot_run(
         return version
 
     monkeypatch.setattr(preflight.importlib.metadata, "version", found)
-    monkeypatch.setattr(preflight, "gpu_count", lambda: 0)
     given = recipe(world) | {"use_vllm": True, "vllm_mode": "colocate", "reward_funcs": ["execution"]}
     with pytest.raises(UserError, match=words):
-        preflight.check(given, Path("r.yaml"), 1)
+        preflight.check(given, Path("r.yaml"), processes=1, gpus=0)
 
 
 @pytest.mark.parametrize(

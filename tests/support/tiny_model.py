@@ -4,7 +4,7 @@ from pathlib import Path
 
 import text2sql
 
-TEMPLATE = Path(text2sql.__file__).parent / "tiny" / "chat_template.jinja"
+TEMPLATE = Path(text2sql.__file__).parent / "tiny_base" / "chat_template.jinja"
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 SCHEMA = (
     "CREATE TABLE shop (id INTEGER PRIMARY KEY, name TEXT, city TEXT);\n"
