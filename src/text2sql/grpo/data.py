@@ -16,13 +16,13 @@ from llamafactory.data.loader import _load_single_dataset
 from llamafactory.data.parser import get_dataset_list
 
 from text2sql.errors import UserError
+from text2sql.grpo.hparams import REQUIRED
 from text2sql.prompts import AnswerFormat, build_messages
 from text2sql.records import Example
 
 logger = logging.getLogger(__name__)
 
 FORMATTING = "text2sql"
-_REQUIRED = ("db_id", "question", "schema", "sql")
 
 
 def to_example(row: dict[str, Any]) -> Example:
@@ -32,9 +32,9 @@ def to_example(row: dict[str, Any]) -> Example:
         UserError: it lacks something; names the row.
     """
     name = row.get("question_id") or f"(no question_id; question: {str(row.get('question'))[:60]!r})"
-    for key in _REQUIRED:
+    for key in REQUIRED:
         if not isinstance(row.get(key), str) or not row[key].strip():
-            raise UserError(f"row {name}: no {key}; GRPO needs rows with {', '.join(_REQUIRED)}")
+            raise UserError(f"row {name}: no {key}; GRPO needs rows with {', '.join(REQUIRED)}")
     known = {f.name for f in fields(Example)}
     return Example(**{"question_id": "", **{k: str(v) for k, v in row.items() if k in known and v is not None}})
 

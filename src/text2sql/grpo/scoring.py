@@ -6,15 +6,30 @@ out too high that way. Here sums and counts are kept, and divided when they are 
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
+from text2sql.grpo.hparams import GRPOArguments
 from text2sql.records import Example, RewardSample
-from text2sql.rewards import RewardResult, RewardSuite
+from text2sql.rewards import RewardContext, RewardResult, RewardSuite
 
 Sums = dict[str, tuple[float, int]]
 RewardFunction = Callable[..., list[float]]
+
+
+@contextmanager
+def open_rewards(ours: GRPOArguments) -> Iterator[RewardSuite]:
+    """The recipe's rewards, with the one evaluator of the run, whose worker processes end with the block.
+
+    Raises:
+        UserError: no such reward, weight, parameter, protocol or folder of databases.
+    """
+    with RewardContext(
+        ours.database_root, protocol=ours.reward_protocol, timeout=ours.timeout, jobs=ours.reward_jobs
+    ) as context:
+        yield RewardSuite(ours.reward_funcs, context, ours.reward_weights, ours.reward_params)
 
 
 @lru_cache(maxsize=65_536)
