@@ -32,6 +32,9 @@ def dataset(tmp_path_factory):
     ]
     rows += [{"question_id": q, "db_id": "bakery", "text": a["plain"].completion} for q, a in honest.items()]
     write_jsonl(folder / "completions.jsonl", rows)
+    row = {"completion": "SELECT 1", "db_id": "bakery", "sql": "SELECT 1"}
+    write_jsonl(folder / "bad.jsonl", [row, row | {"schema": 3}])
+    (folder / "torn.jsonl").write_bytes('{"completion": "题'.encode()[:-1])
     return folder
 
 
@@ -93,7 +96,7 @@ def test_check_passes_good_golds_and_names_bad_ones(dataset, tmp_path):
         "check",
         "--dataset",
         tmp_path / "mixed.jsonl",
-        "--databases",
+        "--database-root",
         dataset / "database",
         "--output",
         out,
@@ -129,7 +132,14 @@ def test_check_passes_good_golds_and_names_bad_ones(dataset, tmp_path):
             "--params: expected a mapping",
         ),
         (("check", "--dataset", "no_such_set"), "no_such_set: no examples"),
-        (("check", "--dataset", "{d}/examples/test.jsonl", "--databases", "{d}/nowhere"), "no such folder"),
+        (("check", "--dataset", "{d}/examples/test.jsonl", "--database-root", "{d}/nowhere"), "no such folder"),
+        (("check", "--dataset", "{d}", "--databases", "{d}/database"), "--databases is called --database-root now"),
+        (
+            ("score", "--rewards", "length", "--input", "{d}/completions.jsonl", "--databases", "{d}/database"),
+            "--databases is called --database-root now",
+        ),
+        (("score", "--rewards", "length", "--input", "{d}/bad.jsonl"), "bad.jsonl:2: schema should be string, not 3"),
+        (("score", "--rewards", "length", "--input", "{d}/torn.jsonl"), "torn.jsonl:1: "),
     ],
 )
 def test_mistakes_end_in_one_line(dataset, arguments, message):
