@@ -7,9 +7,6 @@ is never as much as a match.
 from collections.abc import Sequence
 from functools import partial
 
-from collections.abc import Sequence
-from functools import partial
-
 from sqleval import Rows, Verdict, run_on_copy
 from text2sql.records import RewardSample
 from text2sql.rewards.context import Judged, RewardContext, made_up
