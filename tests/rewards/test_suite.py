@@ -85,8 +85,15 @@ def test_a_dotted_path_needs_no_registration(context, tmp_path, monkeypatch):
         (["execution"], None, {"length": {}}, "'length' is not among"),
         (["length"], None, {"length": {"limit": 3}}, "no parameter 'limit'; known: max_tokens, soft_tokens"),
         (["length"], None, {"length": {"context": 3}}, "no parameter 'context'"),
+        (["reward_model"], None, {"reward_model": {"scorer": "no_such_pkg:f"}}, "scorer .* cannot import no_such_pkg"),
+        (["reward_model"], None, {"reward_model": {"scorer": "math"}}, "write package.module:name"),
         (["reward_model"], None, None, "needs reward_params: reward_model: {scorer"),
-        (["reward_model"], None, {"reward_model": {"scorer": "math:nothing"}}, "scorer is package.module:function"),
+        (
+            ["reward_model"],
+            None,
+            {"reward_model": {"scorer": "math:nothing"}},
+            "reward_model: scorer 'math:nothing': math has no function",
+        ),
     ],
 )
 def test_mistakes_in_a_recipe_are_named(context, names, weights, params, message):

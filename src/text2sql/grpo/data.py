@@ -23,6 +23,7 @@ from text2sql.records import Example
 logger = logging.getLogger(__name__)
 
 FORMATTING = "text2sql"
+_FIELDS = frozenset(f.name for f in fields(Example))
 
 
 def to_example(row: dict[str, Any]) -> Example:
@@ -35,8 +36,7 @@ def to_example(row: dict[str, Any]) -> Example:
     for key in REQUIRED:
         if not isinstance(row.get(key), str) or not row[key].strip():
             raise UserError(f"row {name}: no {key}; GRPO needs rows with {', '.join(REQUIRED)}")
-    known = {f.name for f in fields(Example)}
-    return Example(**{"question_id": "", **{k: str(v) for k, v in row.items() if k in known and v is not None}})
+    return Example(**{"question_id": "", **{k: str(row[k]) for k in _FIELDS & row.keys() if row[k] is not None}})
 
 
 class _Converter(DatasetConverter):  # type: ignore[misc]
@@ -57,9 +57,11 @@ def load_examples(model: Any, data: Any, training: Any) -> tuple[list[Example], 
     with training.main_process_first(desc="load examples", local=not data.data_shared_file_system):
         both = [_merged(names, model, data, training) for names in (data.dataset, data.eval_dataset)]
         train, held_out = split_dataset(*both, data, seed=training.seed)
-    parts = (train.get("train"), held_out.get("validation"))
-    read = [[Example(**json.loads(text)) for text in part["example"]] if part is not None else [] for part in parts]
-    return read[0], read[1]
+    return _examples(train.get("train")), _examples(held_out.get("validation"))
+
+
+def _examples(part: Any) -> list[Example]:
+    return [Example(**json.loads(text)) for text in part["example"]] if part is not None else []
 
 
 def _merged(names: list[str] | None, model: Any, data: Any, training: Any) -> Any:
@@ -102,8 +104,6 @@ def build_prompts(
         raise UserError(
             f"cutoff_len: all {len(examples)} prompts are longer than {cutoff_len} tokens; raise cutoff_len"
         )
-    if len(rows) < len(examples):
-        logger.warning(
-            "%d of %d prompts are longer than cutoff_len and left out", len(examples) - len(rows), len(examples)
-        )
+    if left_out := len(examples) - len(rows):
+        logger.warning("%d of %d prompts are longer than cutoff_len and left out", left_out, len(examples))
     return Dataset.from_list(rows)

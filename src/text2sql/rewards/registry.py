@@ -91,7 +91,9 @@ def find_reward(name: str) -> RewardSpec:
     """
     load_shipped()
     if ":" in name:
-        return _import(name)
+        made = load_callable(name, f"reward {name!r}")
+        registered = next((spec for spec in REWARDS.values() if spec.make is made), None)
+        return registered or RewardSpec(name.rpartition(":")[2], made)
     if name in REWARDS:
         return REWARDS[name]
     near = difflib.get_close_matches(name, REWARDS, n=1)
@@ -107,21 +109,24 @@ def load_shipped() -> None:
         importlib.import_module(f"text2sql.rewards.{module}")
 
 
-def _import(path: str) -> RewardSpec:
+def load_callable(path: str, what: str) -> Callable[..., Any]:
+    """The function or class of a dotted path ``package.module:name``; ``what`` says in an error whose path it is.
+
+    Raises:
+        UserError: the module cannot be imported, or has nothing callable of that name.
+    """
     module_name, _, attribute = path.partition(":")
     if str(Path.cwd()) not in sys.path:  # a launcher's own folder is there instead of the user's
         sys.path.append(str(Path.cwd()))
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise UserError(
-            f"reward {path!r}: cannot import {module_name} ({error}); is its folder on PYTHONPATH?"
-        ) from error
-    made = getattr(module, attribute, None)
-    if not callable(made):
-        raise UserError(f"reward {path!r}: {module_name} has no function or class {attribute!r}")
-    registered = next((spec for spec in REWARDS.values() if spec.make is made), None)
-    return registered or RewardSpec(attribute, made)
+    except (ImportError, ValueError) as error:
+        raise UserError(f"{what}: cannot import {module_name} ({error}); is its folder on PYTHONPATH?") from error
+    found = getattr(module, attribute, None)
+    if not callable(found):
+        raise UserError(f"{what}: {module_name} has no function or class {attribute!r}; write package.module:name")
+    made: Callable[..., Any] = found
+    return made
 
 
 def build_reward(spec: RewardSpec, context: RewardContext, params: Mapping[str, Any]) -> Reward:
