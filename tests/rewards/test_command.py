@@ -51,7 +51,10 @@ def test_list_documents_every_reward():
     ):
         assert name in done.stdout
     assert "exp(-0.5 ln(ratio)^2)" in done.stdout
-    assert "missing" not in done.stdout.splitlines()[0]
+    assert "(not documented)" not in done.stdout
+    one = run("list", "length")
+    assert "Soft overlong penalty" in one.stdout
+    assert "soft_format" not in one.stdout
 
 
 def test_score_writes_a_line_a_completion(dataset, tmp_path):
@@ -76,10 +79,7 @@ def test_score_writes_a_line_a_completion(dataset, tmp_path):
     assert len(rows) == 30
     assert [row["reward"] for row in rows[-10:]] == [2.0] * 10
     assert rows[0]["rewards"] == {"execution": 0.1, "length": 0.0}
-    assert (
-        "error/no_sql" not in rows[-1]["components"]["execution"]
-        or rows[-1]["components"]["execution"]["error/no_sql"] == 0.0
-    )
+    assert rows[-1]["components"]["execution"] == {**rows[-1]["components"]["execution"], "matched": 1.0, "hollow": 0.0}
 
 
 def test_check_passes_good_golds_and_names_bad_ones(dataset, tmp_path):

@@ -30,11 +30,7 @@ def examples(root):
 
 def scores(name, context, example, *completions, **params):
     suite = RewardSuite([name], context, params={name: params} if params else None)
-    return suite.score_batch([RewardSample("", c, example) for c in completions]).rewards[suite_name(suite)].scores
-
-
-def suite_name(suite):
-    return next(iter(suite.specs))
+    return suite.score(name, [RewardSample("", c, example) for c in completions]).scores
 
 
 def test_execution_pays_one_a_tenth_and_nothing(context, examples):
@@ -76,7 +72,9 @@ def test_a_constant_query_matches_only_a_constant_gold(context, examples):
 def test_execution_partial_follows_the_published_steps(context, examples):
     example = examples["lyon"]
     got = scores(
-        "execution_partial", context, example,
+        "execution_partial",
+        context,
+        example,
         "SELECT name FROM customers WHERE city = 'Lyon'",
         "SELECT name FROM customers",  # 2 of 4 rows: 0.5 x 2/4 = 0.25 < 0.3
         "SELECT name FROM customers WHERE city <> 'Ghent'",  # 2 of 3 rows: 0.5 x 2/3
@@ -87,7 +85,7 @@ def test_execution_partial_follows_the_published_steps(context, examples):
         "SELECT name FROM",
         "SELECT nofunction(name) FROM customers",
         "DELETE FROM customers",
-    )  # fmt: skip
+    )
     assert got == pytest.approx([1.0, 0.3, 1 / 3, 0.3, 0.2, 0.1, 0.0, 0.0, 0.05, 0.0])
 
 
@@ -100,9 +98,14 @@ def test_execution_partial_counts_duplicates_and_needs_evidence(context, example
 def test_execution_partial_judges_writes_by_what_they_leave_behind(root, context, examples):
     gold = Example("w", "bakery", "Raise all prices", examples["lyon"].schema, "UPDATE cakes SET price = price + 1")
     got = scores(
-        "execution_partial", context, gold,
-        "UPDATE cakes SET price = 1 + price", "UPDATE cakes SET price = 0", "DELETE FROM cakes", "UPDATE cake SET price = 0",
-    )  # fmt: skip
+        "execution_partial",
+        context,
+        gold,
+        "UPDATE cakes SET price = 1 + price",
+        "UPDATE cakes SET price = 0",
+        "DELETE FROM cakes",
+        "UPDATE cake SET price = 0",
+    )
     assert got == [1.0, 0.5, 0.0, 0.0]
     with RewardContext(root, jobs=0) as fresh:
         assert scores("execution", fresh, examples["average"], examples["average"].sql) == [1.0]  # nothing was written
@@ -127,9 +130,16 @@ def test_execution_cells_averages_precision_recall_and_cardinality(context, exam
     suite = RewardSuite(["execution_cells"], context)
     wide = RewardSample("", "SELECT name, city FROM customers WHERE city = 'Lyon'", example)
     more = RewardSample("", "SELECT name FROM customers", example)
-    got = suite.score_batch([wide, more]).rewards["execution_cells"]
-    assert got.scores == pytest.approx([(2 / 4 + 2 / 2 + 2 / 2) / 3, (2 / 4 + 2 / 2 + 2 / 4) / 3])
-    assert got.components["precision"] == [0.5, 0.5]
+    less = RewardSample("", "SELECT name FROM customers WHERE city = 'Lyon' LIMIT 1", example)
+    got = suite.score_batch([wide, more, less]).rewards["execution_cells"]
+    assert got.scores == pytest.approx(
+        [(2 / 4 + 2 / 2 + 2 / 2) / 3, (2 / 4 + 2 / 2 + 2 / 4) / 3, (1 + 1 / 2 + 1 / 2) / 3]
+    )
+    assert got.components == {
+        "precision": [0.5, 0.5, 1.0],
+        "recall": [1.0, 1.0, 0.5],
+        "cardinality": [1.0, 0.5, 0.5],
+    }
     assert scores("execution_cells", context, examples["sorted"], "SELECT cake_name FROM cakes ORDER BY price") == [0.9]
     assert scores("execution_cells", context, example, "SELECT count(*) FROM cakes", "SELECT 'Ana'") == [0.0, 0.1]
 
@@ -231,7 +241,17 @@ def test_self_assessment_is_f1_and_capped_for_wrong_sql(context, examples):
         ]
     )
     assert got.rewards["self_assessment"].scores == [0.5, 0.5, 0.0, 0.0, 1.0]
-    assert got.rewards["self_assessment"].components["recall"][:2] == [1.0, 0.5]
+    assert got.rewards["self_assessment"].components == {
+        "precision": [1.0, 1.0, 0.0, 0.0, 1.0],
+        "recall": [1.0, 0.5, 0.0, 0.0, 1.0],
+    }
+
+
+def test_self_assessment_of_matching_sql_is_the_f1_itself(context, examples):
+    sql = f"{examples['lyon'].sql} ORDER BY name"  # order_by_without_limit
+    claims = ("order_by_without_limit", "order_by_without_limit, missing_where", "missing_where", "none")
+    got = scores("self_assessment", context, examples["lyon"], *(process(sql, issues=claim) for claim in claims))
+    assert got == pytest.approx([1.0, 2 / 3, 0.0, 0.0])
 
 
 def test_sql_structure_takes_severities_off(context, examples):
