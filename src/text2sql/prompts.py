@@ -1,4 +1,4 @@
-"""The one place where a question becomes chat messages, and a completion becomes SQL again.
+"""Build chat messages from questions, and read SQL from completions; nothing else does either.
 
 Training (LLaMA-Factory's ``qwen3`` template) and inference (the tokenizer's chat template) must see the same
 bytes: both start from :func:`build_messages`, and a test compares the results token by token.

@@ -136,7 +136,7 @@ def test_one_failure_scores_zero_and_is_counted_and_logged(context, register, ca
     with caplog.at_level(logging.WARNING):
         got = suite.score_batch(samples("good", "bad", "good"))
     assert got.total == [1.0, 0.0, 1.0]
-    assert got.failures == {"fragile": 1}
+    assert suite.failures == {"fragile": 1}
     assert "reward fragile failed on row q1" in caplog.text
     assert "ZeroDivisionError" in caplog.text
     assert suite.score_batch(samples("bad")).total == [0.0]  # alone in its batch, but the reward is known to work

@@ -1,4 +1,4 @@
-"""Execution accuracy on held-out questions, answered greedily: what checkpoints are chosen by.
+"""Execution accuracy on held-out questions, answered greedily: the metric by which checkpoints are chosen.
 
 TRL's own evaluation samples groups and reports their loss, which says little about the answers a user would get.
 """

@@ -1,4 +1,4 @@
-"""What can be known to be wrong with a GRPO recipe before a model is loaded: rewards, rows, databases, batches."""
+"""Refuse a GRPO recipe that cannot work before a model is loaded: its rewards, rows, databases and batches."""
 
 import importlib.metadata
 from collections.abc import Mapping

@@ -49,7 +49,7 @@ def samples_of(
 
 
 class Scoring:
-    """The functions to hand to TRL, in the order of ``suite.specs``, and the sums that they leave."""
+    """The functions to hand to TRL, in the order of ``suite.specs``, and the sums of what they counted."""
 
     def __init__(self, suite: RewardSuite) -> None:
         self.suite = suite

@@ -1,4 +1,4 @@
-"""The process set: a declared type, a thinking text, SQL without issues, and an honest account of its issues.
+"""The process set: a declared type, a thinking text, SQL without issues, and a true account of its issues.
 
 For completions ``<think>..</think> <answer><type>..</type><sql>..</sql><issues>..</issues></answer>``. The four parts
 and their weights (0.20 / 0.25 / 0.25 / 0.30) are published. None of the published parts runs the SQL, so a tidy query

@@ -1,7 +1,7 @@
 """The reasoning set: format, complexity and quality of ``<reasoning>..</reasoning> <sql>..</sql>``.
 
 Formulas and weights are those of a published GRPO recipe for text-to-SQL reasoning; with ``execution_partial`` they
-make the set ``reasoning``. Its keyword counts can be gamed, hence the guards named below.
+make the set ``reasoning``. Keyword counts can be gamed, hence the guards that each docstring names.
 """
 
 import math

@@ -28,12 +28,10 @@ REWARD_SETS: dict[str, dict[str, float]] = {
 
 @dataclass(frozen=True)
 class Scores:
-    """``total`` is the weighted sum for each sample; ``rewards`` the unweighted results by name; ``failures`` how many
-    samples each reward failed on in this batch (they score 0)."""
+    """``total`` is the weighted sum for each sample; ``rewards`` the unweighted results by name."""
 
     total: list[float]
     rewards: dict[str, RewardResult]
-    failures: dict[str, int]
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """One JSON object a sample: total, each reward, and their components."""
@@ -46,7 +44,8 @@ class RewardSuite:
     """The rewards of a run.
 
     ``names`` are short names, dotted paths, or names of :data:`REWARD_SETS`; ``weights`` are by name, or a list in the
-    order of the names (None: each reward's own, or the set's); ``params`` are by name, then by parameter.
+    order of the names (None: each reward's own, or the set's); ``params`` are by name, then by parameter. ``failures``
+    counts by name the samples that a reward has failed on, which score 0.
 
     Raises:
         UserError: an unknown name, weight or parameter, or a reward that executes SQL without ``database_root``.
@@ -83,10 +82,9 @@ class RewardSuite:
         Raises:
             UserError: a sample lacks what a reward needs, or a reward fails on all samples or returns a wrong count.
         """
-        before = dict(self.failures)
         rewards = {name: self.score(name, samples) for name in self.specs}
         total = [sum(self.weights[n] * r.scores[i] for n, r in rewards.items()) for i in range(len(samples))]
-        return Scores(total, rewards, {n: self.failures.get(n, 0) - before.get(n, 0) for n in self.specs})
+        return Scores(total, rewards)
 
     def score(self, name: str, samples: Sequence[RewardSample]) -> RewardResult:
         """Score completions with one reward of the suite, unweighted."""
