@@ -101,19 +101,23 @@ def main(
     for label in LABELS:
         typer.echo(f"{label}: {metrics[f'{label}_ratio']:.1f} and {metrics[f'share_of_step_{label}']:.2%}")
     if ledger:
-        made_of = digest_of([(s.completion, s.example.sql) for s in first + later])
-        row = new_row(
-            "bench.rewards",
-            profile="cpu",
-            seed=0,
-            split="spider_dev",
-            n=len(first),
-            metrics=metrics,
-            data_hash=made_of,
-            seconds=seconds,
-            protocol="spider-test-suite",
-        )
-        append(ROOT / LEDGER, row)
+        record(metrics, first + later, seconds)
+
+
+def record(metrics: dict[str, float], batch: Sequence[RewardSample], seconds: float) -> None:
+    """Append a row to the results ledger."""
+    row = new_row(
+        "bench.rewards",
+        profile="cpu",
+        seed=0,
+        split="spider_dev",
+        n=QUESTIONS * GENERATIONS,
+        metrics=metrics,
+        data_hash=digest_of([(s.completion, s.example.sql) for s in batch]),
+        seconds=seconds,
+        protocol="spider-test-suite",
+    )
+    append(ROOT / LEDGER, row)
 
 
 def worst(metrics: dict[str, float]) -> dict[str, float]:
