@@ -1,53 +1,53 @@
 """How much faster the rewards are than a naive implementation of the same formulas, on Spider dev's databases.
 
-``python benchmarks/rewards.py`` prints throughput and ratios; ``--ledger`` appends them to the results ledger. A batch
-is what one GRPO step hands over: 64 questions with 8 completions each, drawn with replacement from the published
+A batch is what one GRPO step hands over: 64 questions with 8 completions each, drawn with replacement from the published
 predictions of seven Qwen3-1.7B checkpoints, the nearest thing to a policy's samples that needs no model. The naive side
-computes the same scores completion by completion and reward by reward, one after the other, opens a connection for every
-statement it runs, and remembers nothing; both sides must come to the same scores. Ours is measured on four batches:
+scores completion by completion and reward by reward, opens a connection for every statement and remembers nothing; both
+sides must come to the same scores. Ours is measured on four batches:
 
 * ``cold``: the very first of a run, nothing is known, workers have no database open;
-* ``fresh``: golds are known, as after ``python -m text2sql.rewards check`` or from another generation; every completion
-  is new. What is left is SQLite's own time for each distinct statement, which no cache saves;
-* ``later``: another draw for the same questions, as in a later epoch;
-* ``settled``: that draw again, with other texts around the same SQL: a policy that has made up its mind.
+* ``fresh``: golds are known, as after ``text2sql rewards check``; every completion is new. What is left is SQLite's own
+  time for each distinct statement, which no cache saves;
+* ``later``: another draw for the same questions, as in a later epoch, which most batches of the shipped recipe are;
+* ``settled``: that draw again, with other texts around the same SQL: a policy that always gives the same answers.
 
-``ratio`` is the worst set's of ``later``, in CPU seconds, workers included, because a busy machine's wall clock says little;
-wall seconds are printed as well, and fall further with every core. The shipped recipe for Qwen3-1.7B goes through its
-questions several times, so that most of its batches are later ones.
+``ratio`` is the worst set's of ``later``, in CPU seconds, workers included, because wall time on a busy machine varies; wall
+seconds are printed as well, and fall further with every core.
 
 The share of a training step is arithmetic from measured wall seconds, for each set with its own texts. A step takes, on one
 GPU, at least ``generation = 2 P p / F + (n P b + r k) / B`` and ``update = 8 P (p + c) / F`` seconds: P parameters, p tokens of
 prompts (one a group, as our trainer computes it), c of completions, F the FLOP/s sustained, n tokens of the longest
 completion (all sequences are decoded together, and each token reads all weights once), b bytes a parameter, r the sum
 over all decoded tokens of the tokens before them, k bytes of keys and values a token, B the memory's bytes per second; 8 is
-two for each of forward, recomputation and backward under LoRA, and two for the reference model. Figures of an
-H200 are the default: F = 200e12 (a quarter of its peak), B = 4.8e12. No trainer in Python comes near these seconds.
+two for each of forward, recomputation and backward under LoRA, and two for the reference model. Figures of an H200 are the
+default: F = 200e12 (a quarter of its peak), B = 4.8e12.
 """
 
-import argparse
 import gzip
-import hashlib
 import json
 import os
 import random
-import sqlite3
-import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from sqleval import Protocol, Rows, Verdict, instances
-from sqleval.outcome import Outcome, classify
-from sqleval.run.judge import Instance, Judge
-from sqleval.run.sandbox import DEFAULT
-from text2sql.prompts import Answer, build_messages
+import psutil
+import typer
+from naive_rewards import NaiveContext, caches_of_text, forget, score_naively
+
+from text2sql.artifacts import digest_of
+from text2sql.errors import UserError, run_command
+from text2sql.ledger import LEDGER, append, new_row
+from text2sql.prompts import AnswerFormat, build_messages, gold_answer
+from text2sql.recipe.command import single
+from text2sql.recipe.keys import names
 from text2sql.records import Example, RewardSample
-from text2sql.rewards import REWARD_SETS, Judged, RewardContext, RewardSuite, identifiers, text
+from text2sql.rewards import REWARD_SETS, RewardContext, RewardSuite
 from text2sql.schema import open_readonly, read_schema, render_ddl
-from text2sql.sql import complexity, ddl, issues, origin, statement
 
 ROOT = Path(__file__).resolve().parents[1]
 POLICY = (
@@ -58,10 +58,6 @@ QUESTIONS, GENERATIONS = 64, 8
 PARAMETERS, BYTES = 1.72e9, 2  # Qwen3-1.7B in bf16
 CACHE_BYTES = 2 * 28 * 8 * 128 * BYTES  # keys and values of 28 layers, 8 heads of 128
 LABELS = ("cold", "fresh", "later", "settled")
-FORMATS = {
-    "reasoning": "<reasoning>\n{thought}\n</reasoning>\n<sql>\n{sql}\n</sql>",
-    "process": "<think>\n{thought}\n</think>\n<answer>\n<type>sql</type>\n<sql>{sql}</sql>\n<issues>none</issues>\n</answer>",
-}
 THOUGHT = (
     "First, the question is: what is asked for about {db}? We look for the table that holds it and for the columns.\n"
     "Next, we see which condition filters the rows, and whether the tables must be joined to answer {question}\n"
@@ -69,59 +65,68 @@ THOUGHT = (
 )
 
 
-def main() -> None:
-    """Measure every reward set, print, and append to the ledger if asked to."""
-    args = arguments()
+def main(
+    shared: Annotated[
+        Path, typer.Option(envvar="TEXT2SQL_SHARED", help="Folder with spider/ and verdicts/spider_dev.")
+    ] = ROOT.parent / "shared",
+    sets: Annotated[str, typer.Option(help="Reward sets, with commas.")] = "execution,reasoning,process,dense",
+    jobs: Annotated[int, typer.Option(help="Worker processes of ours.")] = 2,
+    tflops: Annotated[float, typer.Option(help="Sustained on the GPU that trains.")] = 200.0,
+    bandwidth: Annotated[float, typer.Option(help="TB/s of that GPU's memory.")] = 4.8,
+    ledger: Annotated[bool, typer.Option("--ledger", help="Append the figures to results/ledger.jsonl.")] = False,
+) -> None:
+    """Measure every reward set against a naive implementation, print the figures, and append them if asked to."""
+    if not (shared / "verdicts/spider_dev").is_dir():
+        raise UserError(f"{shared}: no verdicts/spider_dev there; set TEXT2SQL_SHARED or --shared")
+    for name in names(sets):
+        if name not in REWARD_SETS:
+            raise UserError(f"--sets: {name!r} is none of {', '.join(REWARD_SETS)}")
     os.environ["SQLEVAL_CACHE"] = "off"  # golds of an earlier run would make the first batch look faster than it is
-    database = args.shared / "spider/database"
-    rows = [read_rows(args.shared / "verdicts/spider_dev" / f"{name}.jsonl.gz") for name in POLICY]
-    say(f"{QUESTIONS * GENERATIONS} completions a batch, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+    database = shared / "spider/database"
+    rows = [read_rows(shared / "verdicts/spider_dev" / f"{name}.jsonl.gz") for name in POLICY]
+    typer.echo(f"{QUESTIONS * GENERATIONS} completions a batch, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
     metrics: dict[str, float] = {}
-    for name in args.sets.split(","):
-        first, later = (samples(rows, FORMATS.get(name, "{sql}"), database, seed) for seed in (0, 1))
-        found = compare(name, first, later, database, args.jobs)
-        generation, update = step_seconds(first, args.tflops, args.bandwidth)
-        say(f"{name}: a GRPO step of Qwen3-1.7B on this batch takes {generation:.1f} + {update:.1f} s at least")
+    for name in names(sets):
+        first, later = (samples(rows, name, database, seed) for seed in (0, 1))
+        found = compare(name, first, later, database, jobs)
+        generation, update = step_seconds(first, tflops, bandwidth)
+        typer.echo(f"{name}: a GRPO step of Qwen3-1.7B on this batch takes {generation:.1f} + {update:.1f} s at least")
         for label in LABELS:
             wall = found[f"{label}_seconds"]
             found[f"share_of_step_{label}"] = wall / (wall + generation + update)
         metrics |= {f"{name}/{key}": value for key, value in found.items()}
+    seconds = sum(v for k, v in metrics.items() if k.endswith("_seconds") and "cpu" not in k)
+    metrics |= worst(metrics)
+    typer.echo(f"in every set, ratios of CPU seconds at least, and shares of a step with {jobs} workers at most:")
     for label in LABELS:
-        metrics[f"{label}_ratio"] = min(v for name, v in metrics.items() if name.endswith(f"/{label}_ratio"))
-    metrics["ratio"] = metrics["later_ratio"]
+        typer.echo(f"{label}: {metrics[f'{label}_ratio']:.1f} and {metrics[f'share_of_step_{label}']:.2%}")
+    if ledger:
+        record(metrics, first + later, seconds)
+
+
+def record(metrics: dict[str, float], batch: Sequence[RewardSample], seconds: float) -> None:
+    """Append a row to the results ledger."""
+    row = new_row(
+        "bench.rewards",
+        profile="cpu",
+        seed=0,
+        split="spider_dev",
+        n=QUESTIONS * GENERATIONS,
+        metrics=metrics,
+        data_hash=digest_of([(s.completion, s.example.sql) for s in batch]),
+        seconds=seconds,
+        protocol="spider-test-suite",
+    )
+    append(ROOT / LEDGER, row)
+
+
+def worst(metrics: dict[str, float]) -> dict[str, float]:
+    """Each batch's smallest ratio and largest share of a step over all sets; ``ratio`` is that of ``later``."""
+    found = {}
     for label in LABELS:
-        metrics[f"share_of_step_{label}"] = max(v for n, v in metrics.items() if n.endswith(f"/share_of_step_{label}"))
-    ratios = ", ".join(f"{metrics[f'{label}_ratio']:.1f} {label}" for label in LABELS)
-    say(f"in every set at least so many times less CPU than naive: {ratios}")
-    shares = ", ".join(f"{metrics[f'share_of_step_{label}']:.2%} {label}" for label in LABELS)
-    say(f"rewards' share of a step, worst set, with {args.jobs} workers: {shares}")
-    if args.ledger:
-        record(metrics, first + later, sum(v for k, v in metrics.items() if k.endswith("_seconds") and "cpu" not in k))
-
-
-def arguments() -> argparse.Namespace:
-    """Flags of the command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    shared = Path(os.environ.get("TEXT2SQL_SHARED", ROOT.parent / "shared"))
-    parser.add_argument("--shared", type=Path, default=shared, help="folder with spider/ and verdicts/spider_dev")
-    parser.add_argument("--sets", default="execution,reasoning,process,dense", help="reward sets, with commas")
-    parser.add_argument("--jobs", type=int, default=2, help="worker processes of ours")
-    parser.add_argument("--tflops", type=float, default=200.0, help="sustained on the GPU that trains")
-    parser.add_argument("--bandwidth", type=float, default=4.8, help="TB/s of that GPU's memory")
-    parser.add_argument("--ledger", action="store_true", help="append the figures to results/ledger.jsonl")
-    args = parser.parse_args()
-    if not (args.shared / "verdicts/spider_dev").is_dir():
-        parser.error(f"{args.shared}: no verdicts/spider_dev there; set TEXT2SQL_SHARED or --shared")
-    unknown = [name for name in args.sets.split(",") if name not in REWARD_SETS]
-    if unknown:
-        parser.error(f"--sets: {unknown[0]!r} is none of {', '.join(REWARD_SETS)}")
-    return args
-
-
-def say(line: str) -> None:
-    """One line of output."""
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
+        found[f"{label}_ratio"] = min(v for n, v in metrics.items() if n.endswith(f"/{label}_ratio"))
+        found[f"share_of_step_{label}"] = max(v for n, v in metrics.items() if n.endswith(f"/share_of_step_{label}"))
+    return found | {"ratio": found["later_ratio"]}
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
@@ -130,63 +135,57 @@ def read_rows(path: Path) -> list[dict[str, str]]:
         return [json.loads(line) for line in lines]
 
 
-def samples(rows: list[list[dict[str, str]]], shape: str, database: Path, seed: int) -> list[RewardSample]:
+def samples(rows: list[list[dict[str, str]]], name: str, database: Path, seed: int) -> list[RewardSample]:
     """Completions drawn for questions spread over Spider dev, a question's completions in a row."""
     draw = random.Random(seed)
     step = len(rows[0]) // QUESTIONS
-    found, schemas = [], {}
+    form: AnswerFormat = name if name in ("reasoning", "process") else "plain"  # type: ignore[assignment]
+    found = []
     for i in range(0, step * QUESTIONS, step):
-        for model in draw.choices(rows, k=GENERATIONS):
-            row = model[i]
-            db_id = row["db_id"]
-            if db_id not in schemas:
-                connection = open_readonly(database / db_id / f"{db_id}.sqlite")
-                schemas[db_id] = render_ddl(read_schema(connection))
-                connection.close()
-            example = Example(str(i), db_id, row["question"], schemas[db_id], row["gold"])
-            thought = THOUGHT.format(db=db_id.replace("_", " "), question=row["question"])
+        for row in (model[i] for model in draw.choices(rows, k=GENERATIONS)):
+            example = Example(str(i), row["db_id"], row["question"], schema_of(database, row["db_id"]), row["gold"])
+            thought = THOUGHT.format(db=example.db_id.replace("_", " "), question=example.question)
             prompt = build_messages(example.question, example.schema)[-1]["content"]
-            found.append(RewardSample(prompt, shape.format(thought=thought, sql=row["pred"].strip()), example))
+            found.append(RewardSample(prompt, gold_answer(row["pred"], form, thought, "sql"), example))
     return found
+
+
+@cache
+def schema_of(database: Path, db_id: str) -> str:
+    """The schema of a database as prompts show it."""
+    with closing(open_readonly(database / db_id / f"{db_id}.sqlite")) as connection:
+        return render_ddl(read_schema(connection))
 
 
 def compare(
     name: str, first: list[RewardSample], later: list[RewardSample], database: Path, jobs: int
 ) -> dict[str, float]:
     """Seconds and ratios of one reward set; both sides must come to the same scores."""
-    naive = RewardSuite([name], NaiveContext(database))
-    naive_scores, naive_cpu, naive_wall = timed(lambda: [score_naively(naive, sample) for sample in first])
-    forget()
-    say(f"{name}, naive: {naive_cpu:.2f} s CPU, {naive_wall:.2f} s wall")
+    naive, caches = RewardSuite([name], NaiveContext(database)), caches_of_text()
+    naive_scores, naive_cpu, naive_wall = timed(lambda: [score_naively(naive, s, caches) for s in first])
+    forget(caches)
+    typer.echo(f"{name}, naive: {naive_cpu:.2f} s CPU, {naive_wall:.2f} s wall")
     found = {"naive_cpu_seconds": naive_cpu, "naive_seconds": naive_wall}
-    batches = {"cold": first, "fresh": first, "later": later, "settled": [_said_otherwise(s) for s in later]}
+    settled = [replace(s, completion=s.completion + " ") for s in later]
     context = RewardContext(database, jobs=jobs)
-    for label, batch in batches.items():
+    for label, batch in zip(LABELS, (first, first, later, settled), strict=True):
         if label == "fresh":  # all over again, but for the golds
             context.close()
-            forget()
+            forget(caches)
             context = RewardContext(database, jobs=jobs)
         suite = RewardSuite([name], context)
         known = [replace(s, completion=s.example.sql) for s in first] if label == "fresh" else []
-        suite.score_batch([*known, *[warm_up(first[0])] * 2 * jobs])  # starts the workers, which a run does once
-        evaluator = context._evaluator
-        assert evaluator is not None
-        ours, cpu, wall = timed(
-            lambda suite=suite, batch=batch: suite.score_batch(batch).total, evaluator.worker_pids()
-        )
+        known += [RewardSample("", "SELECT 1 + 1", replace(first[0].example, sql="SELECT 2"))]
+        suite.score_batch(known * 2 * jobs)  # starts the workers, which a run does once
+        scores, cpu, wall = timed(partial(suite.score_batch, batch), context.evaluator.worker_pids())
         found |= {f"{label}_ratio": naive_cpu / cpu, f"{label}_cpu_seconds": cpu, f"{label}_seconds": wall}
         found |= {f"{label}_wall_ratio": naive_wall / wall, f"{label}_per_second": len(batch) / wall}
-        different = sum(abs(a - b) > 1e-9 for a, b in zip(naive_scores, ours, strict=True)) if batch is first else 0
-        if different:
-            sys.exit(f"error: {name}: {different} of {len(first)} scores differ from the naive implementation's")
+        if batch is first and any(abs(a - b) > 1e-9 for a, b in zip(naive_scores, scores.total, strict=True)):
+            raise UserError(f"{name}: scores differ from the naive implementation's")
         times = f"{cpu:.3f} s CPU ({naive_cpu / cpu:.1f} times less), {wall:.3f} s wall ({naive_wall / wall:.1f} times less)"
-        say(f"{name}, {label} batch: {times}, {len(batch) / wall:.0f} completions/s")
+        typer.echo(f"{name}, {label} batch: {times}, {len(batch) / wall:.0f} completions/s")
     context.close()
     return found
-
-
-def _said_otherwise(sample: RewardSample) -> RewardSample:
-    return replace(sample, completion=sample.completion + " ")
 
 
 def timed(call: Callable[[], Any], workers: Sequence[int] = ()) -> tuple[Any, float, float]:
@@ -198,97 +197,7 @@ def timed(call: Callable[[], Any], workers: Sequence[int] = ()) -> tuple[Any, fl
 
 def cpu_of(pids: Sequence[int]) -> float:
     """CPU seconds that running processes have used."""
-    used = 0.0
-    for pid in pids:
-        numbers = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        used += (int(numbers[11]) + int(numbers[12])) / os.sysconf("SC_CLK_TCK")
-    return used
-
-
-def warm_up(sample: RewardSample) -> RewardSample:
-    """A completion that no batch holds."""
-    return RewardSample("", "SELECT 1 + 1", Example("warm-up", sample.example.db_id, "?", "", "SELECT 2"))
-
-
-def score_naively(suite: RewardSuite, sample: RewardSample) -> float:
-    """One completion, reward by reward, each from nothing."""
-    total = 0.0
-    for name in suite.specs:
-        forget()
-        total += suite.weights[name] * suite.score(name, [sample]).scores[0]
-    return total
-
-
-def forget() -> None:
-    """Empty every cache of parsed text."""
-    for cached in (
-        *(statement.read_statement, statement.canonical, complexity_module().classify, complexity_module().complexity),
-        *(
-            ddl.parse_ddl,
-            issues._find,
-            identifiers.schema_names,
-            text._plain,
-            text._technical_words,
-            origin.is_constant,
-        ),
-    ):
-        cached.cache_clear()
-
-
-def complexity_module() -> Any:
-    """The module; the package gives its function under the same name."""
-    return sys.modules[complexity.__module__]
-
-
-class NaiveContext(RewardContext):
-    """Reads and judges without memory; every statement has a connection of its own."""
-
-    def __init__(self, database: Path) -> None:
-        super().__init__(database, jobs=0)
-        self._judge_of_spider = Judge(Protocol("spider-test-suite"), DEFAULT, overlaps=True)
-
-    def _read(self, completion: str) -> tuple[Answer, str]:
-        self._answers.clear()
-        return super()._read(completion)
-
-    def judge(self, samples: Sequence[RewardSample]) -> list[Judged]:
-        self._judged.clear()
-        self._says_nothing.clear()
-        return super().judge(samples)
-
-    def _verdicts(self, items: list[tuple[str, str, str]]) -> list[Verdict]:
-        assert self.database_root is not None
-        found = []
-        for db_id, gold, sql in items:
-            on = [Instance(OneCall(path), run_gold) for path in instances(self.database_root, db_id, True)]  # type: ignore[arg-type]
-            found.append(self._judge_of_spider.judge(on, gold, sql))
-        return found
-
-
-class OneCall:
-    """A database that is opened for every statement."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def run(self, sql: str, timeout: float | None = None, stop_after: int | None = None) -> Outcome:
-        """Open, run, read all, close."""
-        db = sqlite3.connect(f"file:{self.path}?mode=ro", uri=True)
-        db.text_factory = lambda raw: raw.decode(errors="ignore")
-        end = time.monotonic() + DEFAULT.timeout
-        db.set_progress_handler(lambda: time.monotonic() > end, 10_000)
-        try:
-            cursor = db.execute(sql)
-            return Rows(tuple(column[0] for column in cursor.description or ()), cursor.fetchall())
-        except (sqlite3.Error, sqlite3.Warning) as error:
-            return classify(str(error))
-        finally:
-            db.close()
-
-
-def run_gold(sql: str, connection: Any) -> Outcome:
-    """The gold's result, from a connection of its own."""
-    return connection.run(sql)  # type: ignore[no-any-return]
+    return sum(sum(psutil.Process(pid).cpu_times()[:2]) for pid in pids)
 
 
 def step_seconds(batch: Sequence[RewardSample], tflops: float, bandwidth: float) -> tuple[float, float]:
@@ -303,17 +212,5 @@ def step_seconds(batch: Sequence[RewardSample], tflops: float, bandwidth: float)
     return 2 * second * prompts + decoding, 8 * second * (prompts + completions)
 
 
-def record(metrics: dict[str, float], batch: Sequence[RewardSample], seconds: float) -> None:
-    """Append a row to the results ledger."""
-    from text2sql import ledger
-
-    digest = hashlib.sha256(json.dumps([(s.completion, s.example.sql) for s in batch]).encode()).hexdigest()
-    row = ledger.new_row(
-        "bench.rewards", profile="cpu", seed=0, split="spider_dev", n=QUESTIONS * GENERATIONS, metrics=metrics, data_hash=digest,
-        seconds=seconds, protocol="spider-test-suite", decoding="",
-    )  # fmt: skip
-    ledger.append(ROOT / ledger.LEDGER, row)
-
-
 if __name__ == "__main__":
-    main()
+    run_command(single(main))

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measure what GRPO adds to a cold start on the toy world, over several seeds.
+# Measure what GRPO adds to a cold start on the toy databases, over several seeds.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 

@@ -8,8 +8,7 @@ import pytest
 
 from support.tiny_model import QUESTIONS, SCHEMA, make_tokenizer
 from text2sql.generate.render import Renderer
-from text2sql.prompts import build_messages, normalize_answer, parse_completion, training_messages
-from text2sql.records import Example
+from text2sql.prompts import build_messages, gold_answer, normalize_answer, parse_completion, read_answer
 
 ROOT = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("TEXT2SQL_SHARED", ROOT.parent / "shared"))
@@ -75,12 +74,15 @@ def test_thought_bytes_equal_llamafactory(tokenizer, prompt):
     assert tokenizer.apply_chat_template(answered) == source + target
 
 
-def test_training_messages_start_with_the_inference_prompt():
-    example = Example("1", "shops", QUESTIONS[0], SCHEMA, f"{ANSWER} ;\n", evidence="x")
-    messages = training_messages(example)
-    assert messages[:-1] == build_messages(example.question, example.schema, example.evidence)
-    assert messages[-1] == {"role": "assistant", "content": ANSWER}
-    assert parse_completion(messages[-1]["content"]) == normalize_answer(example.sql)
+@pytest.mark.parametrize("answer", ["plain", "reasoning", "process"])
+def test_what_is_taught_is_read_back(answer):
+    taught = gold_answer(f"{ANSWER} ;\n", answer, " Count the rows.\n", "sql", "none")
+    assert parse_completion(taught) == normalize_answer(f"{ANSWER} ;\n") == ANSWER
+    found = read_answer(taught)
+    assert (found.sql, found.format, found.flaws) == (ANSWER, answer, ())
+    if answer != "plain":
+        assert found.reasoning == "Count the rows."
+    assert (found.type, found.issues) == (("sql", "none") if answer == "process" else ("", ""))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The one place where a question becomes chat messages, and a completion becomes SQL again.
+"""Build chat messages from questions, and read SQL from completions; nothing else does either.
 
 Training (LLaMA-Factory's ``qwen3`` template) and inference (the tokenizer's chat template) must see the same
 bytes: both start from :func:`build_messages`, and a test compares the results token by token.
@@ -108,15 +108,6 @@ def judge_again(reply: str, problem: str, language: JudgeLanguage = "en") -> lis
     """What to add to :func:`judge_messages` after a reply that cannot be read."""
     correction = JUDGES[language]["again"].format(problem=problem)
     return [{"role": "assistant", "content": reply[:2000].strip() or "-"}, {"role": "user", "content": correction}]
-
-
-def training_messages(
-    example: Example, answer: AnswerFormat = "plain", reasoning: str = "", kind: str = "", issues: str = "none"
-) -> list[Message]:
-    """The prompt of :func:`build_messages` with the gold answer (see :func:`gold_answer`) as the assistant's turn."""
-    prompt = build_messages(example.question, example.schema, example.evidence, answer)
-    content = gold_answer(example.sql, answer, reasoning, kind, issues)
-    return [*prompt, {"role": "assistant", "content": content}]
 
 
 def gold_answer(

@@ -1,4 +1,4 @@
-"""What crosses a module border, and its JSONL form: validated when read, replaced whole when written."""
+"""Records that rooms hand to each other, and their JSONL form: validated when read, replaced whole when written."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -33,7 +33,7 @@ class Example:
 
 @dataclass(frozen=True)
 class TracedExample(Example):
-    """An example that says how its SQL comes about: ``reasoning`` in steps, ``kind`` of task (sql or 多步推理)."""
+    """An example with the ``reasoning`` that leads to its SQL, in steps, and its ``kind`` of task (sql or 多步推理)."""
 
     reasoning: str = ""
     kind: str = ""

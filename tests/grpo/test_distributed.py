@@ -51,8 +51,13 @@ def train(world: Path, name: str, changes: dict[str, Any]) -> Path:
     environment = {"NPROC_PER_NODE": "2", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(world)}
     done = subprocess.run(
         ["bash", "scripts/grpo_train.sh", str(path)],
-        cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, check=False, timeout=900,
-    )  # fmt: skip
+        cwd=ROOT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=900,
+    )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
     return out
 

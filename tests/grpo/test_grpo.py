@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,7 +10,7 @@ import pytest
 
 from support.grpo_world import GOLD, example, make_world
 from text2sql.errors import UserError
-from text2sql.prompts import gold_answer, training_messages
+from text2sql.prompts import build_messages, gold_answer
 from text2sql.records import Example, RewardSample
 from text2sql.rewards import RewardContext, RewardSuite
 
@@ -18,8 +19,9 @@ pytest.importorskip("llamafactory")
 
 from text2sql.grpo.callbacks import StepClock  # noqa: E402
 from text2sql.grpo.data import build_prompts, prompt_ids, to_example  # noqa: E402
-from text2sql.grpo.heldout import spread, without_model_defaults  # noqa: E402
-from text2sql.grpo.scoring import Scoring, means  # noqa: E402
+from text2sql.grpo.heldout import Greedy, HeldOut, spread, without_model_defaults  # noqa: E402
+from text2sql.grpo.hparams import read_arguments  # noqa: E402
+from text2sql.grpo.scoring import Scoring, means, open_rewards  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +50,8 @@ def test_prompts_are_those_of_fine_tuning(answer: str, thinking: bool, tokenizer
 
     template = get_template_and_fix_tokenizer(tokenizer, DataArguments(template="qwen3", enable_thinking=thinking))
     for i in range(6):
-        system, user, gold = training_messages(example(i), answer, "Look at shops.", "sql")
-        assert gold["content"] == gold_answer(GOLD, answer, "Look at shops.", "sql")
+        system, user = build_messages(example(i).question, example(i).schema, answer=answer)
+        gold = {"role": "assistant", "content": gold_answer(GOLD, answer, "Look at shops.", "sql")}
         taught, _ = template.encode_oneturn(tokenizer, [user, gold], system["content"])
         if answer == "plain" and thinking:  # there the empty thought is part of what is learnt
             assert tokenizer.decode(taught).endswith("<|im_start|>assistant\n")
@@ -167,13 +169,10 @@ def test_rows_of_other_formats_still_count_as_examples() -> None:
 
 
 def test_held_out_accuracy_is_the_evaluators(world: Path) -> None:
-    from sqleval import Evaluator
-    from text2sql.grpo.heldout import HeldOut
-
-    with RewardContext(world / "db", jobs=0) as context, Evaluator(world / "db", jobs=0) as evaluator:
-        held_out = HeldOut([example(i) for i in range(4)], ["p"] * 4, evaluator, RewardSuite(["execution"], context))
+    with RewardContext(world / "db", jobs=0) as context:
+        held_out = HeldOut([example(i) for i in range(4)], ["p"] * 4, RewardSuite(["execution"], context))
         texts = [GOLD, f"<sql>{GOLD}</sql>", "SELECT city FROM shop", "SELEC"]
-        found = held_out._score([(i, text, 10 * i, i == 3) for i, text in enumerate(texts)])
+        found = held_out._score([Greedy(i, text, 10 * i, i == 3) for i, text in enumerate(texts)])
     assert found == {
         "execution_accuracy": 0.5,
         "executable": 0.75,
@@ -181,3 +180,17 @@ def test_held_out_accuracy_is_the_evaluators(world: Path) -> None:
         "completion_length": 15,
         "clipped_ratio": 0.25,
     }
+
+
+def test_rewards_and_held_out_accuracy_share_worker_processes(world: Path) -> None:
+    ours = read_arguments({"reward_funcs": ["execution"], "database_root": str(world / "db"), "reward_jobs": 1})
+    with open_rewards(ours) as suite:
+        assert suite.context.evaluator.worker_pids() == [], "none before the first SQL, so that checks are cheap"
+        suite.score_batch(samples(GOLD))
+        workers = suite.context.evaluator.worker_pids()
+        found = HeldOut([example(0)], ["p"], suite)._score([Greedy(0, "SELECT city FROM shop", 1, False)])
+        assert found["execution_accuracy"] == 0
+        children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
+        assert len(workers) == 1
+        assert suite.context.evaluator.worker_pids() == workers
+        assert [pid for pid in map(int, children) if b"sqleval" in Path(f"/proc/{pid}/cmdline").read_bytes()] == workers

@@ -15,7 +15,7 @@ trl = pytest.importorskip("trl")
 pytest.importorskip("llamafactory")
 
 from text2sql.grpo.data import to_example  # noqa: E402
-from text2sql.grpo.hparams import OwnArguments, build_config, read_settings, trl_fields  # noqa: E402
+from text2sql.grpo.hparams import GRPOArguments, build_config, read_arguments, trl_fields  # noqa: E402
 from text2sql.llamafactory import argument_classes, find_stage, register  # noqa: E402
 
 
@@ -118,14 +118,14 @@ def test_every_key_of_ours_reaches_the_settings(world: Path) -> None:
         "reward_weights": {"length": 2},
         "reward_params": {"length": {"limit": 9}},
         "database_root": "some/where",
-        "sql_timeout": 1.5,
+        "timeout": 1.5,
         "reward_protocol": "spider-exec",
         "reward_jobs": 3,
         "answer_format": "process",
         "eval_samples": 4,
     }
-    assert values.keys() == {f.name for f in dataclasses.fields(OwnArguments)}
-    settings = read_settings(vars(parsed(recipe(world) | values)[1]))
+    assert values.keys() == {f.name for f in dataclasses.fields(GRPOArguments)}
+    settings = read_arguments(vars(parsed(recipe(world) | values)[1]))
     assert settings.reward_funcs == ["execution", "length"]
     assert settings.database_root == Path("some/where")
     for key in values.keys() - {"reward_funcs", "database_root"}:
@@ -171,8 +171,13 @@ MISTAKES = [
     ({"database_root": "nowhere"}, ["nowhere", "database_root"]),
     ({"database_root": None}, ["database_root"]),
     ({"reward_protocol": "guess"}, ["guess"]),
-    ({"sql_timeout": 0}, ["sql_timeout"]),
-    ({"eval_samples": 0}, ["eval_samples"]),
+    ({"timeout": 0}, ["timeout should be greater than or equal to 0.01, not 0"]),
+    ({"timeout": "long"}, ["timeout should be a number, not 'long'"]),
+    ({"sql_timeout": 3}, ["unknown key 'sql_timeout'; it is called 'timeout' now"]),
+    ({"reward_jobs": -1}, ["reward_jobs", "-1"]),
+    ({"reward_weights": 2}, ["reward_weights: should be a mapping", "not 2"]),
+    ({"reward_params": "fast"}, ["reward_params", "'fast'"]),
+    ({"eval_samples": 0}, ["eval_samples", "0"]),
     ({"answer_format": "haiku"}, ["answer_format", "reasoning"]),
     ({"answer_format": "process"}, ["enable_thinking=true"]),
     ({"per_device_train_batch_size": 6}, ["6 completions", "num_generations=4"]),
@@ -218,10 +223,9 @@ def test_vllm_rollouts_are_refused_where_they_cannot_run(
         return version
 
     monkeypatch.setattr(preflight.importlib.metadata, "version", found)
-    monkeypatch.setattr(preflight, "gpu_count", lambda: 0)
     given = recipe(world) | {"use_vllm": True, "vllm_mode": "colocate", "reward_funcs": ["execution"]}
     with pytest.raises(UserError, match=words):
-        preflight.check(given, Path("r.yaml"), 1)
+        preflight.check(given, Path("r.yaml"), processes=1, gpus=0)
 
 
 @pytest.mark.parametrize(

@@ -140,16 +140,20 @@ def test_from_an_adapter_the_kl_is_to_what_the_adapter_was(fresh: bool, world: P
     assert trainer.state.log_history[0]["kl"] == pytest.approx(0, abs=1e-6)
 
 
-def door(given: dict[str, Any], folder: Path) -> subprocess.Popen:
+def start_training(given: dict[str, Any], folder: Path) -> subprocess.Popen:
     """The command that users start."""
     path = folder / "recipe.yaml"
     path.write_text(yaml.safe_dump(given), encoding="utf-8")
     command = [sys.executable, "-m", "text2sql.train", str(path)]
     where = os.pathsep.join([given["dataset_dir"], str(ROOT / "src"), str(ROOT / "test-suite-sql-eval")])
     return subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        command,
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
         env={**os.environ, "PYTHONPATH": where, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    )
 
 
 def kill_at(step: int, launcher: subprocess.Popen, log: Path) -> None:
@@ -183,8 +187,8 @@ def test_it_learns_and_a_killed_run_ends_like_an_undisturbed_one(world: Path, ru
     assert sum(rewards[-6:]) / 6 > sum(rewards[:6]) / 6 + 0.05, rewards
 
     killed = given | {"output_dir": str(tmp_path / "killed")}
-    kill_at(10, door(killed, tmp_path), tmp_path / "killed/trainer_log.jsonl")
-    again = door(killed, tmp_path)
+    kill_at(10, start_training(killed, tmp_path), tmp_path / "killed/trainer_log.jsonl")
+    again = start_training(killed, tmp_path)
     said = again.communicate(timeout=300)[1]
     assert again.returncode == 0, said
     assert "resuming from" in said

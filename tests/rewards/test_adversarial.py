@@ -11,11 +11,11 @@ from text2sql.rewards.text import read_reasoning
 
 FORMAT = {"reasoning": "reasoning", "process": "process"}
 ALONE = ("execution", "execution_partial", "execution_cells")
-WANTED_KINDS = {
-    "constant", "empty_equals_empty", "duplicated_rows", "keyword_stuffing", "copied_question", "comment_trick", "two_blocks",
-    "broken_tags", "injection", "long_reasoning", "huge_result", "gold_in_reasoning", "luck", "limit", "hidden_constant",
-    "silent_gold", "look_alike_tags", "late_answer", "padding", "nested_comment", "off_question", "idle_talk", "babble",
-}  # fmt: skip
+KINDS = set(
+    "constant empty_equals_empty duplicated_rows keyword_stuffing copied_question comment_trick two_blocks broken_tags "
+    "injection long_reasoning huge_result gold_in_reasoning luck limit hidden_constant silent_gold look_alike_tags "
+    "late_answer padding nested_comment off_question idle_talk babble".split()
+)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def test_the_corpus_is_large_and_varied(world):
     _, tricks, _ = world
     kinds = Counter(trick.kind for trick in tricks)
     assert len(tricks) >= 60
-    assert set(kinds) >= WANTED_KINDS
+    assert set(kinds) >= KINDS
     assert len({trick.id for trick in tricks}) == len(tricks)
     assert max(len(trick.sample.completion) for trick in tricks) > 16_000
 
@@ -60,7 +60,9 @@ def test_a_terse_honest_answer_still_beats_every_trick(world, rewards):
         sample = answers[rewards]
         tag = "reasoning" if rewards == "reasoning" else "think"
         before, _, after = sample.completion.partition(f"</{tag}>")
-        short = f"{before.split('>')[0]}>\nThe {' and '.join(('customers', 'cakes'))} tables say so, I think it is enough.\n</{tag}>{after}"
+        short = (
+            f"{before.split('>')[0]}>\nThe customers and cakes tables say so, I think it is enough.\n</{tag}>{after}"
+        )
         terse[question] = suite.score_batch([RewardSample("", short, sample.example)]).total[0]
     paid = suite.score_batch([trick.sample for trick in tricks]).total
     assert [t.id for t, score in zip(tricks, paid, strict=True) if score >= terse[t.sample.example.question_id]] == []

@@ -32,6 +32,9 @@ def dataset(tmp_path_factory):
     ]
     rows += [{"question_id": q, "db_id": "bakery", "text": a["plain"].completion} for q, a in honest.items()]
     write_jsonl(folder / "completions.jsonl", rows)
+    row = {"completion": "SELECT 1", "db_id": "bakery", "sql": "SELECT 1"}
+    write_jsonl(folder / "bad.jsonl", [row, row | {"schema": 3}])
+    (folder / "torn.jsonl").write_bytes('{"completion": "题'.encode()[:-1])
     return folder
 
 
@@ -48,7 +51,10 @@ def test_list_documents_every_reward():
     ):
         assert name in done.stdout
     assert "exp(-0.5 ln(ratio)^2)" in done.stdout
-    assert "missing" not in done.stdout.splitlines()[0]
+    assert "(not documented)" not in done.stdout
+    one = run("list", "length")
+    assert "Soft overlong penalty" in one.stdout
+    assert "soft_format" not in one.stdout
 
 
 def test_score_writes_a_line_a_completion(dataset, tmp_path):
@@ -73,10 +79,7 @@ def test_score_writes_a_line_a_completion(dataset, tmp_path):
     assert len(rows) == 30
     assert [row["reward"] for row in rows[-10:]] == [2.0] * 10
     assert rows[0]["rewards"] == {"execution": 0.1, "length": 0.0}
-    assert (
-        "error/no_sql" not in rows[-1]["components"]["execution"]
-        or rows[-1]["components"]["execution"]["error/no_sql"] == 0.0
-    )
+    assert rows[-1]["components"]["execution"] == {**rows[-1]["components"]["execution"], "matched": 1.0, "hollow": 0.0}
 
 
 def test_check_passes_good_golds_and_names_bad_ones(dataset, tmp_path):
@@ -93,7 +96,7 @@ def test_check_passes_good_golds_and_names_bad_ones(dataset, tmp_path):
         "check",
         "--dataset",
         tmp_path / "mixed.jsonl",
-        "--databases",
+        "--database-root",
         dataset / "database",
         "--output",
         out,
@@ -129,7 +132,14 @@ def test_check_passes_good_golds_and_names_bad_ones(dataset, tmp_path):
             "--params: expected a mapping",
         ),
         (("check", "--dataset", "no_such_set"), "no_such_set: no examples"),
-        (("check", "--dataset", "{d}/examples/test.jsonl", "--databases", "{d}/nowhere"), "no such folder"),
+        (("check", "--dataset", "{d}/examples/test.jsonl", "--database-root", "{d}/nowhere"), "no such folder"),
+        (("check", "--dataset", "{d}", "--databases", "{d}/database"), "--databases is called --database-root now"),
+        (
+            ("score", "--rewards", "length", "--input", "{d}/completions.jsonl", "--databases", "{d}/database"),
+            "--databases is called --database-root now",
+        ),
+        (("score", "--rewards", "length", "--input", "{d}/bad.jsonl"), "bad.jsonl:2: schema should be string, not 3"),
+        (("score", "--rewards", "length", "--input", "{d}/torn.jsonl"), "torn.jsonl:1: "),
     ],
 )
 def test_mistakes_end_in_one_line(dataset, arguments, message):

@@ -85,8 +85,15 @@ def test_a_dotted_path_needs_no_registration(context, tmp_path, monkeypatch):
         (["execution"], None, {"length": {}}, "'length' is not among"),
         (["length"], None, {"length": {"limit": 3}}, "no parameter 'limit'; known: max_tokens, soft_tokens"),
         (["length"], None, {"length": {"context": 3}}, "no parameter 'context'"),
+        (["reward_model"], None, {"reward_model": {"scorer": "no_such_pkg:f"}}, "scorer .* cannot import no_such_pkg"),
+        (["reward_model"], None, {"reward_model": {"scorer": "math"}}, "write package.module:name"),
         (["reward_model"], None, None, "needs reward_params: reward_model: {scorer"),
-        (["reward_model"], None, {"reward_model": {"scorer": "math:nothing"}}, "scorer is package.module:function"),
+        (
+            ["reward_model"],
+            None,
+            {"reward_model": {"scorer": "math:nothing"}},
+            "reward_model: scorer 'math:nothing': math has no function",
+        ),
     ],
 )
 def test_mistakes_in_a_recipe_are_named(context, names, weights, params, message):
@@ -129,7 +136,7 @@ def test_one_failure_scores_zero_and_is_counted_and_logged(context, register, ca
     with caplog.at_level(logging.WARNING):
         got = suite.score_batch(samples("good", "bad", "good"))
     assert got.total == [1.0, 0.0, 1.0]
-    assert got.failures == {"fragile": 1}
+    assert suite.failures == {"fragile": 1}
     assert "reward fragile failed on row q1" in caplog.text
     assert "ZeroDivisionError" in caplog.text
     assert suite.score_batch(samples("bad")).total == [0.0]  # alone in its batch, but the reward is known to work

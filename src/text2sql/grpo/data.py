@@ -16,13 +16,14 @@ from llamafactory.data.loader import _load_single_dataset
 from llamafactory.data.parser import get_dataset_list
 
 from text2sql.errors import UserError
+from text2sql.grpo.hparams import REQUIRED
 from text2sql.prompts import AnswerFormat, build_messages
 from text2sql.records import Example
 
 logger = logging.getLogger(__name__)
 
 FORMATTING = "text2sql"
-_REQUIRED = ("db_id", "question", "schema", "sql")
+_FIELDS = frozenset(f.name for f in fields(Example))
 
 
 def to_example(row: dict[str, Any]) -> Example:
@@ -32,11 +33,10 @@ def to_example(row: dict[str, Any]) -> Example:
         UserError: it lacks something; names the row.
     """
     name = row.get("question_id") or f"(no question_id; question: {str(row.get('question'))[:60]!r})"
-    for key in _REQUIRED:
+    for key in REQUIRED:
         if not isinstance(row.get(key), str) or not row[key].strip():
-            raise UserError(f"row {name}: no {key}; GRPO needs rows with {', '.join(_REQUIRED)}")
-    known = {f.name for f in fields(Example)}
-    return Example(**{"question_id": "", **{k: str(v) for k, v in row.items() if k in known and v is not None}})
+            raise UserError(f"row {name}: no {key}; GRPO needs rows with {', '.join(REQUIRED)}")
+    return Example(**{"question_id": "", **{k: str(row[k]) for k in _FIELDS & row.keys() if row[k] is not None}})
 
 
 class _Converter(DatasetConverter):  # type: ignore[misc]
@@ -57,9 +57,11 @@ def load_examples(model: Any, data: Any, training: Any) -> tuple[list[Example], 
     with training.main_process_first(desc="load examples", local=not data.data_shared_file_system):
         both = [_merged(names, model, data, training) for names in (data.dataset, data.eval_dataset)]
         train, held_out = split_dataset(*both, data, seed=training.seed)
-    parts = (train.get("train"), held_out.get("validation"))
-    read = [[Example(**json.loads(text)) for text in part["example"]] if part is not None else [] for part in parts]
-    return read[0], read[1]
+    return _examples(train.get("train")), _examples(held_out.get("validation"))
+
+
+def _examples(part: Any) -> list[Example]:
+    return [Example(**json.loads(text)) for text in part["example"]] if part is not None else []
 
 
 def _merged(names: list[str] | None, model: Any, data: Any, training: Any) -> Any:
@@ -102,8 +104,6 @@ def build_prompts(
         raise UserError(
             f"cutoff_len: all {len(examples)} prompts are longer than {cutoff_len} tokens; raise cutoff_len"
         )
-    if len(rows) < len(examples):
-        logger.warning(
-            "%d of %d prompts are longer than cutoff_len and left out", len(examples) - len(rows), len(examples)
-        )
+    if left_out := len(examples) - len(rows):
+        logger.warning("%d of %d prompts are longer than cutoff_len and left out", left_out, len(examples))
     return Dataset.from_list(rows)

@@ -6,87 +6,81 @@ that is the schema: prompts longer than ``cutoff_len`` are left out instead.
 """
 
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, dataclass, field, fields, make_dataclass
+from copy import copy
+from dataclasses import Field, dataclass, field, fields, make_dataclass
 from pathlib import Path
-from typing import Any, Literal, Optional, Union, get_args, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
-from text2sql.errors import UserError
+import pydantic
+from pydantic import BeforeValidator, TypeAdapter, ValidationError
+
+from text2sql.errors import UserError, first_complaint
 from text2sql.prompts import AnswerFormat
 from text2sql.recipe.keys import names
 
 STAGE = "grpo"
+REQUIRED = ("db_id", "question", "schema", "sql")
+"""What every row of a data set must have, and none of them empty."""
 _NOT_KEYS = ("model_init_kwargs", "max_prompt_length", "reward_weights")
 # Keys that LLaMA-Factory has too, as settings of inference with defaults of its own; here TRL's defaults count.
 SAMPLING = ("temperature", "top_p", "top_k", "repetition_penalty")
 
-Mappings = Optional[Union[dict, str]]  # type: ignore[type-arg]  # noqa: UP007, UP045 (HfArgumentParser knows this form)
+
+def _not_text(weights: object) -> object:
+    if weights is None or isinstance(weights, dict | list):
+        return weights
+    raise ValueError(f"should be a mapping such as {{execution: 2}}, or a list, not {weights!r}")
+
+
+# LLaMA-Factory's parser takes a union of one type and None, or one whose second member is text.
+Weights = Annotated[dict[str, Any] | str | list[Any] | None, BeforeValidator(_not_text)]
 
 
 @dataclass
-class OwnArguments:
-    """Our keys, typed as LLaMA-Factory's parser wants it; :class:`Settings` is how they are used."""
+class GRPOArguments:
+    """Our keys: what LLaMA-Factory's parser reads them with, what pydantic checks them by, and what the stage uses."""
 
-    reward_funcs: str = field(
-        default="execution",
+    reward_funcs: Annotated[list[str], BeforeValidator(names)] = field(
+        default_factory=lambda: ["execution"],
         metadata={"help": "Rewards: names, sets, or package.module:reward; a list, or with commas."},
     )
-    reward_weights: Mappings = field(
+    reward_weights: Weights = field(
         default=None, metadata={"help": "Weights by reward, or a list in the order of reward_funcs."}
     )
-    reward_params: Mappings = field(default=None, metadata={"help": "Parameters by reward, then by name."})
-    database_root: str | None = field(default=None, metadata={"help": "Folder of databases, DB_ID/DB_ID.sqlite in it."})
-    sql_timeout: float = field(default=5.0, metadata={"help": "Seconds one query may take."})
+    reward_params: dict[str, dict[str, Any]] | None = field(
+        default=None, metadata={"help": "Parameters by reward, then by name."}
+    )
+    database_root: Annotated[Path | None, BeforeValidator(lambda root: root or None)] = field(
+        default=None, metadata={"help": "Folder of databases, DB_ID/DB_ID.sqlite in it."}
+    )
+    timeout: Annotated[float, pydantic.Field(ge=0.01)] = field(
+        default=5.0, metadata={"help": "Seconds one query may take."}
+    )
     reward_protocol: str = field(
         default="spider-test-suite", metadata={"help": "The evaluator's protocol, for rewards and held-out accuracy."}
     )
-    reward_jobs: int = field(
+    reward_jobs: Annotated[int, pydantic.Field(ge=0)] = field(
         default=2, metadata={"help": "Worker processes that run SQL, for each training process; 0: none of their own."}
     )
-    answer_format: Literal["plain", "reasoning", "process"] = field(
-        default="plain", metadata={"help": "What the prompt asks for."}
-    )
-    eval_samples: int | None = field(
+    answer_format: AnswerFormat = field(default="plain", metadata={"help": "What the prompt asks for."})
+    eval_samples: Annotated[int | None, pydantic.Field(ge=1)] = field(
         default=None, metadata={"help": "Held-out questions to answer at each evaluation, evenly spread; all if unset."}
     )
 
 
-@dataclass(frozen=True)
-class Settings:
-    """Our keys as the stage uses them; see :class:`OwnArguments`."""
-
-    reward_funcs: list[str]
-    reward_weights: Mapping[str, float] | list[float] | None
-    reward_params: Mapping[str, Mapping[str, Any]]
-    database_root: Path | None
-    sql_timeout: float
-    reward_protocol: str
-    reward_jobs: int
-    answer_format: AnswerFormat
-    eval_samples: int | None
+_ARGUMENTS = TypeAdapter(GRPOArguments)
 
 
-def read_settings(get: Mapping[str, Any]) -> Settings:
-    """Our keys from a recipe, or from ``vars`` of parsed arguments; absent ones have their defaults.
+def read_arguments(values: Mapping[str, Any]) -> GRPOArguments:
+    """Our keys from a recipe, or from ``vars`` of parsed arguments; other keys are ignored.
 
     Raises:
-        UserError: a value that cannot be.
+        UserError: a value of the wrong type or out of its range.
     """
-    own = {f.name: get.get(f.name, f.default) for f in fields(OwnArguments)}
-    for key in ("reward_weights", "reward_params"):
-        if isinstance(own[key], str):
-            raise UserError(f"{key}: a mapping of reward names is needed, not {own[key]!r}")
-    for key, least in (("sql_timeout", 0.01), ("reward_jobs", 0), ("eval_samples", 1)):
-        if own[key] is not None and own[key] < least:
-            raise UserError(f"{key}: {own[key]} is less than {least}")
-    root = own["database_root"]
-    return Settings(
-        **{
-            **own,
-            "reward_funcs": names(own["reward_funcs"]),
-            "reward_params": own["reward_params"] or {},
-            "database_root": Path(root) if root else None,
-        }
-    )
+    try:
+        return _ARGUMENTS.validate_python(dict(values))
+    except ValidationError as error:
+        raise UserError(first_complaint(error)) from None
 
 
 def trl_fields() -> list[Field[Any]]:
@@ -103,19 +97,12 @@ def extend(arguments: type[Any]) -> type[Any]:
     from trl import GRPOConfig
 
     stages = (*get_args(get_type_hints(arguments)["stage"]), STAGE)
-    theirs, ours = get_type_hints(GRPOConfig), get_type_hints(OwnArguments)
+    hints = get_type_hints(GRPOConfig) | get_type_hints(GRPOArguments)
     added: list[tuple[str, Any, Any]] = [
         ("stage", Literal[stages], field(default="sft", metadata={"help": "Which stage to run."}))
     ]
-    added += [(f.name, theirs[f.name], _copy(f)) for f in trl_fields()]
-    added += [(f.name, ours[f.name], _copy(f)) for f in fields(OwnArguments)]
+    added += [(f.name, hints[f.name], copy(f)) for f in (*trl_fields(), *fields(GRPOArguments))]
     return make_dataclass("FinetuningArguments", added, bases=(arguments,))
-
-
-def _copy(original: Field[Any]) -> Any:
-    if original.default_factory is not MISSING:
-        return field(default_factory=original.default_factory, metadata=original.metadata)
-    return field(default=original.default, metadata=original.metadata)
 
 
 def build_config(training: Any, finetuning: Any, given: Mapping[str, Any]) -> Any:

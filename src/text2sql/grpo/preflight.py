@@ -1,4 +1,4 @@
-"""What can be known to be wrong with a GRPO recipe before a model is loaded: rewards, rows, databases, batches."""
+"""Refuse a GRPO recipe that cannot work before a model is loaded: its rewards, rows, databases and batches."""
 
 import importlib.metadata
 from collections.abc import Mapping
@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from text2sql.errors import UserError
-from text2sql.grpo.hparams import Settings, read_settings
+from text2sql.grpo.hparams import REQUIRED, read_arguments
+from text2sql.grpo.scoring import open_rewards
 from text2sql.recipe.datasets import data_files
 from text2sql.records import Example, read_jsonl
-from text2sql.rewards import RewardContext, RewardSuite
 
 _VLLM, _VLLM_SERIES, _VLLM_MODES = "0.10.2 to 0.11", ("0.10.2", "0.11."), ("server", "colocate")
 _METRICS = ("execution_accuracy", "executable", "reward", "completion_length", "clipped_ratio")
@@ -21,17 +21,18 @@ def check(recipe: Mapping[str, Any], where: Path, processes: int, gpus: int) -> 
     Raises:
         UserError: names the key, the reward or the row.
     """
-    settings = read_settings(recipe)
-    _check_rewards(settings)
-    _check_evaluation(recipe, where, settings)
+    ours = read_arguments(recipe)
+    with open_rewards(ours):
+        pass
+    _check_evaluation(recipe, where, ours.database_root)
     _check_batch(recipe, where, processes)
-    if settings.answer_format == "process" and recipe.get("enable_thinking", True) is False:
+    if ours.answer_format == "process" and recipe.get("enable_thinking", True) is False:
         raise UserError(f"{where}: answer_format process starts with <think>; set enable_thinking=true")
     if recipe.get("use_vllm"):
         _check_vllm(recipe, where, gpus)
     if recipe.get("use_ray"):
         raise UserError(f"{where}: GRPO is started by torchrun, not by Ray; remove use_ray")
-    _check_rows(recipe, where, settings.database_root)
+    _check_rows(recipe, where, ours.database_root)
 
 
 def _check_vllm(recipe: Mapping[str, Any], where: Path, gpus: int) -> None:
@@ -49,15 +50,8 @@ def _check_vllm(recipe: Mapping[str, Any], where: Path, gpus: int) -> None:
         raise UserError(f"{where}: use_vllm: rollouts by vLLM need a GPU, and torch sees none; set use_vllm=false")
 
 
-def _check_rewards(settings: Settings) -> None:
-    with RewardContext(
-        settings.database_root, protocol=settings.reward_protocol, timeout=settings.sql_timeout, jobs=0
-    ) as context:
-        RewardSuite(settings.reward_funcs, context, settings.reward_weights, settings.reward_params)
-
-
-def _check_evaluation(recipe: Mapping[str, Any], where: Path, settings: Settings) -> None:
-    if str(recipe.get("eval_strategy") or "no") != "no" and settings.database_root is None:
+def _check_evaluation(recipe: Mapping[str, Any], where: Path, root: Path | None) -> None:
+    if str(recipe.get("eval_strategy") or "no") != "no" and root is None:
         raise UserError(f"{where}: database_root: held-out accuracy executes SQL; set it to the folder of databases")
     if recipe.get("load_best_model_at_end") or recipe.get("early_stopping_steps"):
         metric = str(recipe.get("metric_for_best_model", "loss")).removeprefix("eval_")
@@ -66,7 +60,8 @@ def _check_evaluation(recipe: Mapping[str, Any], where: Path, settings: Settings
 
 
 def _check_batch(recipe: Mapping[str, Any], where: Path, processes: int) -> None:
-    size, accumulated = (int(recipe.get(f"{key}") or d) for key, d in (_SIZE, _ACCUMULATED))
+    size = int(recipe.get("per_device_train_batch_size") or 8)
+    accumulated = int(recipe.get("gradient_accumulation_steps") or 1)
     group = int(recipe.get("num_generations") or 8)
     steps = int(recipe.get("steps_per_generation") or accumulated)
     batch = int(recipe.get("generation_batch_size") or size * processes * steps)
@@ -84,10 +79,6 @@ def _check_batch(recipe: Mapping[str, Any], where: Path, processes: int) -> None
         )
 
 
-_SIZE = ("per_device_train_batch_size", 8)
-_ACCUMULATED = ("gradient_accumulation_steps", 1)
-
-
 def _check_rows(recipe: Mapping[str, Any], where: Path, root: Path | None) -> None:
     """Each row of the JSON Lines files is an example whose database is there; other files are read when they are loaded."""
     known: set[str] = set()
@@ -98,12 +89,12 @@ def _check_rows(recipe: Mapping[str, Any], where: Path, root: Path | None) -> No
             for number, example in enumerate(read_jsonl(path, Example), 1):
                 _check_row(example, f"{path}: row {number} ({example.question_id})", root, known)
         except UserError as error:
-            hint = ", or name a data set of examples, for example toy_train_grpo" if "missing key" in str(error) else ""
-            raise UserError(f"{error} (data set {name!r}; GRPO needs db_id, question, schema and sql{hint})") from error
+            hint = ", or name a data set of examples, for example toy_train_grpo" if ": missing " in str(error) else ""
+            raise UserError(f"{error} (data set {name!r}; GRPO needs {', '.join(REQUIRED)}{hint})") from error
 
 
 def _check_row(example: Example, row: str, root: Path | None, known: set[str]) -> None:
-    for key in ("db_id", "question", "schema", "sql"):
+    for key in REQUIRED:
         if not getattr(example, key).strip():
             raise UserError(f"{row}: {key} is empty")
     if root is not None and example.db_id not in known:

@@ -5,16 +5,32 @@ out too high that way. Here sums and counts are kept, and divided when they are 
 """
 
 import json
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
+from text2sql.grpo.hparams import GRPOArguments
 from text2sql.records import Example, RewardSample
-from text2sql.rewards import RewardResult, RewardSuite
+from text2sql.rewards import RewardContext, RewardSuite
 
 Sums = dict[str, tuple[float, int]]
 RewardFunction = Callable[..., list[float]]
+
+
+@contextmanager
+def open_rewards(ours: GRPOArguments) -> Iterator[RewardSuite]:
+    """The recipe's rewards, with the one evaluator of the run, whose worker processes end with the block.
+
+    Raises:
+        UserError: no such reward, weight, parameter, protocol or folder of databases.
+    """
+    assert not isinstance(ours.reward_weights, str)  # refused when it was read
+    with RewardContext(
+        ours.database_root, protocol=ours.reward_protocol, timeout=ours.timeout, jobs=ours.reward_jobs
+    ) as context:
+        yield RewardSuite(ours.reward_funcs, context, ours.reward_weights, ours.reward_params)
 
 
 @lru_cache(maxsize=65_536)
@@ -33,7 +49,7 @@ def samples_of(
 
 
 class Scoring:
-    """The functions to hand to TRL, in the order of ``suite.specs``, and the sums that they leave."""
+    """The functions to hand to TRL, in the order of ``suite.specs``, and the sums of what they counted."""
 
     def __init__(self, suite: RewardSuite) -> None:
         self.suite = suite
@@ -48,28 +64,24 @@ class Scoring:
             samples = samples_of(prompts, completions, completion_ids, example)
             failed = self.suite.failures.get(name, 0)
             result = self.suite.score(name, samples)
-            self._count(name, result, self.suite.failures.get(name, 0) - failed)
+            self._add(f"rewards/{name}/failed", self.suite.failures.get(name, 0) - failed, len(samples))
+            for part, values in result.components.items():
+                if not part.startswith("error/"):  # counted for all rewards together by count_errors
+                    self._add(f"rewards/{name}/{part}", sum(values), len(samples))
             return list(result.scores)
 
         score.__name__ = name
         return score
 
-    def _count(self, name: str, result: RewardResult, failures: int) -> None:
-        n = len(result.scores)
-        self._add(f"rewards/{name}/failed", failures, n)
-        for part, values in result.components.items():
-            if not part.startswith("error/"):  # counted for all rewards together by count_errors
-                self._add(f"rewards/{name}/{part}", sum(values), n)
-
     def count_errors(self, samples: Sequence[RewardSample]) -> None:
-        """Count why queries gave no result, as shares of all completions; verdicts are those the rewards have asked for."""
+        """Count why queries gave no result; the verdicts are those that the rewards have asked for."""
         if self.suite.context.database_root is None:
             return
         judged = self.suite.context.judge(samples)
         self._add("sql/matched", sum(j.matched for j in judged), len(judged))
         self._add("sql/ran", sum(j.ran for j in judged), len(judged))
-        for name in {j.verdict.error_class for j in judged if j.verdict.error_class}:
-            self._add(f"sql/error/{name}", sum(j.verdict.error_class == name for j in judged), 0)
+        for name, count in Counter(j.verdict.error_class for j in judged if j.verdict.error_class).items():
+            self._add(f"sql/error/{name}", count, 0)
 
     def _add(self, key: str, value: float, n: int) -> None:
         total, count = self._sums.get(key, (0.0, 0))
@@ -83,11 +95,9 @@ class Scoring:
 
 def means(parts: Iterable[Sums]) -> dict[str, float]:
     """Means over all processes' and batches' sums; ``sql/error/*`` are shares of all judged completions."""
-    totals: dict[str, float] = defaultdict(float)
-    counts: dict[str, int] = defaultdict(int)
+    values: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for part in parts:
-        for key, (value, n) in part.items():
-            totals[key] += value
-            counts[key] += n
-    judged = counts["sql/ran"]
-    return {key: totals[key] / ((judged if key.startswith("sql/error/") else counts[key]) or 1) for key in totals}
+        values.update({key: value for key, (value, _) in part.items()})
+        counts.update({key: n for key, (_, n) in part.items()})
+    return {k: v / ((counts["sql/ran"] if k.startswith("sql/error/") else counts[k]) or 1) for k, v in values.items()}

@@ -2,7 +2,7 @@
 
 In text-to-SQL the prompt is a schema of hundreds of tokens and the answer a few dozen; with eight completions a prompt,
 most of what TRL computes, in generation and in the update, is the same prompt again. Here a group is one row in the
-update: the prompt, then its completions one behind the other, each of which sees the prompt and itself.
+update: the prompt, then its completions one after another, each of which attends to the prompt and to itself.
 """
 
 import math
@@ -30,10 +30,10 @@ def block_size(prompts: torch.Tensor) -> int:
 
 
 def worth_sharing(config: Any, prompt: int, completion: int, block: int) -> bool:
-    """Whether ``block`` completions behind one prompt cost less than each behind its own; lengths are in tokens.
+    """Whether ``block`` completions after one prompt cost less than each after its own; lengths are in tokens.
 
     Counted are a layer's operations: two a weight and token, and four times attention's width for each pair of tokens
-    in a row, since the mask is dense. Long completions of a small model lose more by the second than they gain by the first.
+    in a row, since the mask is dense. With long completions of a small model the second outweighs the first.
     """
     heads, hidden = int(config.num_attention_heads), int(config.hidden_size)
     width = heads * int(getattr(config, "head_dim", None) or hidden // heads)

@@ -145,7 +145,7 @@ class CustomGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         began = time.perf_counter()
         metrics = {f"{metric_key_prefix}_{k}": v for k, v in self._held_out.measure(self).items()}
         metrics[f"{metric_key_prefix}_runtime"] = round(time.perf_counter() - began, 2)
-        self.model.eval()  # so that the figures of training stay for training's next log
+        self.model.eval()  # keeps log() from taking the figures that training has gathered
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics

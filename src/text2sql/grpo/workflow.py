@@ -1,9 +1,7 @@
 """From parsed arguments to a trained model, in the steps of LLaMA-Factory's own workflows."""
 
 import copy
-import logging
 from collections.abc import Mapping
-from contextlib import ExitStack
 from typing import Any
 
 from llamafactory.data import get_template_and_fix_tokenizer
@@ -11,17 +9,14 @@ from llamafactory.extras.ploting import plot_loss
 from llamafactory.model import load_model, load_tokenizer
 from llamafactory.train.trainer_utils import create_modelcard_and_push, create_ref_model
 
-from sqleval import Evaluator
 from text2sql.errors import UserError
 from text2sql.grpo.data import build_prompts, load_examples
 from text2sql.grpo.heldout import HeldOut, spread
-from text2sql.grpo.hparams import Settings, build_config, read_settings
-from text2sql.grpo.scoring import Scoring
+from text2sql.grpo.hparams import GRPOArguments, build_config, read_arguments
+from text2sql.grpo.scoring import Scoring, open_rewards
 from text2sql.grpo.trainer import CustomGRPOTrainer
 from text2sql.records import Example
-from text2sql.rewards import RewardContext, RewardSuite
-
-logger = logging.getLogger(__name__)
+from text2sql.rewards import RewardSuite
 
 
 def run(model: Any, data: Any, training: Any, finetuning: Any, given: Mapping[str, Any], callbacks: list[Any]) -> None:
@@ -32,27 +27,18 @@ def run(model: Any, data: Any, training: Any, finetuning: Any, given: Mapping[st
     Raises:
         UserError: rewards, data or databases are not as the recipe says.
     """
-    settings = read_settings(vars(finetuning))
+    ours = read_arguments(vars(finetuning))
     config = build_config(training, finetuning, given)
     tokenizer = load_tokenizer(model)["tokenizer"]
     tokenizer.model_input_names = ["input_ids", "attention_mask"]  # some add token_type_ids, which generate() refuses
     template = get_template_and_fix_tokenizer(tokenizer, data)
     examples, unseen = load_examples(model, data, training)
-    prompts = build_prompts(examples, template, tokenizer, settings.answer_format, data.cutoff_len)
-    with ExitStack() as stack:
-        context = stack.enter_context(
-            RewardContext(
-                settings.database_root,
-                protocol=settings.reward_protocol,
-                timeout=settings.sql_timeout,
-                jobs=settings.reward_jobs,
-            )
-        )
-        suite = RewardSuite(settings.reward_funcs, context, settings.reward_weights, settings.reward_params)
+    prompts = build_prompts(examples, template, tokenizer, ours.answer_format, data.cutoff_len)
+    with open_rewards(ours) as suite:
         trainer = CustomGRPOTrainer(
             scoring=Scoring(suite),
             finetuning_args=finetuning,
-            held_out=_held_out(unseen, settings, suite, template, tokenizer, stack),
+            held_out=_held_out(unseen, ours, suite, template, tokenizer),
             model=load_model(tokenizer, model, finetuning, training.do_train),
             ref_model=_reference(model, finetuning) if config.beta else None,
             args=config,
@@ -65,20 +51,14 @@ def run(model: Any, data: Any, training: Any, finetuning: Any, given: Mapping[st
 
 
 def _held_out(
-    examples: list[Example], settings: Settings, suite: RewardSuite, template: Any, tokenizer: Any, stack: ExitStack
+    examples: list[Example], ours: GRPOArguments, suite: RewardSuite, template: Any, tokenizer: Any
 ) -> HeldOut | None:
     if not examples:
         return None
-    if settings.database_root is None:
+    if ours.database_root is None:
         raise UserError("database_root: held-out accuracy executes SQL; set it to the folder of databases")
-    chosen = [examples[i] for i in spread(len(examples), settings.eval_samples)]
-    evaluator = stack.enter_context(
-        Evaluator(
-            settings.database_root, settings.reward_protocol, jobs=settings.reward_jobs, timeout=settings.sql_timeout
-        )
-    )
-    prompts = build_prompts(chosen, template, tokenizer, settings.answer_format)
-    return HeldOut(chosen, prompts["prompt"], evaluator, suite)
+    chosen = [examples[i] for i in spread(len(examples), ours.eval_samples)]
+    return HeldOut(chosen, build_prompts(chosen, template, tokenizer, ours.answer_format)["prompt"], suite)
 
 
 def _reference(model: Any, finetuning: Any) -> Any:

@@ -1,22 +1,11 @@
 """Rewards for reinforcement learning on text-to-SQL, as plugins that know nothing of trainers.
 
-A reward turns completions into scores. Whoever trains builds one :class:`RewardSuite` from names, weights and
+A reward turns completions into scores. A training stage builds one :class:`RewardSuite` from names, weights and
 parameters, and calls it with batches of :class:`text2sql.records.RewardSample`.
 """
 
-from text2sql.rewards.context import Judged, RewardContext
-from text2sql.rewards.registry import REWARDS, Reward, RewardResult, RewardSpec, reward
-from text2sql.rewards.suite import REWARD_SETS, RewardSuite, Scores
+from text2sql.rewards.context import RewardContext
+from text2sql.rewards.registry import REWARDS, RewardResult, reward
+from text2sql.rewards.suite import REWARD_SETS, RewardSuite
 
-__all__ = [
-    "REWARDS",
-    "REWARD_SETS",
-    "Judged",
-    "Reward",
-    "RewardContext",
-    "RewardResult",
-    "RewardSpec",
-    "RewardSuite",
-    "Scores",
-    "reward",
-]
+__all__ = ["REWARDS", "REWARD_SETS", "RewardContext", "RewardResult", "RewardSuite", "reward"]

@@ -1,19 +1,20 @@
 """What all rewards of a run share: the evaluator's verdicts, query results, and one reading of every completion.
 
 The reward is the metric: verdicts come from :class:`sqleval.Evaluator`, whose worker processes stay up between
-batches and whose caches make a group of equal completions cost one. On top of the metric lie three guards, so that
-an answer is rewarded for answering:
+batches and whose caches make a group of equal completions cost one. Three guards are added to the metric, so that only
+an answer to the question is rewarded:
 
 * a completion that leaves open which SQL it means (several SQL blocks or statements, tags repeated or nested), or
   that is longer than ``max_chars``, has no SQL;
 * a query whose values are written into it (``SELECT 1``) is hollow: it matches nothing and earns no partial credit,
-  unless the gold is such a query as well; nor does one match that draws its values by lot;
+  unless the gold is such a query as well; nor does one match that calls a random function and the gold does not;
 * where the gold's result says nothing on any database instance (no rows, or nothing but NULL and 0), a match counts
   only for a query that is equivalent to the gold by its tree.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from sqleval import Evaluator, Limits, Rows, Verdict, execute, instances
@@ -23,6 +24,8 @@ from text2sql.records import RewardSample
 from text2sql.sql import draws_lots, equivalent, is_constant, read_statement
 
 _MOST_REMEMBERED = 20_000
+_NO_SQL = Verdict(False, "error", "no_sql", "no clear SQL in the completion")
+_UNCLEAR = frozenset(("several_sql", "broken_tags", "no_sql"))
 _Key = tuple[str, str, str]  # completion, db_id, gold SQL
 
 
@@ -31,7 +34,7 @@ class Judged:
     """One completion, read and judged.
 
     ``sql`` is empty where the completion gives no clear answer. ``matched`` is the metric's verdict less the guards;
-    ``hollow`` says that a guard took a match away; ``ran`` that the query gave a result.
+    ``hollow`` says that a guard took a match away.
     """
 
     answer: Answer
@@ -51,7 +54,8 @@ class RewardContext:
 
     ``database_root`` holds ``<db_id>/<db_id>.sqlite`` (None: no reward that executes can be used); ``protocol`` is one
     of sqleval's, and the default compares on every instance of a test suite where there is one; ``timeout`` is in
-    seconds a query; ``jobs`` counts worker processes (0: this process); ``max_chars`` bounds a completion that counts.
+    seconds a query; ``jobs`` counts worker processes, started when the first SQL is judged (0: this process);
+    ``max_chars`` bounds a completion that counts.
 
     Raises:
         UserError: ``database_root`` is not a folder, or the protocol is unknown.
@@ -66,22 +70,17 @@ class RewardContext:
         jobs: int = 2,
         max_chars: int = 16_000,
     ) -> None:
-        self.database_root = database_root
-        self.protocol = protocol
-        self.max_chars = max_chars
-        self.timeout = timeout
-        self._limits = Limits(timeout=timeout)
+        self.database_root, self.protocol, self.timeout, self.max_chars = database_root, protocol, timeout, max_chars
         self._evaluator: Evaluator | None = None
         if database_root is not None:
             try:
                 self._evaluator = Evaluator(database_root, protocol=protocol, jobs=jobs, timeout=timeout, overlaps=True)
             except (FileNotFoundError, ValueError) as error:
                 raise UserError(f"rewards: {error}; set database_root to the folder of databases") from error
-        self._databases: dict[str, Path] = {}
-        self._answers: dict[str, tuple[Answer, str]] = {}
         self._judged: dict[_Key, Judged] = {}
         self._unsure: dict[_Key, Judged] = {}
         self._says_nothing: dict[tuple[str, str], bool] = {}
+        self._read = lru_cache(_MOST_REMEMBERED)(self._read_once)
 
     def __enter__(self) -> "RewardContext":
         return self
@@ -94,20 +93,27 @@ class RewardContext:
         if self._evaluator is not None:
             self._evaluator.close()
 
+    @property
+    def evaluator(self) -> Evaluator:
+        """The one evaluator of the run, whose workers and caches rewards share with whatever else judges SQL.
+
+        Raises:
+            UserError: no ``database_root`` was given.
+        """
+        if self._evaluator is None:
+            raise UserError("this reward executes SQL: set database_root to the folder of databases")
+        return self._evaluator
+
     def database(self, db_id: str) -> Path:
         """The original database file.
 
         Raises:
             UserError: no ``database_root`` was given, or the file is missing.
         """
-        if self.database_root is None:
-            raise UserError("this reward executes SQL: set database_root to the folder of databases")
-        if db_id not in self._databases:
-            path = self.database_root / db_id / f"{db_id}.sqlite"
-            if not path.is_file():
-                raise UserError(f"{path}: no such database")
-            self._databases[db_id] = path
-        return self._databases[db_id]
+        path = self.evaluator.db_root / db_id / f"{db_id}.sqlite"
+        if not path.is_file():
+            raise UserError(f"{path}: no such database")
+        return path
 
     def judge(self, samples: Sequence[RewardSample]) -> list[Judged]:
         """Read and judge completions; each distinct one only once, however many rewards ask."""
@@ -124,74 +130,51 @@ class RewardContext:
 
     def _judge(self, keys: Sequence[_Key]) -> list[Judged]:
         read = [self._read(completion) for completion, _, _ in keys]
-        asked = [i for i, (_, sql) in enumerate(read) if sql]
-        verdicts = self._verdicts([(keys[i][1], keys[i][2], read[i][1]) for i in asked])
-        found = dict(zip(asked, verdicts, strict=True))
-        none = Verdict(False, "error", "no_sql", "no clear SQL in the completion")
+        asked = [(db_id, gold, sql) for (_, db_id, gold), (_, sql) in zip(keys, read, strict=True) if sql]
+        verdicts = iter(self.evaluator.score_batch(asked) if asked else ())
         judged = []
-        for i, ((_, db_id, gold), (answer, sql)) in enumerate(zip(keys, read, strict=True)):
-            verdict = found.get(i, none)
+        for (_, db_id, gold), (answer, sql) in zip(keys, read, strict=True):
+            verdict = next(verdicts) if sql else _NO_SQL
             hollow = verdict.correct and sql != gold and self._is_hollow(db_id, gold, sql, verdict)
             judged.append(Judged(answer, sql, verdict, verdict.correct and not hollow, hollow))
         return judged
 
     def answer(self, completion: str) -> Answer:
-        """The completion taken apart; of one that is too long, nothing is taken."""
+        """The parts of the completion; all empty where it is longer than ``max_chars``."""
         return self._read(completion)[0]
 
     def clear_sql(self, completion: str) -> str:
         """The SQL that the completion commits itself to; empty where it leaves that open."""
         return self._read(completion)[1]
 
-    def _read(self, completion: str) -> tuple[Answer, str]:
-        known = self._answers.get(completion)
-        if known is None:
-            answer = read_answer(completion if len(completion) <= self.max_chars else "")
-            unclear = {"several_sql", "broken_tags", "no_sql"}.intersection(answer.flaws) or _several_statements(
-                answer.sql
-            )
-            known = (answer, "" if unclear else answer.sql)
-            if len(self._answers) > _MOST_REMEMBERED:
-                self._answers.clear()
-            self._answers[completion] = known
-        return known
-
-    def _verdicts(self, items: list[tuple[str, str, str]]) -> list[Verdict]:
-        if not items:
-            return []
-        if self._evaluator is None:
-            raise UserError("this reward executes SQL: set database_root to the folder of databases")
-        return self._evaluator.score_batch(items)
+    def _read_once(self, completion: str) -> tuple[Answer, str]:
+        answer = read_answer(completion if len(completion) <= self.max_chars else "")
+        unclear = _UNCLEAR.intersection(answer.flaws) or _several_statements(answer.sql)
+        return answer, "" if unclear else answer.sql
 
     def _is_hollow(self, db_id: str, gold: str, sql: str, verdict: Verdict) -> bool:
         if made_up(sql, gold) or (draws_lots(sql) and not draws_lots(gold)):
             return True
-        return (
-            verdict.correct
-            and verdict.gold_rows <= 1
-            and self.gold_says_nothing(db_id, gold)
-            and not equivalent(gold, sql)
-        )
+        return verdict.gold_rows <= 1 and self.gold_says_nothing(db_id, gold) and not equivalent(gold, sql)
 
     def gold_says_nothing(self, db_id: str, gold: str) -> bool:
         """Whether a gold result is no evidence on any instance: no rows, or nothing but NULL and 0."""
         key = (db_id, gold)
         if key not in self._says_nothing:
-            assert self.database_root is not None
-            paths = instances(self.database_root, db_id, self.protocol == "spider-test-suite")
-            self._says_nothing[key] = all(_empty(execute(path, gold, self._limits)) for path in paths)
+            paths = instances(self.evaluator.db_root, db_id, self.protocol == "spider-test-suite")
+            limits = Limits(timeout=self.timeout)
+            self._says_nothing[key] = all(_is_empty(execute(path, gold, limits)) for path in paths)
         return self._says_nothing[key]
-
-
-def _empty(outcome: object) -> bool:
-    return (
-        isinstance(outcome, Rows) and len(outcome.rows) <= 1 and not any(cell for row in outcome.rows for cell in row)
-    )
 
 
 def made_up(sql: str, gold: str) -> bool:
     """Whether a query's values are written into it although the gold reads its own from the database."""
     return is_constant(sql) and not is_constant(gold)
+
+
+def _is_empty(outcome: object) -> bool:
+    rows = outcome.rows if isinstance(outcome, Rows) else None
+    return rows is not None and len(rows) <= 1 and not any(cell for row in rows for cell in row)
 
 
 def _several_statements(sql: str) -> bool:

@@ -4,13 +4,14 @@ All verdicts come from the evaluator, through :class:`text2sql.rewards.RewardCon
 is never as much as a match.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 
-from sqleval import Failure, Outcome, Rows, Verdict, run_on_copy
+from sqleval import Rows, Verdict, run_on_copy
 from text2sql.records import RewardSample
 from text2sql.rewards.context import Judged, RewardContext, made_up
 from text2sql.rewards.identifiers import in_schema_case
-from text2sql.rewards.registry import RewardResult, reward
+from text2sql.rewards.registry import RewardResult, reward, with_components
 from text2sql.sql import read_statement
 
 _WRITES = ("insert", "update", "delete")
@@ -93,20 +94,15 @@ def _error_credit(verdict: Verdict, base: float) -> float:
 
 def _written(sample: RewardSample, sql: str, context: RewardContext) -> float:
     """Credit of a statement that writes where the gold writes."""
-    path = context.database(sample.example.db_id)
-    attempts: tuple[tuple[float, Callable[[], str]], ...] = (
-        (0.5, lambda: sql),
-        (0.4, lambda: in_schema_case(sql, sample.example.schema)),
-    )
-    outcome: Outcome | None = None
-    for credit, text in attempts:
-        outcome = run_on_copy(path, text(), timeout=context.timeout)
-        if isinstance(outcome, Rows):
-            gold = run_on_copy(path, sample.example.sql, timeout=context.timeout)
-            same = isinstance(gold, Rows) and gold.changed > 0 and gold.state == outcome.state
-            return 1.0 if same and credit == 0.5 else credit
-    assert isinstance(outcome, Failure)
-    return _error_credit(Verdict(False, "error", outcome.error.value, outcome.message), 0.1)
+    run = partial(run_on_copy, context.database(sample.example.db_id), timeout=context.timeout)
+    found = run(sql)
+    if isinstance(found, Rows):
+        gold = run(sample.example.sql)
+        return 1.0 if isinstance(gold, Rows) and gold.changed > 0 and gold.state == found.state else 0.5
+    found = run(in_schema_case(sql, sample.example.schema))
+    if isinstance(found, Rows):
+        return 0.4
+    return _error_credit(Verdict(False, "error", found.error.value, found.message), 0.1)
 
 
 @reward("execution_cells", weight=1.0, needs=("gold", "database"))
@@ -120,8 +116,7 @@ def execution_cells(samples: Sequence[RewardSample], context: RewardContext) -> 
     score 0.
     """
     parts = [_cells(sample, j) for sample, j in zip(samples, context.judge(samples), strict=True)]
-    names = ("precision", "recall", "cardinality")
-    return RewardResult([score for score, _ in parts], {n: [p[i] for _, p in parts] for i, n in enumerate(names)})
+    return with_components(parts, "precision", "recall", "cardinality")
 
 
 def _cells(sample: RewardSample, judged: Judged) -> tuple[float, tuple[float, float, float]]:

@@ -1,17 +1,18 @@
 """Completions and data sets as the reward commands read them, every complaint with file and line."""
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import fields
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from text2sql.errors import UserError
+from pydantic import TypeAdapter, ValidationError
+
+from text2sql.errors import UserError, first_complaint
 from text2sql.prompts import build_messages
 from text2sql.records import Example, RewardSample, read_jsonl
 
 PREPARED = Path("data/prepared")
-_FIELDS = tuple(field.name for field in fields(Example))
+_EXAMPLE = TypeAdapter(Example)
 
 
 def read_samples(path: Path, examples: Path | None = None) -> list[RewardSample]:
@@ -26,17 +27,17 @@ def read_samples(path: Path, examples: Path | None = None) -> list[RewardSample]
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file of completions")
-    known = (
-        {e.question_id: e for file in example_files(examples) for e in read_jsonl(file, Example)} if examples else {}
-    )
+    files = example_files(examples) if examples else []
+    known = {e.question_id: e for file in files for e in read_jsonl(file, Example)}
     samples = []
-    with path.open(encoding="utf-8") as lines:
+    with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
-            if line.strip():
-                try:
-                    samples.append(_sample(json.loads(line), known))
-                except (ValueError, TypeError) as error:
-                    raise UserError(f"{path}:{number}: {error}") from error
+            try:
+                samples += [_sample(json.loads(line), known)] if line.strip() else []
+            except ValidationError as error:
+                raise UserError(f"{path}:{number}: {first_complaint(error)}") from error
+            except (ValueError, TypeError) as error:
+                raise UserError(f"{path}:{number}: {error}") from error
     if not samples:
         raise UserError(f"{path}: holds no completions")
     return samples
@@ -48,16 +49,11 @@ def _sample(row: Any, known: Mapping[str, Example]) -> RewardSample:
     completion = row.get("completion", row.get("text"))
     if not isinstance(completion, str):
         raise ValueError("needs 'completion' (or 'text') with the completion's text")
-    given = row.get("example", row)
-    identity = row.get("question_id", "")
+    given, identity = row.get("example", row), row.get("question_id", "")
     if identity in known:
         example = known[identity]
-    elif isinstance(given, dict) and isinstance(given.get("db_id"), str) and isinstance(given.get("sql"), str):
-        values = {name: given[name] for name in _FIELDS if name in given}
-        wrong = [name for name, value in values.items() if not isinstance(value, str)]
-        if wrong:
-            raise ValueError(f"{wrong[0]!r} should be text, found {type(values[wrong[0]]).__name__}")
-        example = Example(**{"question_id": "", "question": "", "schema": "", **values})
+    elif isinstance(given, dict) and {"db_id", "sql"} <= given.keys():
+        example = _EXAMPLE.validate_python({"question_id": "", "question": "", "schema": "", **given})
     else:
         raise ValueError(
             f"no gold SQL: question_id {identity!r} is not in --examples, and the line has no db_id and sql"
@@ -91,12 +87,4 @@ def databases_of(where: Path) -> Path:
     for folder in (first.parent.parent, first.parent):
         if (folder / "database").is_dir():
             return folder / "database"
-    raise UserError(f"{where}: no folder of databases beside it; name it with --databases")
-
-
-def rows_of(result: Any) -> Iterator[dict[str, Any]]:
-    """One JSON object a sample from a suite's scores: total, each reward, and their components."""
-    for i, total in enumerate(result.total):
-        rewards = {name: r.scores[i] for name, r in result.rewards.items()}
-        parts = {name: {c: v[i] for c, v in r.components.items()} for name, r in result.rewards.items() if r.components}
-        yield {"reward": total, "rewards": rewards, "components": parts}
+    raise UserError(f"{where}: no folder of databases beside it; name it with --database-root")

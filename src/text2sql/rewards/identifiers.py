@@ -1,6 +1,7 @@
 """Names in SQL text: which of them the schema spells differently, and which a text mentions."""
 
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 
 from text2sql.sql.ddl import parse_ddl
@@ -12,8 +13,7 @@ _WORD = re.compile(r"[a-z0-9]+")
 def in_schema_case(sql: str, schema: str) -> str:
     """``sql`` with identifiers spelled as the schema spells them. SQLite ignores case in ASCII letters only, so this
     changes what runs for names such as ``Größe``. Quoted text that is no name of the schema stays."""
-    tables = parse_ddl(schema).tables
-    spelled = {n.casefold(): n for t in tables for n in (t.name, *(c.name for c in t.columns))}
+    spelled = {name.casefold(): name for name in _names(schema)}
     parts, end = [], 0
     for token in read_statement(sql).tokens:
         name = spelled.get(token.text.casefold())
@@ -28,8 +28,13 @@ def in_schema_case(sql: str, schema: str) -> str:
 @lru_cache(maxsize=4096)
 def schema_names(schema: str) -> frozenset[str]:
     """Lower-case names of all tables and columns of ``CREATE TABLE`` text."""
-    tables = parse_ddl(schema).tables
-    return frozenset(n.lower() for t in tables for n in (t.name, *(c.name for c in t.columns)))
+    return frozenset(name.lower() for name in _names(schema))
+
+
+def _names(schema: str) -> Iterator[str]:
+    for table in parse_ddl(schema).tables:
+        yield table.name
+        yield from (column.name for column in table.columns)
 
 
 def mentioned(names: frozenset[str], text: str) -> frozenset[str]:

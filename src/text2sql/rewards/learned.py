@@ -1,11 +1,9 @@
 """A trained reward model's score as one reward among others."""
 
-import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from text2sql.errors import UserError
 from text2sql.records import RewardSample
-from text2sql.rewards.registry import reward
+from text2sql.rewards.registry import load_callable, reward
 
 
 @reward("reward_model", weight=1.0, low=float("-inf"), high=float("inf"))
@@ -18,15 +16,9 @@ class RewardModel:
     """
 
     def __init__(self, scorer: str) -> None:
-        module, _, name = scorer.partition(":")
-        try:
-            found = getattr(importlib.import_module(module), name, None) if name else None
-        except ImportError as error:
-            raise UserError(f"reward_model: cannot import {module} ({error})") from error
-        if not callable(found):
-            raise UserError(f"reward_model: scorer is package.module:function, and {scorer!r} names none")
-        self._scorer: Callable[[list[tuple[str, str]]], Sequence[float]] = found
+        self._scorer = load_callable(scorer, f"reward_model: scorer {scorer!r}")
 
     def score_batch(self, samples: Sequence[RewardSample]) -> Sequence[float]:
         """One score a sample."""
-        return self._scorer([(sample.prompt, sample.completion) for sample in samples])
+        scores: Sequence[float] = self._scorer([(sample.prompt, sample.completion) for sample in samples])
+        return scores

@@ -1,4 +1,4 @@
-"""The process set: a declared type, a thinking text, SQL without issues, and an honest account of its issues.
+"""The process set: a declared type, a thinking text, SQL without issues, and a true account of its issues.
 
 For completions ``<think>..</think> <answer><type>..</type><sql>..</sql><issues>..</issues></answer>``. The four parts
 and their weights (0.20 / 0.25 / 0.25 / 0.30) are published. None of the published parts runs the SQL, so a tidy query
@@ -10,10 +10,11 @@ from collections.abc import Sequence
 
 from text2sql.records import RewardSample
 from text2sql.rewards.context import RewardContext
-from text2sql.rewards.identifiers import mentioned, schema_names
-from text2sql.rewards.registry import RewardResult, reward
-from text2sql.rewards.text import question_coverage, read_reasoning
-from text2sql.sql import ISSUE_RULES, classify, find_issues, read_statement
+from text2sql.rewards.identifiers import mentioned
+from text2sql.rewards.reasoning import own_reasoning
+from text2sql.rewards.registry import RewardResult, reward, with_components
+from text2sql.rewards.text import question_coverage
+from text2sql.sql import ISSUE_RULES, classify, find_issues
 from text2sql.sql.complexity import normal_label
 
 _NONE = frozenset(("none", "no issues", "no issue", "nothing", "无", "没有", "没有问题", "无问题"))
@@ -46,20 +47,14 @@ def thinking_quality(samples: Sequence[RewardSample], context: RewardContext) ->
     Guards: as for ``reasoning_quality`` (repetitions, copies of the prompt, stuffing, over 400 words, no clear SQL).
     """
     parts = [_thinking(sample, context) for sample in samples]
-    names = ("grounding", "length", "steps", "coverage")
-    return RewardResult([score for score, _ in parts], {n: [p[i] for _, p in parts] for i, n in enumerate(names)})
+    return with_components(parts, "grounding", "length", "steps", "coverage")
 
 
 def _thinking(sample: RewardSample, context: RewardContext) -> tuple[float, tuple[float, ...]]:
-    sql, text = context.clear_sql(sample.completion), context.answer(sample.completion).reasoning
-    if not sql or not text:
+    own = own_reasoning(sample, context)
+    if own is None:
         return 0.0, (0.0,) * 4
-    names = schema_names(sample.example.schema)
-    found = read_reasoning(text, f"{sample.prompt}\n{sample.example.question}\n{sample.example.schema}", names)
-    if found.stuffed:
-        return 0.0, (0.0,) * 4
-    statement = read_statement(sql)
-    used = names & (statement.tables() | statement.columns())
+    found, used = own
     parts = (
         len(mentioned(used, found.text)) / len(used) if used else 0.0,
         min(1.0, found.words / 25),

@@ -1,7 +1,7 @@
 """The reasoning set: format, complexity and quality of ``<reasoning>..</reasoning> <sql>..</sql>``.
 
 Formulas and weights are those of a published GRPO recipe for text-to-SQL reasoning; with ``execution_partial`` they
-make the set ``reasoning``. Its keyword counts can be gamed, hence the guards named below.
+make the set ``reasoning``. Keyword counts can be gamed, hence the guards that each docstring names.
 """
 
 import math
@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from text2sql.records import RewardSample
 from text2sql.rewards.context import RewardContext, made_up
 from text2sql.rewards.identifiers import mentioned, schema_names
-from text2sql.rewards.registry import RewardResult, reward
-from text2sql.rewards.text import read_reasoning, topic_factor
+from text2sql.rewards.registry import RewardResult, reward, with_components
+from text2sql.rewards.text import Reasoning, read_reasoning, topic_factor
 from text2sql.sql import complexity, read_statement
 
 
@@ -63,21 +63,25 @@ def reasoning_quality(samples: Sequence[RewardSample], context: RewardContext) -
     words loses up to half; beyond 400 words the score falls, to 0 at 800.
     """
     parts = [_quality(sample, context) for sample in samples]
-    names = ("length", "terms", "structure", "steps", "mentions")
-    return RewardResult([score for score, _ in parts], {n: [p[i] for _, p in parts] for i, n in enumerate(names)})
+    return with_components(parts, "length", "terms", "structure", "steps", "mentions")
+
+
+def own_reasoning(sample: RewardSample, context: RewardContext) -> tuple[Reasoning, frozenset[str]] | None:
+    """The completion's reasoning, and the names of the schema that its SQL uses; None where no reasoning may be paid:
+    without clear SQL or without text, and where the text is stuffed."""
+    sql, text = context.clear_sql(sample.completion), context.answer(sample.completion).reasoning
+    if not sql or not text:
+        return None
+    names, statement = schema_names(sample.example.schema), read_statement(sql)
+    found = read_reasoning(text, f"{sample.prompt}\n{sample.example.question}\n{sample.example.schema}", names)
+    return None if found.stuffed else (found, names & (statement.tables() | statement.columns()))
 
 
 def _quality(sample: RewardSample, context: RewardContext) -> tuple[float, tuple[float, ...]]:
-    sql, text = context.clear_sql(sample.completion), context.answer(sample.completion).reasoning
-    nothing = (0.0,) * 5
-    if not sql or not text:
-        return 0.0, nothing
-    prompt = f"{sample.prompt}\n{sample.example.question}\n{sample.example.schema}"
-    found = read_reasoning(text, prompt, schema_names(sample.example.schema))
-    if found.stuffed:
-        return 0.0, nothing
-    statement = read_statement(sql)
-    used = schema_names(sample.example.schema) & (statement.tables() | statement.columns())
+    own = own_reasoning(sample, context)
+    if own is None:
+        return 0.0, (0.0,) * 5
+    found, used = own
     parts = (
         next((score for words, score in ((50, 0.20), (25, 0.15), (10, 0.10)) if found.words >= words), 0.0),
         min(0.20, 0.03 * found.terms),

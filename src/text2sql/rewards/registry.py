@@ -1,7 +1,7 @@
-"""Where rewards are found by name: the shipped ones, those of a user's module, and those behind a dotted path.
+"""Find rewards by name: the shipped ones, those that a user's module registers, and those of a dotted path.
 
 A reward is a function ``(samples) -> scores`` or a class with ``score_batch(samples)``; either may also take the
-``context`` and parameters of its own. So a user's reward is ten lines in a module of theirs and a name in YAML.
+``context`` and parameters of its own, so a user's reward needs a function in a module and a name in YAML.
 """
 
 import difflib
@@ -10,8 +10,9 @@ import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, TypeVar
 
 from text2sql.errors import UserError
 from text2sql.records import RewardSample
@@ -29,12 +30,13 @@ class RewardResult:
     components: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
 
-class Reward(Protocol):
-    """A reward that is ready to score."""
+Reward = Callable[[Sequence[RewardSample]], RewardResult | Sequence[float]]
+"""A reward that is ready to score: it returns one score for each sample."""
 
-    def score_batch(self, samples: Sequence[RewardSample]) -> RewardResult | Sequence[float]:
-        """One score for each sample."""
-        ...
+
+def with_components(parts: Sequence[tuple[float, tuple[float, ...]]], *names: str) -> RewardResult:
+    """A result from each sample's score and the components that it was made from, in the order of ``names``."""
+    return RewardResult([score for score, _ in parts], {n: [c[i] for _, c in parts] for i, n in enumerate(names)})
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,9 @@ def find_reward(name: str) -> RewardSpec:
     """
     load_shipped()
     if ":" in name:
-        return _import(name)
+        made = load_callable(name, f"reward {name!r}")
+        registered = next((spec for spec in REWARDS.values() if spec.make is made), None)
+        return registered or RewardSpec(name.rpartition(":")[2], made)
     if name in REWARDS:
         return REWARDS[name]
     near = difflib.get_close_matches(name, REWARDS, n=1)
@@ -105,32 +109,24 @@ def load_shipped() -> None:
         importlib.import_module(f"text2sql.rewards.{module}")
 
 
-def _import(path: str) -> RewardSpec:
+def load_callable(path: str, what: str) -> Callable[..., Any]:
+    """The function or class of a dotted path ``package.module:name``; ``what`` says in an error whose path it is.
+
+    Raises:
+        UserError: the module cannot be imported, or has nothing callable of that name.
+    """
     module_name, _, attribute = path.partition(":")
     if str(Path.cwd()) not in sys.path:  # a launcher's own folder is there instead of the user's
         sys.path.append(str(Path.cwd()))
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
-        raise UserError(
-            f"reward {path!r}: cannot import {module_name} ({error}); is its folder on PYTHONPATH?"
-        ) from error
-    made = getattr(module, attribute, None)
-    if not callable(made):
-        raise UserError(f"reward {path!r}: {module_name} has no function or class {attribute!r}")
-    registered = next((spec for spec in REWARDS.values() if spec.make is made), None)
-    return registered or RewardSpec(attribute, made)
-
-
-class _FunctionReward:
-    """A function as a reward."""
-
-    def __init__(self, function: Callable[..., Any], fixed: Mapping[str, Any]) -> None:
-        self._function = function
-        self._fixed = fixed
-
-    def score_batch(self, samples: Sequence[RewardSample]) -> Any:
-        return self._function(samples, **self._fixed)
+    except (ImportError, ValueError) as error:
+        raise UserError(f"{what}: cannot import {module_name} ({error}); is its folder on PYTHONPATH?") from error
+    found = getattr(module, attribute, None)
+    if not callable(found):
+        raise UserError(f"{what}: {module_name} has no function or class {attribute!r}; write package.module:name")
+    made: Callable[..., Any] = found
+    return made
 
 
 def build_reward(spec: RewardSpec, context: RewardContext, params: Mapping[str, Any]) -> Reward:
@@ -139,9 +135,7 @@ def build_reward(spec: RewardSpec, context: RewardContext, params: Mapping[str, 
     Raises:
         UserError: it has no such parameter, or a class has no ``score_batch``.
     """
-    own = list(inspect.signature(spec.make).parameters.values())
-    if not inspect.isclass(spec.make):
-        own = own[1:]
+    own = list(inspect.signature(spec.make).parameters.values())[0 if inspect.isclass(spec.make) else 1 :]
     names = [p.name for p in own if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     takes_any = any(p.kind is p.VAR_KEYWORD for p in own)
     for name in params:
@@ -153,9 +147,8 @@ def build_reward(spec: RewardSpec, context: RewardContext, params: Mapping[str, 
     if missing:
         raise UserError(f"reward {spec.name!r} needs reward_params: {spec.name}: {{{', '.join(missing)}: ...}}")
     if not inspect.isclass(spec.make):
-        return _FunctionReward(spec.make, fixed)
-    made: Any = spec.make(**fixed)
-    if not callable(getattr(made, "score_batch", None)):
+        return partial(spec.make, **fixed)
+    ready: Reward | None = getattr(spec.make(**fixed), "score_batch", None)
+    if not callable(ready):
         raise UserError(f"reward {spec.name!r}: the class {spec.make.__name__} has no method score_batch(samples)")
-    ready: Reward = made
     return ready

@@ -1,12 +1,12 @@
 """Several rewards as one: their weights, their parameters, and what happens when one of them fails.
 
-A training run is long, and a plugin's mistake on one odd completion must not end it: that completion scores 0 and is
-counted. A reward that never works must end it, at once and by name.
+A training run is long, and a plugin's exception on one completion must not end it: that completion scores 0 and is
+counted. A reward that fails on every completion ends it at once, by name.
 """
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,19 +28,24 @@ REWARD_SETS: dict[str, dict[str, float]] = {
 
 @dataclass(frozen=True)
 class Scores:
-    """``total`` is the weighted sum for each sample; ``rewards`` the unweighted results by name; ``failures`` how many
-    samples each reward failed on in this batch (they score 0)."""
+    """``total`` is the weighted sum for each sample; ``rewards`` the unweighted results by name."""
 
     total: list[float]
     rewards: dict[str, RewardResult]
-    failures: dict[str, int]
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """One JSON object a sample: total, each reward, and their components."""
+        for i, total in enumerate(self.total):
+            parts = {n: {c: v[i] for c, v in r.components.items()} for n, r in self.rewards.items() if r.components}
+            yield {"reward": total, "rewards": {n: r.scores[i] for n, r in self.rewards.items()}, "components": parts}
 
 
 class RewardSuite:
     """The rewards of a run.
 
     ``names`` are short names, dotted paths, or names of :data:`REWARD_SETS`; ``weights`` are by name, or a list in the
-    order of the names (None: each reward's own, or the set's); ``params`` are by name, then by parameter.
+    order of the names (None: each reward's own, or the set's); ``params`` are by name, then by parameter. ``failures``
+    counts by name the samples that a reward has failed on, which score 0.
 
     Raises:
         UserError: an unknown name, weight or parameter, or a reward that executes SQL without ``database_root``.
@@ -56,15 +61,16 @@ class RewardSuite:
         self.context = context
         self.failures: dict[str, int] = {}
         self._works: set[str] = set()
+        self._databases: set[str] = set()
         specs, own_weights = _expand(names)
         self.specs: dict[str, RewardSpec] = {spec.name: spec for spec in specs}
         if len(self.specs) < len(specs):
             raise UserError(f"reward_funcs: a reward is named twice in {', '.join(spec.name for spec in specs)}")
         self.weights = {**own_weights, **_named(weights, list(own_weights))}
         params = params or {}
-        unknown = [name for name in params if name not in self.specs]
-        if unknown:
-            raise UserError(f"reward_params: {unknown[0]!r} is not among the rewards {', '.join(self.specs)}")
+        for name in params:
+            if name not in self.specs:
+                raise UserError(f"reward_params: {name!r} is not among the rewards {', '.join(self.specs)}")
         for spec in specs:
             if "database" in spec.needs and context.database_root is None:
                 raise UserError(f"reward {spec.name!r} executes SQL: set database_root to the folder of databases")
@@ -76,29 +82,17 @@ class RewardSuite:
         Raises:
             UserError: a sample lacks what a reward needs, or a reward fails on all samples or returns a wrong count.
         """
-        before = dict(self.failures)
         rewards = {name: self.score(name, samples) for name in self.specs}
         total = [sum(self.weights[n] * r.scores[i] for n, r in rewards.items()) for i in range(len(samples))]
-        return Scores(total, rewards, {n: self.failures.get(n, 0) - before.get(n, 0) for n in self.specs})
+        return Scores(total, rewards)
 
     def score(self, name: str, samples: Sequence[RewardSample]) -> RewardResult:
         """Score completions with one reward of the suite, unweighted."""
         if not samples:
             return RewardResult([])
-        spec, reward = self.specs[name], self._rewards[name]
         for sample in samples:
-            self._check(spec, sample)
-        try:
-            result = _result(spec, reward, samples)
-            errors: dict[int, str] = {}
-        except UserError:
-            raise
-        except Exception as error:  # noqa: BLE001 a plugin may raise anything
-            logger.debug("reward %s failed on a batch (%s); trying its samples one by one", name, error)
-            result, errors = _one_by_one(spec, reward, samples)
-        for i, score in enumerate(result.scores):
-            if i not in errors and not _is_number(score):
-                errors[i] = f"it returned {score!r}"
+            self._check(self.specs[name], sample)
+        result, errors = _attempt(name, self._rewards[name], samples)
         self._account(name, samples, errors)
         return RewardResult([0.0 if i in errors else float(s) for i, s in enumerate(result.scores)], result.components)
 
@@ -106,13 +100,14 @@ class RewardSuite:
         row = f"row {sample.example.question_id or '(without question_id)'}"
         if "gold" in spec.needs and not sample.example.sql.strip():
             raise UserError(f"{row}: no gold SQL, which the reward {spec.name!r} needs")
-        if "database" in spec.needs:
+        if "database" in spec.needs and sample.example.db_id not in self._databases:
             if not sample.example.db_id:
                 raise UserError(f"{row}: no db_id, which the reward {spec.name!r} needs")
             try:
                 self.context.database(sample.example.db_id)
             except UserError as error:
                 raise UserError(f"{row}: {error}") from error
+            self._databases.add(sample.example.db_id)
 
     def _account(self, name: str, samples: Sequence[RewardSample], errors: dict[int, str]) -> None:
         if len(errors) < len(samples):
@@ -121,19 +116,35 @@ class RewardSuite:
             first = samples[0].example.question_id
             raise UserError(f"reward {name!r} failed on all {len(samples)} completions; on row {first}: {errors[0]}")
         for i, error in errors.items():
-            logger.warning(
-                "reward %s failed on row %s, which scores 0: %s", name, samples[i].example.question_id, error
-            )
+            row = samples[i].example.question_id
+            logger.warning("reward %s failed on row %s, which scores 0: %s", name, row, error)
         self.failures[name] = self.failures.get(name, 0) + len(errors)
 
 
-def _result(spec: RewardSpec, reward: Reward, samples: Sequence[RewardSample]) -> RewardResult:
-    found = reward.score_batch(samples)
+def _attempt(name: str, reward: Reward, samples: Sequence[RewardSample]) -> tuple[RewardResult, dict[int, str]]:
+    """Score samples; the errors say which scores are none, and why.
+
+    After an exception they are scored one by one, without components, which the failed samples would not have.
+    """
+    try:
+        result = _result(name, reward, samples)
+    except UserError:
+        raise
+    except Exception as error:  # noqa: BLE001 a plugin may raise anything
+        if len(samples) == 1:
+            return RewardResult([0.0]), {0: f"{type(error).__name__}: {error}"}
+        logger.debug("reward %s failed on a batch (%s); trying its samples one by one", name, error)
+        tried = [_attempt(name, reward, [sample]) for sample in samples]
+        return RewardResult([r.scores[0] for r, _ in tried]), {i: e[0] for i, (_, e) in enumerate(tried) if e}
+    return result, {i: f"it returned {score!r}" for i, score in enumerate(result.scores) if not _is_number(score)}
+
+
+def _result(name: str, reward: Reward, samples: Sequence[RewardSample]) -> RewardResult:
+    found = reward(samples)
     result = found if isinstance(found, RewardResult) else RewardResult(list(found))
-    counts = {"scores": result.scores, **result.components}
-    for what, values in counts.items():
+    for what, values in {"scores": result.scores, **result.components}.items():
         if len(values) != len(samples):
-            raise UserError(f"reward {spec.name!r} returned {len(values)} {what} for {len(samples)} completions")
+            raise UserError(f"reward {name!r} returned {len(values)} {what} for {len(samples)} completions")
     return result
 
 
@@ -142,21 +153,6 @@ def _is_number(score: object) -> bool:
         return math.isfinite(score)  # type: ignore[arg-type]
     except TypeError:
         return False
-
-
-def _one_by_one(
-    spec: RewardSpec, reward: Reward, samples: Sequence[RewardSample]
-) -> tuple[RewardResult, dict[int, str]]:
-    """Score samples singly; those that fail score 0. Components are left out: some samples would have none."""
-    scores, errors = [0.0] * len(samples), {}
-    for i, sample in enumerate(samples):
-        try:
-            scores[i] = _result(spec, reward, [sample]).scores[0]
-        except UserError:
-            raise
-        except Exception as error:  # noqa: BLE001 a plugin may raise anything
-            errors[i] = f"{type(error).__name__}: {error}"
-    return RewardResult(scores), errors
 
 
 def _expand(names: Sequence[str]) -> tuple[list[RewardSpec], dict[str, float]]:

@@ -1,18 +1,18 @@
-"""What can be told about a piece of reasoning, in English or Chinese, and what must not be paid for.
+"""Features of a piece of reasoning, in English or Chinese, and the guards against texts that only imitate one.
 
-Reasoning is natural language; word lists are crude, and a policy that is rewarded by them learns to recite them. So
-features are computed on what is left after the guards: repeated sentences count once, sentences copied from the
-prompt not at all, and a text that is mostly terms and names, or has no grammar, is stuffing.
+A policy that is rewarded by word lists learns to recite them. So features are computed on what is left after the guards:
+repeated sentences count once, sentences copied from the prompt not at all, and a text that is mostly terms and names, or
+has no grammar, is stuffing.
 """
 
 import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-MOST_WORDS = 400  # reasoning gains nothing by being longer, and loses everything at twice as much
+MOST_WORDS = 400  # a longer text scores less, and nothing from twice as many on
 _STUFFED = 0.5  # share of words that are SQL terms or names, from which on a text is no reasoning
 _LEAST_GRAMMAR = 0.1  # share of words such as "the" and "of" (的, 在), below which a text is no language
-_LEAST_VARIETY = 0.25  # share of distinct words, below which a longer text goes round in circles
+_LEAST_VARIETY = 0.25  # share of distinct words, below which a longer text is taken for repetition
 
 _CJK = re.compile(r"[\u3400-\u9fff]")
 _WORDS = re.compile(r"[A-Za-z0-9_']+|[\u3400-\u9fff]")
@@ -34,13 +34,11 @@ _FIRST = re.compile(r"\b(?:step 1|first|start|begin|initial)|首先|第一|先|�
 _LATER = re.compile(
     r"\b(?:step 2|second|next|then|final|last|subsequent)|然后|接着|其次|最后|第二|再|步骤\s*2", re.IGNORECASE
 )
-_STOP = frozenset(
+_GRAMMAR = frozenset(
     "a an and are as at be by do does each find for from give have how i in is it list many me much name names of on or "
-    "return show tell that the their there these they this to was were what when where which who whose with".split()
-)
-_GRAMMAR = _STOP | frozenset(
-    "all any because been both but can every if into its it's more most must need needs no not of one only our out over same so "
-    "some such than them then those too up us we will would you your my would should could also just here again".split()
+    "return show tell that the their there these they this to was were what when where which who whose with all any "
+    "because been both but can every if into its it's more most must need needs no not one only our out over same so some "
+    "such than them then those too up us we will would you your my should could also just here again".split()
 )
 _GRAMMAR_CJK = frozenset("的是在和我们要了这那有为从中与对到并以将其且所可就也都按把被需因此只不")
 

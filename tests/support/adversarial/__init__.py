@@ -2,10 +2,12 @@
 
 import json
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from text2sql.records import Example, RewardSample
+from text2sql.rewards import RewardContext, RewardSuite
 from text2sql.schema import open_readonly, read_schema, render_ddl
 
 HERE = Path(__file__).parent
@@ -55,3 +57,9 @@ def load(root: Path) -> tuple[dict[str, dict[str, RewardSample]], list[Trick]]:
             text = text.replace("@", "".join(sentence.replace("#", str(i)) for i in range(count)))
         tricks.append(Trick(row["id"], row["kind"], RewardSample("", text, examples[row["question_id"]])))
     return honest, tricks
+
+
+def scores(name: str, context: RewardContext, example: Example, *completions: str, **params: object) -> Sequence[float]:
+    """Unweighted scores of completions for one example by one reward; ``params`` are the reward's."""
+    suite = RewardSuite([name], context, params={name: params} if params else None)
+    return suite.score(name, [RewardSample("", c, example) for c in completions]).scores
