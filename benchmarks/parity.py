@@ -9,23 +9,24 @@ A run that is there already is not repeated. What the layouts cost, benchmarks/d
 import logging
 import os
 import subprocess
+import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from frame import ToLedger, record, run, say
+from frame import ROOT, ToLedger, record, run, say
 
 from text2sql.artifacts import digest, whole_folder
 from text2sql.errors import UserError
 from text2sql.evaluate.options import EvaluateOptions
-from text2sql.evaluate.parity import compare_curves, read_curve
 from text2sql.evaluate.score import evaluate
 from text2sql.infer import InferOptions, infer
 from text2sql.recipe import load_recipe, options_from
 from text2sql.records import Prediction, read_jsonl
 
+sys.path.insert(0, str(ROOT / "tests"))
 BASE = Path("models/tiny-base")
 BATCH = 4
 
@@ -131,6 +132,8 @@ def measure(name: str, layout: Layout, steps: int, out: Path, write: bool) -> No
 
 def compare(single: Trained, spread: Trained) -> tuple[Parity, int]:
     """Compare two runs, and what their models answer; also returns the number of questions."""
+    from support.loss_curves import compare_curves, read_curve
+
     curve = read_curve(spread.run)
     first, worst = compare_curves(read_curve(single.run), curve)
     (accuracy, answers), (spread_accuracy, spread_answers) = score(single), score(spread)

@@ -1,4 +1,4 @@
-"""Every figure in the README comes from here: one line for each measured run, appended by the code that measured it.
+"""The results ledger: one line for each measured run, appended by the code that measured it; READMEs are rendered from it.
 
 Rows are never edited. Measured again, an experiment gets another row, and readers take the latest of each seed.
 """
@@ -93,22 +93,9 @@ def new_row(
     Raises:
         UserError: a field is not valid.
     """
+    made = (_command(), git_revision(), data_hash, machine(), round(seconds, 2))
     try:
-        return Row(
-            experiment,
-            profile,
-            seed,
-            split,
-            n,
-            protocol,
-            decoding,
-            metrics,
-            command=_command(),
-            git=git_revision(),
-            data_hash=data_hash,
-            machine=machine(),
-            seconds=round(seconds, 2),
-        )
+        return Row(experiment, profile, seed, split, n, protocol, decoding, metrics, *made)
     except ValidationError as error:
         raise UserError(f"no ledger row for {experiment}: {first_complaint(error)}") from error
 

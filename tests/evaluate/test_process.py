@@ -54,13 +54,13 @@ def options(tmp_path: Path) -> EvaluateOptions:
 
 def test_every_metric_is_what_a_count_by_hand_gives(options: EvaluateOptions) -> None:
     report = evaluate_process(options)
-    found = report.metrics
+    found = report["metrics"]
     assert found["execution_accuracy"] == 1 / 4
     assert found["sql_validity"] == 3 / 4
     assert found["type_accuracy"] == 1 / 4
     assert found["format_rate"] == 3 / 4
     assert 0 < found["thinking_quality"] < 1
-    assert [sorted(row["issues"]) for row in report.samples] == ISSUES
+    assert [sorted(row["issues"]) for row in report["samples"]] == ISSUES
     assert found["self_assessment"]["precision"] == 1 / 2, "two issues named, one is there"
     assert found["self_assessment"]["recall"] == 1 / 3, "three are there, one of them is named"
     assert found["self_assessment"]["f1"] == pytest.approx(2 / 5)
@@ -68,7 +68,7 @@ def test_every_metric_is_what_a_count_by_hand_gives(options: EvaluateOptions) ->
     assert found["issue_rate"]["order_by_without_limit"] == 2 / 4
     assert found["complexity"]["gold_types"] == {SIMPLE: 2, MULTI_STEP: 2}
     assert found["length"]["max"] == max(len(text) for _, text in COMPLETIONS)
-    wrong = report.error_analysis
+    wrong = report["error_analysis"]
     assert wrong["declared_for_gold_type"] == {SIMPLE: {SIMPLE: 1, MULTI_STEP: 1}, MULTI_STEP: {SIMPLE: 1, "none": 1}}
     assert wrong["execution_accuracy_by_type"] == {SIMPLE: 0.5, MULTI_STEP: 0.0}
     assert [row["question_id"] for row in wrong["wrong"]] == ["q1", "q2", "q3"]

@@ -17,10 +17,10 @@ import yaml
 from safetensors.torch import load_file
 from text2sql.train.packages import adapter_is_here
 
+from support.loss_curves import compare_curves, read_curve
 from support.tiny_model import make_model
 from text2sql.checkpoint.convert import Mg2hfOptions, convert
 from text2sql.checkpoint.weights import folder_shapes
-from text2sql.evaluate.parity import compare_curves, read_curve
 from text2sql.recipe.megatron import OWN
 from text2sql.train.runs import is_whole
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
+from support.loss_curves import compare_curves, read_curve
 from support.parallel_runs import ROOT, SlurmTraining, Training, make_world
 from support.tiny_model import QUESTIONS, SCHEMA
 from text2sql.checkpoint.convert import Mg2hfOptions, convert
-from text2sql.evaluate.parity import compare_curves, read_curve
 from text2sql.train.runs import is_whole
 
 pytestmark = pytest.mark.slow

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from support.loss_curves import compare_curves, read_curve
 from support.tiny_model import make_adapter, make_model
 from text2sql.errors import UserError
-from text2sql.evaluate.parity import compare_curves, read_curve
 from text2sql.llamafactory.layout import Layout
 from text2sql.train.__main__ import train
 from text2sql.train.launch import _reason, environment

@@ -46,8 +46,8 @@ def evaluate_command(recipe: RecipePath, overrides: Overrides = None) -> None:
 def process_command(recipe: RecipePath, overrides: Overrides = None) -> None:
     """Measure process metrics of answers in the process format: types, thinking, self-assessment, issues."""
     report = evaluate_process(options_from(EvaluateOptions, load_recipe(recipe, overrides or []), str(recipe)))
-    metrics = report.metrics
-    table = _table(f"process evaluation, n = {report.summary['completions']}", "metric", "value")
+    metrics = report["metrics"]
+    table = _table(f"process evaluation, n = {report['summary']['completions']}", "metric", "value")
     shown = {name: value for name, value in metrics.items() if isinstance(value, float)}
     shown |= {f"self_assessment {name}": value for name, value in metrics["self_assessment"].items()}
     shown |= {f"issue {name}": value for name, value in metrics["issue_rate"].items()}

@@ -46,18 +46,10 @@ class Row:
     thinking_quality: float
 
 
-@dataclass(frozen=True)
-class ProcessReport:
-    """``metrics`` by name, ``summary`` in words and counts, ``samples`` of rows, ``error_analysis`` of what went wrong."""
+def evaluate_process(options: EvaluateOptions) -> dict[str, Any]:
+    """Measure a predictions file; returns the sections that it writes into ``evaluation_report.json`` of ``output_dir``.
 
-    summary: dict[str, Any]
-    metrics: dict[str, Any]
-    samples: list[dict[str, Any]]
-    error_analysis: dict[str, Any]
-
-
-def evaluate_process(options: EvaluateOptions) -> ProcessReport:
-    """Measure a predictions file and write ``evaluation_report.json`` to ``output_dir``.
+    These are ``summary`` in words and counts, ``metrics`` by name, ``samples`` of rows, and ``error_analysis``.
 
     Raises:
         UserError: examples, predictions or databases are missing, or do not belong together.
@@ -74,8 +66,9 @@ def evaluate_process(options: EvaluateOptions) -> ProcessReport:
         **{k: metrics[k] for k in ("execution_accuracy", "type_accuracy", "thinking_quality", "format_rate")},
         "self_assessment_f1": metrics["self_assessment"]["f1"],
     }
-    report = ProcessReport(summary, metrics, [asdict(row) for row in rows[:_SAMPLES]], analyse(rows))
-    write_sections(options.output_dir, digest(options.examples, options.predictions), asdict(report))
+    samples = [asdict(row) for row in rows[:_SAMPLES]]
+    report = {"summary": summary, "metrics": metrics, "samples": samples, "error_analysis": analyse(rows)}
+    write_sections(options.output_dir, digest(options.examples, options.predictions), report)
     return report
 
 
