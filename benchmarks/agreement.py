@@ -96,7 +96,7 @@ def main(
                 say("  unexplained: " + json.dumps({k: row.get(k) for k in ("db_id", "gold", "pred", mode)}))
     for mode in sorted(name.removesuffix(" pairs") for name in total if name.endswith(" pairs")):
         say(f"all {mode}: {total[mode + ' agree']} of {total[mode + ' pairs']}")
-    raise typer.Exit(not good)
+    raise typer.Exit(int(not good))
 
 
 def described(count: Count) -> str:

@@ -8,27 +8,28 @@ from rich.console import Console
 from rich.table import Table
 
 from text2sql.errors import run_command
-from text2sql.evaluate.agree import agree
-from text2sql.evaluate.judge import judge
+from text2sql.evaluate.agree import agree as compare_files
+from text2sql.evaluate.judge import judge as judge_answers
 from text2sql.evaluate.options import EvaluateOptions, JudgeOptions
 from text2sql.evaluate.process import evaluate_process
 from text2sql.evaluate.report import Score
 from text2sql.evaluate.score import evaluate
 from text2sql.recipe import load_recipe, options_from
 from text2sql.recipe.command import Overrides, RecipePath, group
+from text2sql.recipe.load import from_caller
 
 app = group("Score predictions by executing them, measure process metrics, have them judged, or compare two files.")
 
 
-@app.command("score")
-def evaluate_command(recipe: RecipePath, overrides: Overrides = None) -> None:
+@app.command()
+def score(recipe: RecipePath, overrides: Overrides = None) -> None:
     """Score a predictions file by executing it: accuracy by hardness, outcomes, and a ledger row when asked for."""
     report = evaluate(options_from(EvaluateOptions, load_recipe(recipe, overrides or []), str(recipe)))
     how = f"{report.protocol}, {report.split or 'no split named'}, n = {report.overall.n}, {report.decoding}"
     title = f"{report.experiment or 'execution accuracy'} ({how})"
     table = _table(title, "hardness", "n", "correct", "accuracy", "95 % interval")
-    for name, score in report.by_difficulty.items():
-        table.add_row(name, *_cells(score))
+    for name, found in report.by_difficulty.items():
+        table.add_row(name, *_cells(found))
     table.add_section()
     table.add_row("all", *_cells(report.overall), style="bold")
     console = Console()
@@ -42,8 +43,8 @@ def evaluate_command(recipe: RecipePath, overrides: Overrides = None) -> None:
         console.print(f"errors: {_counted(report.error_classes)}")
 
 
-@app.command("process")
-def process_command(recipe: RecipePath, overrides: Overrides = None) -> None:
+@app.command()
+def process(recipe: RecipePath, overrides: Overrides = None) -> None:
     """Measure process metrics of answers in the process format: types, thinking, self-assessment, issues."""
     report = evaluate_process(options_from(EvaluateOptions, load_recipe(recipe, overrides or []), str(recipe)))
     metrics = report["metrics"]
@@ -56,10 +57,10 @@ def process_command(recipe: RecipePath, overrides: Overrides = None) -> None:
     Console().print(table)
 
 
-@app.command("judge")
-def judge_command(recipe: RecipePath, overrides: Overrides = None) -> None:
+@app.command()
+def judge(recipe: RecipePath, overrides: Overrides = None) -> None:
     """Have explained answers scored from 1 to 5 by a language model behind an OpenAI-compatible server."""
-    section = judge(options_from(JudgeOptions, load_recipe(recipe, overrides or []), str(recipe)))
+    section = judge_answers(options_from(JudgeOptions, load_recipe(recipe, overrides or []), str(recipe)))
     table = _table(f"judge {section['model']}, n = {section['judged']}", "axis", "mean", "std", *"12345")
     for axis, found in section["scores"].items():
         counts = (str(found["distribution"].get(score, 0)) for score in "12345")
@@ -70,14 +71,14 @@ def judge_command(recipe: RecipePath, overrides: Overrides = None) -> None:
     console.print(f"asked again for {section['asked_again']}; not judged: {failed}")
 
 
-@app.command("agree")
-def agree_command(
+@app.command()
+def agree(
     first: Annotated[Path, typer.Argument(help="A predictions file.")],
     second: Annotated[Path, typer.Argument(help="Another, of the same questions.")],
     at_least: Annotated[float, typer.Option(min=0, max=1, help="Exit with 1 if a smaller fraction is equal.")] = 0.0,
 ) -> None:
     """Count the completions that are equal in two predictions files."""
-    found = agree(first, second)
+    found = compare_files(Path(from_caller(str(first))), Path(from_caller(str(second))))
     console = Console()
     console.print(f"{found.same} of {found.n} completions are equal ({found.share:.2%})")
     if found.differing:

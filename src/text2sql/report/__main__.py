@@ -10,7 +10,8 @@ from rich.console import Console
 from text2sql.errors import UserError, run_command
 from text2sql.ledger import LEDGER
 from text2sql.recipe.command import group
-from text2sql.report.compare import compare
+from text2sql.recipe.load import from_caller
+from text2sql.report.compare import compare as compare_reports
 from text2sql.report.readme import render
 
 logger = logging.getLogger("text2sql.report")
@@ -18,7 +19,7 @@ app = group("Render the READMEs and figs/ from the results ledger, or compare re
 
 
 @app.callback(invoke_without_command=True, no_args_is_help=False)
-def report_command(
+def report(
     context: typer.Context,
     check: Annotated[bool, typer.Option("--check", help="Write nothing; fail where a file is stale.")] = False,
     ledger: Annotated[Path, typer.Option(help="The ledger to render.")] = LEDGER,
@@ -32,17 +33,18 @@ def report_command(
     logger.info("%s", "up to date" if not stale else f"rendered {', '.join(stale)}")
 
 
-@app.command("compare")
-def compare_command(
+@app.command()
+def compare(
     reports: Annotated[list[str], typer.Argument(help="Reports of evaluations, at least two.", metavar="LABEL=REPORT")],
     output: Annotated[Path, typer.Option(help="The figure to draw.")] = Path("comparison.png"),
 ) -> None:
     """Set reports of single evaluations side by side: a table and a figure; the first is what others are compared with."""
-    wrong = [report for report in reports if "=" not in report]
+    wrong = [given for given in reports if "=" not in given]
     if wrong:
         raise UserError(f"{wrong[0]!r}: write LABEL=REPORT.json")
-    labelled = dict(report.rsplit("=", 1) for report in reports)
-    Console().print(compare({label: Path(path) for label, path in labelled.items()}, output))
+    labelled = dict(given.rsplit("=", 1) for given in reports)
+    paths = {label: Path(from_caller(path)) for label, path in labelled.items()}
+    Console().print(compare_reports(paths, output))
     logger.info("figure: %s", output)
 
 
