@@ -6,16 +6,17 @@ Each of those is judged again with ``--official-quirks``, which must reproduce t
 has no listed reason or is not reproduced. ``tree`` is exact match, component scores and hardness together.
 """
 
-import argparse
 import gzip
 import json
 import os
-import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
+from frame import SHARED, Shared, run, say
 
 from sqleval import Evaluator, Protocol, Verdict, hardness
 from sqleval.compare.rewrite import tidy
@@ -23,8 +24,8 @@ from sqleval.exact.match import foreign_key_map
 from sqleval.inputs import Task
 from sqleval.protocol import Settings
 from sqleval.score import Matcher
+from text2sql.errors import UserError
 
-ROOT = Path(__file__).resolve().parents[1]
 SPIDER_MODES = {
     "exec": Protocol("spider-exec"),
     "exec_keep_distinct": Protocol("spider-exec", keep_distinct=True),
@@ -56,47 +57,46 @@ class Count:
         return "" not in self.others and self.reproduced == self.pairs - self.agree
 
 
-def main() -> int:
+@dataclass(frozen=True)
+class Runner:
+    """How the evaluator runs: worker processes, and seconds of one query."""
+
+    jobs: int
+    timeout: float
+
+    def verdicts(self, root: Path, rows: Rows, protocol: Protocol) -> list[Verdict]:
+        """The evaluator's verdicts on rows."""
+        with Evaluator(root, protocol, self.jobs, self.timeout, cache=None) as evaluator:
+            return evaluator.score_batch([(row["db_id"], row["gold"], row["pred"]) for row in rows])
+
+
+def main(
+    files: Annotated[str, typer.Option(help="Only files whose name matches this pattern.")] = "*",
+    modes: Annotated[
+        list[str] | None, typer.Option(help="Only this mode (exec, ..., ex, tree); may be repeated.")
+    ] = None,
+    without: Annotated[list[str] | None, typer.Option(help="A database to leave out; may be repeated.")] = None,
+    jobs: int = os.cpu_count() or 1,
+    timeout: float = 60.0,
+    show: Annotated[int, typer.Option(help="Unexplained pairs to print for each file and mode.")] = 5,
+    shared: Shared = SHARED,
+) -> None:
     """Compare, print, and tell by the exit code whether anything is unexplained."""
-    args = arguments()
+    if not (shared / "verdicts").is_dir():
+        raise UserError(f"{shared}: no verdicts there; set TEXT2SQL_SHARED or --shared")
     total, good = Counter[str](), True
-    for path in files(args.shared / "verdicts", args.files):
-        rows = [row for row in read_rows(path) if row["db_id"] not in args.without]
-        for mode, count in counts(args, path, rows):
+    for path in verdict_files(shared / "verdicts", files):
+        rows = [row for row in read_rows(path) if row["db_id"] not in (without or ())]
+        for mode, count in counts(shared, path, rows, modes, Runner(jobs, timeout)):
             good = good and count.good
             total[f"{mode} pairs"] += count.pairs
             total[f"{mode} agree"] += count.agree
             say(f"{path.name.removesuffix('.jsonl.gz')} {mode}: {described(count)}")
-            for row in count.others.get("", [])[: args.show]:
+            for row in count.others.get("", [])[:show]:
                 say("  unexplained: " + json.dumps({k: row.get(k) for k in ("db_id", "gold", "pred", mode)}))
     for mode in sorted(name.removesuffix(" pairs") for name in total if name.endswith(" pairs")):
         say(f"all {mode}: {total[mode + ' agree']} of {total[mode + ' pairs']}")
-    return 0 if good else 1
-
-
-def arguments() -> argparse.Namespace:
-    """Flags of the command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    shared = Path(os.environ.get("TEXT2SQL_SHARED", ROOT.parent / "shared"))
-    parser.add_argument(
-        "--shared", type=Path, default=shared, help="folder with verdicts, spider, spider_suite and bird"
-    )
-    parser.add_argument("--files", default="*", help="only files whose name matches this pattern")
-    parser.add_argument("--modes", nargs="*", help="only these modes (exec, ..., ex, tree)")
-    parser.add_argument("--without", nargs="*", default=[], help="databases to leave out")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--timeout", type=float, default=60.0)
-    parser.add_argument("--show", type=int, default=5, help="unexplained pairs to print for each file and mode")
-    args = parser.parse_args()
-    if not (args.shared / "verdicts").is_dir():
-        parser.error(f"{args.shared}: no verdicts there; set TEXT2SQL_SHARED or --shared")
-    return args
-
-
-def say(text: str) -> None:
-    """One line of output."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    raise typer.Exit(int(not good))
 
 
 def described(count: Count) -> str:
@@ -108,11 +108,9 @@ def described(count: Count) -> str:
     return text
 
 
-def files(folder: Path, pattern: str) -> list[Path]:
+def verdict_files(folder: Path, pattern: str) -> list[Path]:
     """Files of verdicts, those of single rows of hard cases last."""
-    return sorted(
-        path for path in folder.rglob("*.jsonl.gz") if path.name.removesuffix(".jsonl.gz") and path.match(pattern)
-    )
+    return sorted(path for path in folder.rglob("*.jsonl.gz") if path.match(pattern))
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
@@ -125,37 +123,33 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def counts(args: argparse.Namespace, path: Path, rows: Rows) -> Iterable[tuple[str, Count]]:
+def counts(
+    shared: Path, path: Path, rows: Rows, chosen: Sequence[str] | None, runner: Runner
+) -> Iterable[tuple[str, Count]]:
     """Every mode that the file has verdicts for, one after the other."""
-    root, modes = args.shared / "spider/database", SPIDER_MODES
+    root, modes = shared / "spider/database", SPIDER_MODES
     if path.parent.name == "bird":
-        root, modes = args.shared / "bird/dev_databases", {"ex": Protocol("bird-ex")}
+        root, modes = shared / "bird/dev_databases", {"ex": Protocol("bird-ex")}
     elif path.parent.name.endswith("_suite"):
-        root = args.shared / "spider_suite/database"
+        root = shared / "spider_suite/database"
         modes = {mode: replace(protocol, name="spider-test-suite") for mode, protocol in modes.items()}
     for mode, protocol in modes.items():
-        if mode in rows[0] and (args.modes is None or mode in args.modes):
-            yield mode, execution(root, rows, mode, protocol, args.jobs, args.timeout)
-    if "exact" in rows[0] and (args.modes is None or "tree" in args.modes):
-        yield "tree", trees(args.shared, rows)
+        if mode in rows[0] and mode in (chosen or [mode]):
+            yield mode, execution(root, rows, mode, protocol, runner)
+    if "exact" in rows[0] and "tree" in (chosen or ["tree"]):
+        yield "tree", trees(shared, rows)
 
 
-def execution(root: Path, rows: Rows, mode: str, protocol: Protocol, jobs: int = 2, timeout: float = 60.0) -> Count:
+def execution(root: Path, rows: Rows, mode: str, protocol: Protocol, runner: Runner) -> Count:
     """Execution verdicts of one mode; rows on which the official tool crashed or was stopped are left out."""
     rows = [row for row in rows if row[mode] is not None and f"{mode}_error" not in row]
     count = Count()
-    for row, verdict in zip(rows, verdicts(root, rows, protocol, jobs, timeout), strict=True):
+    for row, verdict in zip(rows, runner.verdicts(root, rows, protocol), strict=True):
         count.add(row, int(verdict.correct) == row[mode], reason(row, verdict, protocol))
     rest = [row for found in count.others.values() for row in found]
-    again = verdicts(root, rest, replace(protocol, official_quirks=True), jobs, timeout)
+    again = runner.verdicts(root, rest, replace(protocol, official_quirks=True))
     count.reproduced = sum(int(verdict.correct) == row[mode] for row, verdict in zip(rest, again, strict=True))
     return count
-
-
-def verdicts(root: Path, rows: Rows, protocol: Protocol, jobs: int, timeout: float) -> list[Verdict]:
-    """Our verdicts."""
-    with Evaluator(root, protocol, jobs, timeout, cache=None) as evaluator:
-        return evaluator.score_batch([(row["db_id"], row["gold"], row["pred"]) for row in rows])
 
 
 def reason(row: dict[str, Any], verdict: Verdict, protocol: Protocol) -> str:
@@ -201,4 +195,4 @@ def official_tree(row: dict[str, Any]) -> tuple[object, ...]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main, __doc__)

@@ -5,9 +5,7 @@ the ratio is the official evaluator's published time, or, with ``--official DIR`
 ``--official-python``), its time on this machine just now.
 """
 
-import argparse
 import gzip
-import hashlib
 import json
 import os
 import resource
@@ -20,11 +18,16 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+import typer
+from frame import ROOT, SHARED, Shared, ToLedger, record, run, say
 
 from sqleval import Evaluator, Limits, Protocol
 from sqleval.run.session import Session
+from text2sql.artifacts import digest_of
+from text2sql.errors import UserError
 
-ROOT = Path(__file__).resolve().parents[1]
 # Seconds of the official evaluator for 1,034 pairs, one process, two-core machine (verdicts/README.md); the lower ends.
 OFFICIAL_SECONDS = {"exec": 5.0, "plug_value": 15.0}
 RUNS = 3
@@ -39,59 +42,46 @@ class Timing:
     cpu: float
 
 
-def main() -> None:
+def main(
+    model: Annotated[str, typer.Option(help="Whose predictions are scored.")] = "codes_7b",
+    official: Annotated[
+        Path | None, typer.Option(help="Checkout of the official evaluator, to measure it here.")
+    ] = None,
+    official_python: Annotated[str, typer.Option(help="Interpreter with its dependencies.")] = sys.executable,
+    shared: Shared = SHARED,
+    ledger: ToLedger = False,
+) -> None:
     """Measure, print, and append to the ledger if asked to."""
-    args = arguments()
-    rows = read_rows(args.shared / "verdicts/spider_dev" / f"{args.model}.jsonl.gz")
-    items = [(row["db_id"], row["gold"], row["pred"].strip().split("\t")[0]) for row in rows]
-    database = args.shared / "spider/database"
-    say(f"{len(items)} pairs of {args.model}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+    path, database = shared / "verdicts/spider_dev" / f"{model}.jsonl.gz", shared / "spider/database"
+    if not path.is_file():
+        raise UserError(f"{path}: not there; set TEXT2SQL_SHARED or --shared")
+    items = [(row["db_id"], row["gold"], row["pred"].strip().split("\t")[0]) for row in read_rows(path)]
+    say(f"{len(items)} pairs of {model}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
     with tempfile.TemporaryDirectory() as folder:
         files = write_files(items, Path(folder))
-        for mode in ("exec", "plug_value"):
-            ours = measure(lambda mode=mode: run_ours(files, database, mode))
-            other = official(args, files, database, mode)
-            ratio = other.wall / ours.wall
-            against = "measured now" if args.official else "published, lower end"
-            say(
-                f"{mode}: {ours.wall:.2f} s, {ours.cpu:.2f} s CPU; official {other.wall:.2f} s ({against}); {ratio:.1f}x"
-            )
-            metrics = {
-                "ratio": ratio,
-                "wall_seconds": ours.wall,
-                "cpu_seconds": ours.cpu,
-                "official_seconds": other.wall,
-            }
-            if args.official:
+        for mode, seconds in OFFICIAL_SECONDS.items():
+            ours, other = measure(lambda mode=mode: run_ours(files, database, mode)), Timing(seconds, seconds)
+            if official:
+                other = time_official([official_python, "-c", _OFFICIAL], official, files, shared, mode)
+            metrics = {"ratio": other.wall / ours.wall, "wall_seconds": ours.wall, "cpu_seconds": ours.cpu}
+            metrics["official_seconds"] = other.wall
+            against = "measured now" if official else "published, lower end"
+            say(f"{mode}: {ours.wall:.2f} s, {ours.cpu:.2f} s CPU; official {other.wall:.2f} s ({against})")
+            if official:
                 metrics["cpu_ratio"] = other.cpu / ours.cpu
                 say(f"{mode}: CPU {other.cpu:.2f} s official, {metrics['cpu_ratio']:.1f} times less")
             if mode == "exec":
                 metrics |= throughput(database, items)
-            if args.ledger:
-                record(f"bench.evaluator_{mode}", mode, metrics, items, ours.wall)
-
-
-def arguments() -> argparse.Namespace:
-    """Flags of the command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    shared = Path(os.environ.get("TEXT2SQL_SHARED", ROOT.parent / "shared"))
-    parser.add_argument(
-        "--shared", type=Path, default=shared, help="folder with spider/database and verdicts/spider_dev"
-    )
-    parser.add_argument("--model", default="codes_7b", help="whose predictions are scored")
-    parser.add_argument("--official", type=Path, help="checkout of the official evaluator, to measure it here")
-    parser.add_argument("--official-python", default=sys.executable, help="interpreter with its dependencies")
-    parser.add_argument("--ledger", action="store_true", help="append the figures to results/ledger.jsonl")
-    args = parser.parse_args()
-    if not (args.shared / "verdicts/spider_dev").is_dir():
-        parser.error(f"{args.shared}: no verdicts/spider_dev there; set TEXT2SQL_SHARED or --shared")
-    return args
-
-
-def say(text: str) -> None:
-    """One line of output."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+            if ledger:
+                record(
+                    f"bench.evaluator_{mode}",
+                    metrics,
+                    split="spider_dev",
+                    n=len(items),
+                    data_hash=digest_of(items),
+                    seconds=ours.wall,
+                    protocol=Protocol(plug_value=mode == "plug_value").label,
+                )
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
@@ -135,29 +125,20 @@ def run_ours(files: tuple[Path, Path], database: Path, mode: str) -> None:
     )
 
 
-def official(args: argparse.Namespace, files: tuple[Path, Path], database: Path, mode: str) -> Timing:
-    """The official evaluator's time: measured where there is a checkout, else published."""
-    if not args.official:
-        return Timing(OFFICIAL_SECONDS[mode], OFFICIAL_SECONDS[mode])
-    # Its word tokenizer wants a download; the rule-based part of it gives the same words for SQL.
-    code = (
-        "import nltk, runpy, sys; from nltk.tokenize import NLTKWordTokenizer as T; nltk.word_tokenize = T().tokenize; "
-        "sys.argv[0] = 'evaluation.py'; sys.path.insert(0, '.'); runpy.run_path('evaluation.py', run_name='__main__')"
-    )
-    command = [
-        args.official_python,
-        "-c",
-        code,
-        "--gold",
-        str(files[0]),
-        "--pred",
-        str(files[1]),
-        "--db",
-        str(database),
-    ]
-    command += ["--table", str(args.shared / "spider/tables.json"), "--etype", "exec"]
+# The official word tokenizer wants a download; the rule-based part of it gives the same words for SQL.
+_OFFICIAL = (
+    "import nltk, runpy, sys; from nltk.tokenize import NLTKWordTokenizer as T; nltk.word_tokenize = T().tokenize; "
+    "sys.argv[0] = 'evaluation.py'; sys.path.insert(0, '.'); runpy.run_path('evaluation.py', run_name='__main__')"
+)
+
+
+def time_official(program: list[str], checkout: Path, files: tuple[Path, Path], shared: Path, mode: str) -> Timing:
+    """The official evaluator's time on this machine."""
+    gold, pred = map(str, files)
+    command = [*program, "--gold", gold, "--pred", pred, "--db", str(shared / "spider/database")]
+    command += ["--table", str(shared / "spider/tables.json"), "--etype", "exec"]
     command += ["--plug_value"] if mode == "plug_value" else []
-    return measure(lambda: subprocess.run(command, check=True, capture_output=True, cwd=args.official), runs=1)
+    return measure(lambda: subprocess.run(command, check=True, capture_output=True, cwd=checkout), runs=1)
 
 
 def throughput(database: Path, items: Sequence[Item]) -> dict[str, float]:
@@ -219,18 +200,5 @@ def overhead(database: Path, items: Sequence[Item]) -> tuple[float, float]:
     return found[0], found[1]
 
 
-def record(name: str, mode: str, metrics: dict[str, float], items: Sequence[Item], seconds: float) -> None:
-    """Append a row to the results ledger."""
-    from text2sql import ledger
-
-    label = Protocol(plug_value=mode == "plug_value").label
-    digest = hashlib.sha256(json.dumps(items).encode()).hexdigest()
-    row = ledger.new_row(
-        name, profile="cpu", seed=0, split="spider_dev", n=len(items), metrics=metrics, data_hash=digest, seconds=seconds,
-        protocol=label, decoding="",
-    )  # fmt: skip
-    ledger.append(ROOT / ledger.LEDGER, row)
-
-
 if __name__ == "__main__":
-    main()
+    run(main, __doc__)

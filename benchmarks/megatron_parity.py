@@ -1,27 +1,24 @@
 """Whether Megatron core over two tensor-parallel processes is Hugging Face's training: losses, gradients, and answers.
 
-``python benchmarks/megatron_parity.py`` trains a small random Qwen3 model on questions of the toy world, in float32 on CPUs,
-by both (tests/megatron_twins.py), converts Megatron's checkpoint with scripts/mg2hf.sh's code, and compares what both
+``python benchmarks/megatron_parity.py`` trains a small random Qwen3 model on questions of the toy databases, in float32 on CPUs,
+by both (tests/support/megatron_twins.py), converts Megatron's checkpoint with scripts/mg2hf.sh's code, and compares what both
 models continue. ``--ledger`` appends the row ``parity.megatron_tp2``. Sums in another order differ in the last digit, and each
 step multiplies that, so losses of the first ten steps are compared apart from those of all.
 """
 
-import argparse
 import json
-import os
 import sys
 import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from frame import ROOT, ToLedger, record, run, say
+
 sys.path.insert(0, str(ROOT / "tests"))
 
-from text2sql import ledger  # noqa: E402
-from text2sql.artifacts import digest  # noqa: E402
-from text2sql.checkpoint.convert import Mg2hfOptions, convert  # noqa: E402
-from text2sql.errors import run_command  # noqa: E402
+from text2sql.artifacts import digest
+from text2sql.checkpoint.convert import Mg2hfOptions, convert
 
 DATA = Path("data/prepared/toy/sft_train.jsonl")
 RATE, SEQUENCES, QUESTIONS = 1e-3, 4, 20
@@ -40,32 +37,33 @@ class Parity:
     steps: int
 
 
-def main() -> None:
+def main(steps: int = 50, ledger: ToLedger = False) -> None:
     """Train both, compare, print, and append to the ledger if asked to."""
-    os.chdir(ROOT)
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=50)
-    parser.add_argument("--ledger", action="store_true", help="append the figures to results/ledger.jsonl")
-    args = parser.parse_args()
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as place:
-        parity = measure(Path(place), args.steps)
-    sys.stdout.write(json.dumps(asdict(parity)) + "\n")
-    if args.ledger:
-        row = ledger.new_row(
-            "parity.megatron_tp2", profile="tiny", seed=0, split="train", n=QUESTIONS, metrics=asdict(parity),
-            data_hash=digest(DATA), seconds=time.monotonic() - started, decoding="greedy",
-            protocol=f"losses of {args.steps} steps of {SEQUENCES} sequences, float32, Megatron core with tensor parallel 2 "
+        parity = measure(Path(place), steps)
+    say(json.dumps(asdict(parity)))
+    if ledger:
+        record(
+            "parity.megatron_tp2",
+            asdict(parity),
+            profile="tiny",
+            split="train",
+            n=QUESTIONS,
+            data_hash=digest(DATA),
+            seconds=time.monotonic() - started,
+            decoding="greedy",
+            protocol=f"losses of {steps} steps of {SEQUENCES} sequences, float32, Megatron core with tensor parallel 2 "
             "over gloo against Hugging Face; answers of the converted checkpoint",
-        )  # fmt: skip
-        ledger.append(ledger.LEDGER, row)
+        )
 
 
 def measure(place: Path, steps: int) -> Parity:
     """Both trainings on the same examples, in the folder ``place``."""
     import torch
-    from megatron_twins import answers, differences, train_with_hugging_face, train_with_megatron
     from transformers import AutoTokenizer
+
+    from support.megatron_twins import answers, differences, train_with_hugging_face, train_with_megatron
 
     base = make_base(place / "base")
     tokenizer = AutoTokenizer.from_pretrained(base)
@@ -87,10 +85,14 @@ def measure(place: Path, steps: int) -> Parity:
     continued = [answers(place / name, prompts) for name in ("converted", "twin")]
     relative = [abs(a - b) / b for a, b in zip(ours.losses, theirs.losses, strict=True)]
     return Parity(
-        abs(ours.losses[0] - theirs.losses[0]), max(relative[:10]), max(relative),
-        max(differences(ours.gradients, theirs.gradients).values()), float(report.logits_difference or 0.0),
-        sum(a == b for a, b in zip(*continued, strict=True)) / QUESTIONS, steps,
-    )  # fmt: skip
+        first_step_difference=abs(ours.losses[0] - theirs.losses[0]),
+        max_relative_difference_10_steps=max(relative[:10]),
+        max_relative_difference=max(relative),
+        gradient_difference=max(differences(ours.gradients, theirs.gradients).values()),
+        logits_difference=float(report.logits_difference or 0.0),
+        same_answers=sum(a == b for a, b in zip(*continued, strict=True)) / QUESTIONS,
+        steps=steps,
+    )
 
 
 def make_base(folder: Path) -> Path:
@@ -99,10 +101,14 @@ def make_base(folder: Path) -> Path:
     from transformers import AutoConfig, AutoTokenizer, Qwen3ForCausalLM
 
     tiny = ROOT / "models/tiny-base"
-    config = AutoConfig.from_pretrained(
-        tiny, hidden_size=128, intermediate_size=256, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2,
-        layer_types=["full_attention"] * 4, dtype="float32",
-    )  # fmt: skip
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2}
+    sizes = {
+        "hidden_size": 128,
+        "intermediate_size": 256,
+        "num_hidden_layers": 4,
+        "layer_types": ["full_attention"] * 4,
+    }
+    config = AutoConfig.from_pretrained(tiny, dtype="float32", **heads, **sizes)
     torch.manual_seed(0)
     Qwen3ForCausalLM(config).save_pretrained(folder)
     AutoTokenizer.from_pretrained(tiny).save_pretrained(folder)
@@ -110,4 +116,4 @@ def make_base(folder: Path) -> Path:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run(main, __doc__)

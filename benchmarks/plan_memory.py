@@ -7,19 +7,18 @@ process with `python -m text2sql.plan`. The cases take the tiny base, where acti
 million weights, where weights, gradients and optimizer do; one and two processes; PyTorch and ZeRO.
 """
 
-import argparse
 import json
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from rich.console import Console
-from rich.table import Table
-from training_run import ROOT, train
+import typer
+from frame import ROOT, ToLedger, record, run, say, show
+from training_run import train
 
-from text2sql import ledger
 from text2sql.artifacts import digest
+from text2sql.errors import UserError
 from text2sql.plan import estimate
 from text2sql.recipe import load_recipe
 
@@ -48,9 +47,8 @@ class Case:
 _SMALL = {"per_device_train_batch_size": 2, "cutoff_len": 256, "bf16": False}
 _LORA = {"finetuning_type": "lora", "lora_target": "all", "lora_rank": 32}
 CASES = {
-    "tiny_least": Case(
-        "tiny", {"per_device_train_batch_size": 1, "cutoff_len": 64}
-    ),  # next to nothing but the framework
+    # Next to nothing but the framework.
+    "tiny_least": Case("tiny", {"per_device_train_batch_size": 1, "cutoff_len": 64}),
     "tiny_full": Case("tiny"),
     "tiny_full_checkpointing": Case("tiny", {"disable_gradient_checkpointing": False, "bf16": False}),
     "tiny_lora": Case("tiny", _LORA),
@@ -64,29 +62,36 @@ CASES = {
 }
 
 
-def main() -> None:
+def main(
+    only: Annotated[list[str] | None, typer.Option(help=f"Cases (may be repeated): {', '.join(CASES)}.")] = None,
+    ledger: ToLedger = False,
+) -> None:
     """Measure, print, and append to the ledger if asked to."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="*", choices=CASES, default=list(CASES))
-    parser.add_argument("--ledger", action="store_true", help="append the figures to results/ledger.jsonl")
-    args = parser.parse_args()
-    table = Table(title="Peak memory of a training process", title_justify="left")
-    for head in ("", "estimated MB", "measured MB", "ratio", "peak at the"):
-        table.add_column(head, justify="right" if "M" in head or head == "ratio" else "left")
-    console = Console()
-    for name in args.only:
+    rows = []
+    for name in only or CASES:
+        if name not in CASES:
+            raise UserError(f"--only: {name!r} is none of {', '.join(CASES)}")
         case = CASES[name]
         overrides = _overrides(name, case)
-        run = train(RECIPE, overrides, case.processes)
+        trained = train(RECIPE, overrides, case.processes)
         words = [f"{key}={'null' if value is None else value}" for key, value in overrides.items()]
         planned = estimate(load_recipe(RECIPE, words), RECIPE, case.processes)
-        ratio = planned.peak / run.peak_bytes
+        figures = {"estimated_mb": planned.peak / 1e6, "measured_mb": trained.peak_bytes / 1e6}
+        ratio = planned.peak / trained.peak_bytes
         worst = max(planned.moments, key=lambda moment: planned.moments[moment])
-        table.add_row(name, f"{planned.peak / 1e6:,.0f}", f"{run.peak_bytes / 1e6:,.0f}", f"{ratio:.2f}", worst)
-        console.print(f"{name}: estimated {planned.peak / 1e6:,.0f}, measured {run.peak_bytes / 1e6:,.0f}, {ratio:.2f}")
-        if args.ledger:
-            _record(name, planned.peak, run.peak_bytes, run.seconds, run.steps)
-    console.print(table)
+        rows.append([name, *(f"{value:,.0f}" for value in figures.values()), f"{ratio:.2f}", worst])
+        say(", ".join(rows[-1]))
+        if ledger:
+            record(
+                "bench.plan_memory",
+                {"ratio": ratio, **figures},
+                split=name,
+                n=trained.steps,
+                data_hash=digest(ROOT / "data/prepared/toy/sft_train.jsonl"),
+                seconds=trained.seconds,
+                protocol="peak resident set of a training process",
+            )
+    show("Peak memory of a training process", ("estimated MB", "measured MB", "ratio", "peak at the"), rows)
 
 
 def _overrides(name: str, case: Case) -> dict[str, Any]:
@@ -121,21 +126,5 @@ def _model(kind: str) -> Path:
     return folder
 
 
-def _record(name: str, estimated: float, measured: int, seconds: float, steps: int) -> None:
-    metrics = {"ratio": estimated / measured, "estimated_mb": estimated / 1e6, "measured_mb": measured / 1e6}
-    row = ledger.new_row(
-        "bench.plan_memory",
-        profile="cpu",
-        seed=0,
-        split=name,
-        n=steps,
-        metrics=metrics,
-        data_hash=digest(ROOT / "data/prepared/toy/sft_train.jsonl"),
-        seconds=seconds,
-        protocol="peak resident set of a training process",
-    )
-    ledger.append(ROOT / ledger.LEDGER, row)
-
-
 if __name__ == "__main__":
-    main()
+    run(main, __doc__)

@@ -5,8 +5,9 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
-from training_run import ROOT
+from frame import ROOT
 
+from text2sql.errors import UserError
 from text2sql.plan.batch import token_counts
 
 Conversation = list[dict[str, str]]
@@ -16,10 +17,10 @@ def draw(data: Path, examples: int, held_out: int = 0) -> tuple[list[Conversatio
     """``examples`` conversations of a prepared JSONL file to train on, and others to hold out.
 
     Raises:
-        SystemExit: the file is not there.
+        UserError: the file is not there.
     """
     if not data.is_file():
-        raise SystemExit(f"{data}: not there; make it with bash scripts/prepare_data.sh recipes/data/spider.yaml")
+        raise UserError(f"{data}: not there; make it with bash scripts/prepare_data.sh recipes/data/spider.yaml")
     rows = [json.loads(line)["messages"] for line in data.read_text(encoding="utf-8").splitlines()]
     random.Random(7).shuffle(rows)
     return rows[:examples], rows[examples : examples + held_out]

@@ -14,39 +14,49 @@ attention is causal, and 4 a weight that does not learn), divided by what the ma
 data sheet's dense bf16 figure, on a CPU a large matrix product just before; a CPU's seconds are CPU seconds of one thread.
 """
 
-import argparse
-import os
-import shutil
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import sample
-from rich.console import Console
-from rich.table import Table
-from training_run import ROOT, TrainingRun, train
+import typer
+from frame import ROOT, SHARED, Shared, ToLedger, record, run, show
+from training_run import TrainingRun, train
 
-from text2sql import ledger
-from text2sql.artifacts import digest
+from text2sql.artifacts import digest, whole_folder
 from text2sql.checkpoint.shape import KNOWN
+from text2sql.errors import UserError
 from text2sql.plan import estimate
 from text2sql.plan.flops import training_flops
 from text2sql.recipe import load_recipe
+from text2sql.recipe.command import Overrides, RecipePath
+from text2sql.recipe.keys import is_lora
 
 CUTOFF = 1024
 AS_IT_WAS: dict[str, Any] = {
-    "cutoff_len": CUTOFF, "packing": False, "neat_packing": False, "group_by_length": False,
-    "per_device_train_batch_size": 6, "gradient_accumulation_steps": 2, "enable_liger_kernel": False,
-    "flash_attn": "auto", "disable_gradient_checkpointing": False,
-}  # fmt: skip
+    "cutoff_len": CUTOFF,
+    "packing": False,
+    "neat_packing": False,
+    "group_by_length": False,
+    "per_device_train_batch_size": 6,
+    "gradient_accumulation_steps": 2,
+    "enable_liger_kernel": False,
+    "flash_attn": "auto",
+    "disable_gradient_checkpointing": False,
+}
 # Dense bf16 (fp16 where there is no bf16) with fp32 accumulation, 10^12 a second, from the makers' data sheets.
-PEAK = {
-    "H200": 989, "H100 PCIe": 756, "H100": 989, "A100": 312, "L40S": 362, "L4": 121, "A10G": 70, "A10": 125,
-    "RTX 5090": 209, "RTX 4090": 165, "RTX 3090": 71, "RTX A6000": 155, "V100": 125, "T4": 65,
-}  # fmt: skip
+PEAK = [("H200", 989), ("H100 PCIe", 756), ("H100", 989), ("A100", 312), ("L40S", 362), ("L4", 121), ("A10G", 70)]
+PEAK += [
+    ("A10", 125),
+    ("RTX 5090", 209),
+    ("RTX 4090", 165),
+    ("RTX 3090", 71),
+    ("RTX A6000", 155),
+    ("V100", 125),
+    ("T4", 65),
+]
 
 
 @dataclass(frozen=True)
@@ -59,56 +69,57 @@ class Speed:
     memory_mb: float
 
 
-def main() -> None:
+def main(
+    path: RecipePath,
+    overrides: Overrides = None,
+    random_weights: Annotated[str, typer.Option(help=f"Train a random model of this size: {', '.join(KNOWN)}.")] = "",
+    data: Path = Path("data/prepared/spider/sft_train.jsonl"),
+    examples: int = 480,
+    shared: Shared = SHARED,
+    output: Path = Path("outputs/bench/throughput"),
+    ledger: ToLedger = False,
+) -> None:
     """Measure, print, and append to the ledger if asked to."""
-    args = _arguments()
-    recipe = load_recipe(args.recipe, args.overrides)
-    given = dict(word.split("=", 1) for word in args.overrides)
-    model = _random_model(args) if args.random_weights else Path(str(recipe["model_name_or_path"]))
-    rows, _ = sample.draw(args.data, args.examples)
-    common = {**sample.write(args.output, rows), "model_name_or_path": model}
+    recipe, given = load_recipe(path, overrides or []), dict(word.split("=", 1) for word in overrides or [])
+    model = Path(str(recipe["model_name_or_path"]))
+    if random_weights:
+        model = _random_model(random_weights, output / f"{random_weights}-random", shared / "tokenizer_qwen")
+    rows, _ = sample.draw(data, examples)
+    common = {**given, **sample.write(output, rows), "model_name_or_path": model}
     on_cpu = bool(recipe.get("use_cpu"))
-    before = dict(AS_IT_WAS)
-    if not on_cpu:
-        lora = recipe.get("finetuning_type", "lora") == "lora"
-        before["deepspeed"] = f"recipes/deepspeed/zero{3 if lora else 2}.json"
-    ways = {"as it was": {**given, **common, **before}, "recipe": {**given, **common}}
+    before = {} if on_cpu else {"deepspeed": f"recipes/deepspeed/zero{3 if is_lora(recipe) else 2}.json"}
     peak = _cpu_peak(bool(recipe.get("bf16"))) if on_cpu else _gpu_peak()
     speeds: dict[str, Speed] = {}
-    for name, keys in ways.items():
-        run = train(args.recipe, {**keys, "output_dir": args.output / name.replace(" ", "_")})
-        planned = estimate({**recipe, **keys}, args.recipe)
+    for name, keys in {"as it was": common | AS_IT_WAS | before, "recipe": common}.items():
+        trained = train(path, {**keys, "output_dir": output / name.replace(" ", "_")})
+        planned = estimate({**recipe, **keys}, path)
         lengths = sample.lengths(model, rows, int(keys.get("cutoff_len", recipe.get("cutoff_len", 2048))))
         operations = training_flops(planned.shape, planned.trainable if planned.work.targets else 0, lengths)
-        speeds[name] = _speed(run, lengths, operations, peak, on_cpu)
+        speeds[name] = _speed(trained, lengths, operations, peak, on_cpu)
     _print(speeds, peak)
-    if args.ledger:
-        _record(args, recipe, speeds, peak, len(rows))
+    if ledger:
+        kind = random_weights or Path(str(recipe["model_name_or_path"])).name
+        record(
+            "bench.throughput",
+            _metrics(speeds, peak),
+            profile="cpu" if on_cpu else "gpu",
+            split=f"spider_train_{kind}_{path.stem}",
+            n=len(rows),
+            data_hash=digest(output / "train.jsonl"),
+            protocol="against batches of 6 padded, cut-off 1024" + (", CPU seconds" if on_cpu else ""),
+        )
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    shared = Path(os.environ.get("TEXT2SQL_SHARED", ROOT.parent / "shared"))
-    parser.add_argument("recipe", type=Path)
-    parser.add_argument("overrides", nargs="*", metavar="key=value")
-    parser.add_argument("--random-weights", choices=KNOWN, help="train a random model of this size")
-    parser.add_argument("--data", type=Path, default=ROOT / "data/prepared/spider/sft_train.jsonl")
-    parser.add_argument("--examples", type=int, default=480)
-    parser.add_argument("--shared", type=Path, default=shared, help="folder with tokenizer_qwen, for random weights")
-    parser.add_argument("--output", type=Path, default=ROOT / "outputs/bench/throughput")
-    parser.add_argument("--ledger", action="store_true", help="append the figures to results/ledger.jsonl")
-    return parser.parse_intermixed_args()
-
-
-def _random_model(args: argparse.Namespace) -> Path:
+def _random_model(size: str, folder: Path, words: Path) -> Path:
     """A model folder of a published size with random bf16 weights and Qwen's vocabulary (else the tiny base's)."""
-    folder: Path = args.output / f"{args.random_weights}-random"
+    if size not in KNOWN:
+        raise UserError(f"--random-weights: {size!r} is none of {', '.join(KNOWN)}")
     if (folder / "config.json").is_file():
         return folder
     import torch
     from transformers import AutoTokenizer, Qwen2TokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-    shape, words = KNOWN[args.random_weights], args.shared / "tokenizer_qwen"
+    shape = KNOWN[size]
     tokenizer = AutoTokenizer.from_pretrained(ROOT / "models/tiny-base")
     if (words / "vocab.json").is_file():
         template = tokenizer.chat_template
@@ -116,16 +127,21 @@ def _random_model(args: argparse.Namespace) -> Path:
         tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]})
         tokenizer.eos_token, tokenizer.chat_template = "<|im_end|>", template
     config = Qwen3Config(
-        vocab_size=shape.vocab, hidden_size=shape.hidden, num_hidden_layers=shape.layers, num_attention_heads=shape.heads,
-        num_key_value_heads=shape.kv_heads, head_dim=shape.head_dim, intermediate_size=shape.intermediate,
-        tie_word_embeddings=shape.tied, rope_theta=1_000_000.0, eos_token_id=tokenizer.eos_token_id,
-    )  # fmt: skip
+        vocab_size=shape.vocab,
+        hidden_size=shape.hidden,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.kv_heads,
+        head_dim=shape.head_dim,
+        intermediate_size=shape.intermediate,
+        tie_word_embeddings=shape.tied,
+        rope_theta=1_000_000.0,
+        eos_token_id=tokenizer.eos_token_id,
+    )
     config.dtype = torch.bfloat16
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    Qwen3ForCausalLM(config).to(torch.bfloat16).save_pretrained(partial)
-    tokenizer.save_pretrained(partial)
-    partial.rename(folder)
+    with whole_folder(folder) as partial:
+        Qwen3ForCausalLM(config).to(torch.bfloat16).save_pretrained(partial)
+        tokenizer.save_pretrained(partial)
     return folder
 
 
@@ -147,12 +163,12 @@ def _gpu_peak() -> float:
     import torch
 
     if not torch.cuda.is_available():
-        sys.exit("no GPU here: take a recipe of recipes/tiny")
+        raise UserError("no GPU here: take a recipe of recipes/tiny")
     name = torch.cuda.get_device_name()
-    for known, tera in PEAK.items():
+    for known, tera in PEAK:
         if known in name:
             return tera * 1e12 * torch.cuda.device_count()
-    sys.exit(f"{name}: its peak is not known; add it to PEAK in {Path(__file__).name}")
+    raise UserError(f"{name}: its peak is not known; add it to PEAK in {Path(__file__).name}")
 
 
 def _speed(run: TrainingRun, lengths: Sequence[int], operations: float, peak: float, on_cpu: bool) -> Speed:
@@ -165,19 +181,17 @@ def _speed(run: TrainingRun, lengths: Sequence[int], operations: float, peak: fl
 
 
 def _print(speeds: dict[str, Speed], peak: float) -> None:
-    table = Table(title=f"The same examples once; this machine's peak {peak / 1e9:,.0f} GFLOP/s", title_justify="left")
-    for head in ("", "real tokens/s", "samples/s", "utilisation", "peak memory MB", "ratio"):
-        table.add_column(head, justify="right" if head else "left")
-    first = next(iter(speeds.values()))
+    first, rows = speeds["as it was"], []
     for name, speed in speeds.items():
         cells = [f"{speed.tokens:,.0f}", f"{speed.samples:.2f}", f"{speed.utilisation:.1%}", f"{speed.memory_mb:,.0f}"]
-        table.add_row(name, *cells, f"{speed.tokens / first.tokens:.2f}")
-    Console().print(table)
+        rows.append([name, *cells, f"{speed.tokens / first.tokens:.2f}"])
+    heads = ("real tokens/s", "samples/s", "utilisation", "peak memory MB", "ratio")
+    show(f"The same examples once; this machine's peak {peak / 1e9:,.0f} GFLOP/s", heads, rows)
 
 
-def _record(args: argparse.Namespace, recipe: dict[str, Any], speeds: dict[str, Speed], peak: float, n: int) -> None:
+def _metrics(speeds: dict[str, Speed], peak: float) -> dict[str, float]:
     ours, before = speeds["recipe"], speeds["as it was"]
-    metrics = {
+    return {
         "ratio": ours.tokens / before.tokens,
         "tokens_per_second": ours.tokens,
         "samples_per_second": ours.samples,
@@ -188,14 +202,7 @@ def _record(args: argparse.Namespace, recipe: dict[str, Any], speeds: dict[str, 
         "peak_memory_mb_before": before.memory_mb,
         "machine_gflops": peak / 1e9,
     }
-    kind = f"{args.random_weights or Path(str(recipe['model_name_or_path'])).name}_{args.recipe.stem}"
-    row = ledger.new_row(
-        "bench.throughput", profile="cpu" if recipe.get("use_cpu") else "gpu", seed=0, split=f"spider_train_{kind}", n=n,
-        metrics=metrics, data_hash=digest(args.output / "train.jsonl"), seconds=0.0,
-        protocol="against batches of 6 padded, cut-off 1024" + (", CPU seconds" if recipe.get("use_cpu") else ""),
-    )  # fmt: skip
-    ledger.append(ROOT / ledger.LEDGER, row)
 
 
 if __name__ == "__main__":
-    main()
+    run(main, __doc__)

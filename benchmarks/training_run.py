@@ -9,15 +9,17 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
+from frame import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
+from text2sql.errors import UserError
+
 _TICK = 0.1
 
 
@@ -69,7 +71,7 @@ def train(recipe: Path, overrides: dict[str, object], processes: int = 1) -> Tra
     """Train from scratch in ``overrides["output_dir"]``; the run logs every step.
 
     Raises:
-        SystemExit: the script failed; its output is printed.
+        UserError: the script failed; the end of its output is in the message.
     """
     output_dir = Path(str(overrides["output_dir"]))
     given = {"logging_steps": 1, "report_to": "none", "plot_loss": False, "overwrite_output_dir": True, **overrides}
@@ -78,10 +80,9 @@ def train(recipe: Path, overrides: dict[str, object], processes: int = 1) -> Tra
     environment = {**os.environ, "NPROC_PER_NODE": str(processes)} if processes > 1 else dict(os.environ)
     (output_dir / "trainer_log.jsonl").unlink(missing_ok=True)
     watch = _Watch(output_dir / "trainer_log.jsonl")
-    with subprocess.Popen(
-        ["bash", str(script), str(recipe), *words],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, cwd=ROOT,
-    ) as child:  # fmt: skip
+    command = ["bash", str(script), str(recipe), *words]
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen(command, env=environment, cwd=ROOT, **pipes) as child:
         lines: list[str] = []
         reader = threading.Thread(target=lambda: lines.extend(child.stdout or ()))
         reader.start()
@@ -91,7 +92,7 @@ def train(recipe: Path, overrides: dict[str, object], processes: int = 1) -> Tra
             time.sleep(_TICK)
         reader.join()
     if child.returncode:
-        sys.exit("".join(lines[-30:]) + f"\n{recipe.name}: training failed")
+        raise UserError(f"{recipe.name}: training failed\n{''.join(lines[-30:])}")
     return _result(watch, output_dir)
 
 

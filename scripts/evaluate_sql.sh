@@ -11,9 +11,9 @@ Usage: bash scripts/evaluate_sql.sh [RECIPE] [key=value ...]
 
 With a recipe: scores a predictions file, prints accuracy by hardness, and adds a row to the ledger.
 Without RECIPE: recipes/qwen3_1p7b/evaluate.yaml.
-process: how answers come about (declared types, thinking, self-assessment, issues), into evaluation_report.json.
-judge: what a language model behind an OpenAI-compatible server thinks of them, 1 to 5 on four axes, into the same
-report; without RECIPE: recipes/qwen3_1p7b/judge.yaml. Started again after a kill, it goes on.
+process: process metrics (declared query types, thinking quality, self-assessment, issues), into evaluation_report.json.
+judge: scores from 1 to 5 on four axes by a language model behind an OpenAI-compatible server, into the same report;
+without RECIPE: recipes/qwen3_1p7b/judge.yaml. Started again after it was stopped, it continues.
 With flags: the command line of the official Spider evaluator, run by test-suite-sql-eval/evaluation.py
 (--help behind a flag shows its own help: `bash scripts/evaluate_sql.sh --gold --help`).
 

@@ -102,7 +102,7 @@ end_step
 step "Base and fine-tuned model side by side" "5 seconds"
 use_env train
 run text2sql report compare "base=$results/base/report.json" \
-  "fine-tuned=$results/lora_qv_sft/report.json" "output=$results/model_performance_comparison.png"
+  "fine-tuned=$results/lora_qv_sft/report.json" --output "$results/model_performance_comparison.png"
 end_step
 note ""
 note "fine-tuned model  $output/lora_qv_sft_merged"

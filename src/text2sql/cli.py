@@ -44,7 +44,7 @@ COMMANDS = {
     "judge": Command("text2sql.evaluate.__main__:judge", "Let a language model judge explained answers."),
     "agree": Command("text2sql.evaluate.__main__:agree", "Compare two files of predictions."),
     "rewards": Command("text2sql.rewards.__main__:app", "List rewards, score answers, check golds.", at_home=False),
-    "report": Command("text2sql.report.__main__:report", "Render tables and figures from the results ledger."),
+    "report": Command("text2sql.report.__main__:app", "Render tables and figures from the results ledger."),
     "fetch": Command("text2sql.fetch:fetch_command", "Download a model or a data set from a hub.", at_home=False),
     "tiny-base": Command("text2sql.tiny_base.__main__:app", "Make the tiny base model of the CPU profile."),
 }

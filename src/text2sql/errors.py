@@ -63,5 +63,5 @@ def first_complaint(error: "ValidationError") -> str:
         return f"not JSON ({said.removeprefix('Invalid JSON: ')})"
     if found["type"] == "value_error":
         return f"{key}: {found['ctx']['error']}" if key else str(found["ctx"]["error"])
-    wanted = said.removeprefix("Input should be ").removeprefix("a valid ")
-    return f"{key + ' ' if key else ''}should be {wanted}, not {found['input']!r}"
+    wanted = said.partition(" should ")[2].replace("be a valid ", "be ", 1) or said
+    return f"{key + ' ' if key else ''}should {wanted}, not {found['input']!r}"

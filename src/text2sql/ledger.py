@@ -1,11 +1,10 @@
-"""Every figure in the README comes from here: one line for each measured run, appended by the code that measured it.
+"""The results ledger: one line for each measured run, appended by the code that measured it; READMEs are rendered from it.
 
 Rows are never edited. Measured again, an experiment gets another row, and readers take the latest of each seed.
 """
 
 import fcntl
 import json
-import math
 import os
 import re
 import shutil
@@ -13,65 +12,58 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from text2sql.errors import UserError
+import pydantic
+from pydantic import AfterValidator, Field, FiniteFloat, TypeAdapter, ValidationError
+
+from text2sql.errors import UserError, first_complaint
 
 LEDGER = Path("results/ledger.jsonl")
 
+_MEASURED = ("src", "recipes", "test-suite-sql-eval")
 _NAME = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)+\Z")
 
 
-@dataclass(frozen=True)
+def _dotted(name: str) -> str:
+    if not _NAME.match(name):
+        raise ValueError(f"an experiment's name is dotted lower case, like toy.lora_qv_sft, not {name!r}")
+    return name
+
+
+def _fractions(metrics: dict[str, float]) -> dict[str, float]:
+    for name, value in metrics.items():
+        if "accuracy" in name and not 0 <= value <= 1:
+            raise ValueError(f"metric {name!r} is a fraction from 0 to 1, not {value}")
+    return metrics
+
+
+ExperimentName = Annotated[str, AfterValidator(_dotted)]
+
+
+@pydantic.dataclasses.dataclass(frozen=True, config=pydantic.ConfigDict(extra="forbid", strict=True))
 class Row:
     """One measurement. ``metrics`` holds fractions, not percent; ``machine`` is in words; ``command`` repeats the run.
 
     Raises:
-        ValueError: a field that later readers could not use; the message names it.
+        pydantic.ValidationError: a field that later readers could not use; the message names it.
     """
 
-    experiment: str
-    profile: str
+    experiment: ExperimentName
+    profile: Annotated[str, Field(min_length=1)]
     seed: int
     split: str
-    n: int
+    n: Annotated[int, Field(gt=0)]
     protocol: str
     decoding: str
-    metrics: dict[str, float]
+    metrics: Annotated[dict[str, FiniteFloat], Field(min_length=1), AfterValidator(_fractions)]
     command: str
     git: str
     data_hash: str
     machine: str
-    seconds: float
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            kind = {"seed": int, "n": int, "seconds": (int, float), "metrics": dict}.get(field.name, str)
-            if not isinstance(value, kind) or isinstance(value, bool):  # type: ignore[arg-type]
-                raise ValueError(f"{field.name!r} cannot be {value!r}")
-        check_names(self.experiment, self.profile)
-        if not (self.metrics and self.n > 0):
-            raise ValueError("a row needs at least one metric and n above 0")
-        for name, value in self.metrics.items():
-            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-                raise ValueError(f"metric {name!r} is not a finite number: {value!r}")
-            if "accuracy" in name and not 0 <= value <= 1:
-                raise ValueError(f"metric {name!r} is a fraction from 0 to 1, not {value}")
-
-
-def check_names(experiment: str, profile: str) -> None:
-    """Accept what a row would; long measurements call it first.
-
-    Raises:
-        ValueError: the experiment's name is not dotted lower case, or the profile is empty.
-    """
-    if not _NAME.match(experiment):
-        raise ValueError(f"an experiment's name is dotted lower case, like toy.lora_qv_sft, not {experiment!r}")
-    if not profile:
-        raise ValueError("a row needs a profile, for example tiny")
+    seconds: FiniteFloat
 
 
 @dataclass(frozen=True)
@@ -84,21 +76,28 @@ class Summary:
 
 
 def new_row(
-    experiment: str, *, profile: str, seed: int, split: str, n: int, metrics: dict[str, float], data_hash: str,
-    seconds: float, protocol: str = "", decoding: str = "",
-) -> Row:  # fmt: skip
+    experiment: str,
+    *,
+    profile: str,
+    seed: int,
+    split: str,
+    n: int,
+    metrics: dict[str, float],
+    data_hash: str,
+    seconds: float,
+    protocol: str = "",
+    decoding: str = "",
+) -> Row:
     """A row whose command, git revision and machine are filled in from where it is made.
 
     Raises:
         UserError: a field is not valid.
     """
+    made = (_command(), git_revision(), data_hash, machine(), round(seconds, 2))
     try:
-        return Row(
-            experiment, profile, seed, split, n, protocol, decoding, metrics,
-            command=_command(), git=git_revision(), data_hash=data_hash, machine=machine(), seconds=round(seconds, 2),
-        )  # fmt: skip
-    except ValueError as error:
-        raise UserError(f"no ledger row for {experiment}: {error}") from error
+        return Row(experiment, profile, seed, split, n, protocol, decoding, metrics, *made)
+    except ValidationError as error:
+        raise UserError(f"no ledger row for {experiment}: {first_complaint(error)}") from error
 
 
 def append(path: Path, row: Row) -> None:
@@ -106,11 +105,9 @@ def append(path: Path, row: Row) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+b") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        size = file.seek(0, os.SEEK_END)
-        if size:
+        if size := file.seek(0, os.SEEK_END):
             file.seek(size - 1)
-            if file.read(1) != b"\n":
-                file.write(b"\n")
+            file.write(b"" if file.read(1) == b"\n" else b"\n")
         file.write(json.dumps(asdict(row), ensure_ascii=False).encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
@@ -124,14 +121,13 @@ def read(path: Path) -> list[Row]:
     """
     if not path.is_file():
         return []
-    rows = []
+    rows, adapter = [], TypeAdapter(Row)
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            rows.append(Row(**json.loads(line)))
-        except (ValueError, TypeError) as error:
-            raise UserError(f"{path}:{number}: not a ledger row ({error})") from error
+        if line.strip():
+            try:
+                rows.append(adapter.validate_json(line))
+            except ValidationError as error:
+                raise UserError(f"{path}:{number}: not a ledger row ({first_complaint(error)})") from error
     return rows
 
 
@@ -141,8 +137,6 @@ def latest(rows: Sequence[Row], experiment: str, split: str | None = None) -> li
     Only rows that may be averaged: same split, protocol, decoding and n as the newest one.
     """
     own = [row for row in rows if row.experiment == experiment and split in (None, row.split)]
-    if not own:
-        return []
     alike = [row for row in own if _kind(row) == _kind(own[-1])]
     return [row for _, row in sorted({row.seed: row for row in alike}.items())]
 
@@ -167,9 +161,7 @@ def git_revision() -> str:
     try:
         revision = _run(["git", "-C", str(home), "rev-parse", "--short=10", "HEAD"])
         top = _run(["git", "-C", str(home), "rev-parse", "--show-toplevel"])
-        changed = _run(
-            ["git", "-C", top, "status", "--porcelain", "-uno", "--", "src", "recipes", "test-suite-sql-eval"]
-        )
+        changed = _run(["git", "-C", top, "status", "--porcelain", "-uno", "--", *_MEASURED])
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return revision + ("-dirty" if changed else "")

@@ -46,7 +46,12 @@ def toy_values(tmp_path):
     ):
         (world / f"{name}.yaml").write_bytes((ROOT / "data" / "toy" / f"{name}.yaml").read_bytes())
     counts = [f"questions.{split}.count=6" for split in ("train", "val", "test", "test_heldout")]
-    places = [f"output={tmp_path / 'out'}", f"world={world}", "suite=2", f"tokenizer={ROOT / 'models/tiny-base'}"]
+    places = [
+        f"output={tmp_path / 'out'}",
+        f"toy_databases={world}",
+        "suite=2",
+        f"tokenizer={ROOT / 'models/tiny-base'}",
+    ]
     return load_recipe(ROOT / "recipes" / "data" / "toy.yaml", [*counts, *places])
 
 
@@ -200,7 +205,7 @@ def test_the_data_version_is_raised_when_the_same_recipe_gives_other_rows(toy_va
     [
         ({"source": "spyder"}, "source is one of"),
         ({"wrold": "x"}, "unknown key 'wrold'"),
-        ({"world": "nowhere"}, "nowhere: no such folder"),
+        ({"toy_databases": "nowhere"}, "nowhere: no such folder"),
         ({"questions": {"train": {"databases": "test", "count": 5}}}, "held out and may not be trained on"),
         ({"questions": {"train": {"databases": "train"}}}, "missing questions.train.count"),
         ({"questions": {"train": 5}}, "questions.train should be an object, not 5"),

@@ -14,11 +14,13 @@ import pytest
 from support.judge_server import GOOD, Say, serve
 from support.tiny_model import SCHEMA
 from text2sql.errors import UserError
-from text2sql.evaluate.judge import JudgeOptions, judge
+from text2sql.evaluate.judge import judge
 from text2sql.evaluate.judgements import JUDGEMENTS
+from text2sql.evaluate.options import JudgeOptions
 from text2sql.evaluate.reply import UnreadableReplyError, read_reply
 from text2sql.evaluate.report import write_sections
 from text2sql.prompts import JUDGE_AXES, JUDGES, judge_messages
+from text2sql.recipe import options_from
 from text2sql.records import Example, Prediction, write_jsonl
 
 SCORES = dict(zip(JUDGE_AXES, (5.0, 4.0, 3.0, 2.0), strict=True))
@@ -91,11 +93,11 @@ def options(tmp_path: Path) -> Any:
     def make(n: int, url: str, **more: Any) -> JudgeOptions:
         examples = [Example(f"q{i}", "shop", QUESTIONS[i], SCHEMA, "SELECT name FROM shop") for i in range(n)]
         write_jsonl(tmp_path / "examples.jsonl", examples)
-        write_jsonl(
-            tmp_path / "predictions.jsonl", [Prediction(e.question_id, "shop", "SELECT 1", f"<sql>{i}</sql>") for i, e in enumerate(examples)]
-        )  # fmt: skip
-        paths = (tmp_path / "examples.jsonl", tmp_path / "predictions.jsonl", tmp_path / "out")
-        return JudgeOptions(*paths, **{"base_urls": [url], "retries": 1, "timeout": 60.0, "attempts": 3, **more})
+        predictions = [Prediction(f"q{i}", "shop", "SELECT 1", f"<sql>{i}</sql>") for i in range(n)]
+        write_jsonl(tmp_path / "predictions.jsonl", predictions)
+        given = {name: tmp_path / f"{name}.jsonl" for name in ("examples", "predictions")}
+        given |= {"output_dir": tmp_path / "out", "base_urls": [url], "retries": 1, "timeout": 60.0, **more}
+        return options_from(JudgeOptions, given, "judge.yaml")
 
     return make
 
@@ -151,7 +153,8 @@ def test_failures_are_named_counted_and_asked_for_again_next_time(options: Any) 
 
         fails = False
         section = judge(given)
-        assert [len(server.chats[q]) for q in QUESTIONS[: len(SCRIPTS)]] == [n + bool(f) for n, (_, f, _) in zip(sent, SCRIPTS, strict=True)]  # fmt: skip
+        expected = [count + bool(failure) for count, (_, failure, _) in zip(sent, SCRIPTS, strict=True)]
+        assert [len(server.chats[q]) for q in QUESTIONS[: len(SCRIPTS)]] == expected
         assert (section["judged"], section["failed"]) == (len(SCRIPTS), {})
         assert section["scores"]["sql"]["distribution"] == {"1": len(SCRIPTS) - 3, "5": 3}
 
@@ -219,8 +222,8 @@ def test_a_run_without_any_judgement_says_why(options: Any) -> None:
 def test_mistakes_end_in_one_line(options: Any, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no server answers"):
         judge(options(1, "http://127.0.0.1:9/v1"))
-    with pytest.raises(UserError, match="base_urls"):
-        judge(options(1, "", base_urls=[]))
+    with pytest.raises(UserError, match="base_urls should have at least 1 item"):
+        options(1, "", base_urls=[])
     with serve(lambda *_: Say(GOOD), QUESTIONS) as server:
         with pytest.raises(UserError, match="has no model 'smart'; it serves wise"):
             judge(options(1, server.url, model="smart"))
@@ -228,8 +231,8 @@ def test_mistakes_end_in_one_line(options: Any, tmp_path: Path) -> None:
         given.predictions.write_text("", encoding="utf-8")
         with pytest.raises(UserError, match="2 of 2 questions have no prediction"):
             judge(given)
-        with pytest.raises(UserError, match="attempts"):
-            judge(options(1, server.url, attempts=0))
+    with pytest.raises(UserError, match="attempts should be greater than or equal to 1, not 0"):
+        options(1, "", attempts=0)
 
 
 def test_a_report_keeps_sections_about_the_same_data_only(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from support.grpo_world import make_database
 from support.tiny_model import SCHEMA
 from text2sql.errors import UserError
-from text2sql.evaluate import EvaluateOptions
+from text2sql.evaluate.options import EvaluateOptions
 from text2sql.evaluate.process import evaluate_process
 from text2sql.prompts import parse_completion
 from text2sql.records import Example, Prediction, write_jsonl
@@ -29,9 +29,11 @@ def completion(
 COMPLETIONS = [
     (SIMPLE_GOLD, completion(SIMPLE_GOLD)),  # all as it should be
     (SIMPLE_GOLD, completion("SELECT name FROM shop ORDER BY name", "多步推理", "order by without limit")),
-    (NESTED, completion("SELECT name FROM shop ORDER BY name", "sql", "missing_where")),
+    (NESTED, completion("SELECT name, count(*) FROM shop ORDER BY name", "sql", "missing_where")),
     (NESTED, "SELEC"),
 ]
+# What is wrong with them, by reading them: two are sorted for no reason, one of these counts without GROUP BY.
+ISSUES = [[], ["order_by_without_limit"], ["missing_group_by", "order_by_without_limit"], []]
 
 
 @pytest.fixture
@@ -52,24 +54,21 @@ def options(tmp_path: Path) -> EvaluateOptions:
 
 def test_every_metric_is_what_a_count_by_hand_gives(options: EvaluateOptions) -> None:
     report = evaluate_process(options)
-    found = report.metrics
+    found = report["metrics"]
     assert found["execution_accuracy"] == 1 / 4
     assert found["sql_validity"] == 3 / 4
     assert found["type_accuracy"] == 1 / 4
     assert found["format_rate"] == 3 / 4
     assert 0 < found["thinking_quality"] < 1
-    issues = [row["issues"] for row in report.samples]
-    assert issues[0] == []
-    assert "order_by_without_limit" in issues[1]
-    assert "order_by_without_limit" in issues[2]
-    there = sum(len(names) for names in issues)
+    assert [sorted(row["issues"]) for row in report["samples"]] == ISSUES
     assert found["self_assessment"]["precision"] == 1 / 2, "two issues named, one is there"
-    assert found["self_assessment"]["recall"] == 1 / there
-    assert found["issue_detection_rate"] == 1 / sum(bool(names) for names in issues)
+    assert found["self_assessment"]["recall"] == 1 / 3, "three are there, one of them is named"
+    assert found["self_assessment"]["f1"] == pytest.approx(2 / 5)
+    assert found["issue_detection_rate"] == 1 / 2, "of two faulty answers one names an issue that it has"
     assert found["issue_rate"]["order_by_without_limit"] == 2 / 4
     assert found["complexity"]["gold_types"] == {SIMPLE: 2, MULTI_STEP: 2}
     assert found["length"]["max"] == max(len(text) for _, text in COMPLETIONS)
-    wrong = report.error_analysis
+    wrong = report["error_analysis"]
     assert wrong["declared_for_gold_type"] == {SIMPLE: {SIMPLE: 1, MULTI_STEP: 1}, MULTI_STEP: {SIMPLE: 1, "none": 1}}
     assert wrong["execution_accuracy_by_type"] == {SIMPLE: 0.5, MULTI_STEP: 0.0}
     assert [row["question_id"] for row in wrong["wrong"]] == ["q1", "q2", "q3"]

@@ -10,8 +10,11 @@ import pytest
 
 from text2sql import ledger
 from text2sql.errors import UserError
-from text2sql.evaluate import EvaluateOptions, evaluate, read_report, wilson
 from text2sql.evaluate.agree import agree
+from text2sql.evaluate.options import EvaluateOptions
+from text2sql.evaluate.report import read_report, wilson
+from text2sql.evaluate.score import evaluate
+from text2sql.recipe import options_from
 from text2sql.records import Example, Prediction, write_jsonl
 
 GOLD = [
@@ -103,8 +106,9 @@ def test_a_ledger_row_is_added_when_asked_for(options):
     assert row.metrics["execution_accuracy_easy"] == 1.0
     assert row.metrics["n_easy"] == 2
     assert row.metrics["executable"] == 0.75
-    with pytest.raises(UserError, match="profile"):
-        evaluate(replace(asked, profile=""))
+    for wrong, words in (({"profile": ""}, "needs a profile"), ({"experiment": "Base"}, "dotted lower case")):
+        with pytest.raises(UserError, match=words):
+            options_from(EvaluateOptions, vars(asked) | wrong, "recipe.yaml")
 
 
 def test_broken_gold_counts_as_wrong_and_is_named(options, caplog):
@@ -142,7 +146,8 @@ def test_mistakes_are_one_line(options, tmp_path):
     write_jsonl(options.examples, [])
     refused("no examples in it")
     assert list(options.output_dir.iterdir()) == []
-    refused("cannot be written", output_dir=options.examples / "x")
+    with pytest.raises(NotADirectoryError):  # run_command names the path and says to correct it
+        evaluate(replace(options, output_dir=options.examples / "x"))
     with pytest.raises(UserError, match="no such report"):
         read_report(tmp_path / "report.json")
     (tmp_path / "report.json").write_text("{}")
@@ -154,11 +159,14 @@ def test_the_command_prints_a_table(options, tmp_path):
     recipe = tmp_path / "evaluate.yaml"
     keys = ("examples", "predictions", "database_root", "output_dir")
     recipe.write_text(json.dumps({key: str(getattr(options, key)) for key in keys}))
-    command = [sys.executable, "-m", "text2sql.evaluate", str(recipe)]
+    command = [sys.executable, "-m", "text2sql.evaluate", "score", str(recipe)]
     done = subprocess.run([*command, "jobs=2"], capture_output=True, text=True, check=True)
     assert "75.0%" in done.stdout
     assert "30.1% - 95.4%" in done.stdout
     assert "syntax 1" in done.stdout
+    wrong = subprocess.run([*command, f"output_dir={recipe}/x"], capture_output=True, text=True, check=False)
+    assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
+    assert wrong.stderr.startswith(f"error: {recipe}/x: ")
     wrong = subprocess.run([*command, "protcol=x"], capture_output=True, text=True, check=False)
     assert (wrong.returncode, wrong.stderr) == (
         2,
@@ -174,10 +182,10 @@ def test_agreement_of_two_files(options, tmp_path):
     with pytest.raises(UserError, match="do not answer the same questions"):
         agree(tmp_path / "a.jsonl", options.predictions)
     command = [sys.executable, "-m", "text2sql.evaluate", "agree", str(tmp_path / "a.jsonl"), str(tmp_path / "b.jsonl")]
-    done = subprocess.run([*command, "at_least=0.98"], capture_output=True, text=True, check=False)
+    done = subprocess.run([*command, "--at-least", "0.98"], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "3 of 4 completions are equal (75.00%)" in done.stdout
-    assert subprocess.run([*command, "at_least=0.7"], capture_output=True, check=False).returncode == 0
+    assert subprocess.run([*command, "--at-least", "0.7"], capture_output=True, check=False).returncode == 0
 
 
 @pytest.mark.parametrize(

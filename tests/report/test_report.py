@@ -1,6 +1,7 @@
 """What is shown is what the ledger holds."""
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import asdict, replace
@@ -11,22 +12,36 @@ from PIL import Image
 
 from text2sql import ledger
 from text2sql.errors import UserError
-from text2sql.evaluate import EvaluateOptions, Report, Score, wilson
+from text2sql.evaluate.options import EvaluateOptions
+from text2sql.evaluate.report import Report, Score, wilson
 from text2sql.infer import InferOptions
 from text2sql.recipe import load_recipe, options_from
-from text2sql.report import compare, render
-from text2sql.report.readme import FIGURE, fill, toy_chart
-from text2sql.report.tables import NAMES, TABLES, markdown
+from text2sql.report.compare import compare
+from text2sql.report.readme import FIGURE, READMES, fill, render, toy_chart
+from text2sql.report.tables import ACCURACIES, BLOCKS, MEASUREMENTS, markdown
+from text2sql.report.words import WORDS
 
 ROOT = Path(__file__).parents[2]
-MARKED = "# Title\n\n<!-- results:toy -->\n<!-- /results -->\n\ntext\n\n<!-- results:bench -->\nold\n<!-- /results -->\nend\n"
+MARKED = "# Title\n\n<!-- results:toy -->\n<!-- /results -->\n\ntext\n\n<!-- results:bench_table -->\nold\n<!-- /results -->\nend\n"
 
 
 def row(experiment="toy.base", seed=1, accuracy=0.5, **changes):
     metrics = {"execution_accuracy": accuracy, "execution_accuracy_easy": accuracy, "n_easy": 40, "n_hard": 60}
     whole = ledger.Row(
-        experiment, "tiny", seed, "test", 100, "spider-test-suite", "greedy", metrics, "python -m x", "abc", "0f", "2 CPU cores", 1.0
-    )  # fmt: skip
+        experiment=experiment,
+        profile="tiny",
+        seed=seed,
+        split="test",
+        n=100,
+        protocol="spider-test-suite",
+        decoding="greedy",
+        metrics=metrics,
+        command="python -m x",
+        git="abc",
+        data_hash="0f",
+        machine="2 CPU cores",
+        seconds=1.0,
+    )
     return replace(whole, **changes)
 
 
@@ -46,30 +61,52 @@ def test_splits_have_rows_of_their_own_and_newer_runs_win():
     assert [line.split(" | ")[1] for line in lines] == ["30.0", "20.0"]
 
 
-def test_other_metrics_stand_in_one_cell():
-    rows = [row("bench.packing", metrics={"ratio": 2.34567, "pairwise_accuracy": 0.5, "pairs": 20000, "part/ratio": 1})]
-    lines = markdown("bench", rows, "en").splitlines()
+def planned(split, estimated, measured=200.0, **changes):
+    metrics = {"estimated_mb": estimated, "measured_mb": measured}
+    return row("bench.plan_memory", metrics=metrics, split=split, command="plan_memory.py --ledger", **changes)
+
+
+def test_other_measurements_are_told_in_words_one_split_a_row():
+    lines = markdown(
+        "bench_table", [planned("one", 1.0), planned("two", 20000.4), planned("one", 180.6)], "en"
+    ).splitlines()
+    what = "Peak memory of a training process as `python -m text2sql.plan` estimates it, case"
+    command = "`python benchmarks/plan_memory.py --ledger`"
     assert lines[2:] == [
-        "| `bench.packing` | ratio 2.346; pairwise accuracy 50.0 %; pairs 20,000 | 100 | 2 CPU cores |"
+        f"| {what} `one` | 181 MB estimated, 200 MB measured | {command} | 2 CPU cores |",
+        f"| {what} `two` | 20,000 MB estimated, 200 MB measured | {command} | 2 CPU cores |",
     ]
+    with pytest.raises(UserError, match=r"bench.new: words.yaml"):
+        markdown("bench_table", [row("bench.new")], "en")
+    with pytest.raises(UserError, match=r"bench.packing: .* lacks 'ratio'"):
+        markdown("bench_table", [row("bench.packing")], "en")
 
 
-def test_splits_of_an_experiment_are_told_apart():
-    rows = [replace(row("bench.plan_memory", metrics={"ratio": 1}), split=split) for split in ("one", "two")]
-    assert [line.split(" | ")[0] for line in markdown("bench", rows, "en").splitlines()[2:]] == [
-        "| `bench.plan_memory` one", "| `bench.plan_memory` two"
-    ]  # fmt: skip
+def test_sentences_take_their_figures_from_the_ledger():
+    rows = [row("toy.lora_qv_sft", seed, value) for seed, value in ((1, 0.6), (2, 0.7))]
+    rows.append(row("toy.lora_qv_sft", split="test_heldout", accuracy=0.1))
+    assert markdown("grpo_note", rows, "en").endswith("plain LoRA on q, v reaches 65.0%.")
+    assert markdown("grpo_note", rows, "zh").endswith("普通 LoRA（q、v）达到 65.0%。")
+    packing = row("bench.packing", metrics={"ratio": 1.96})
+    assert markdown("measured", [packing], "en").startswith("With packing, the tiny model trains on 2.0 times")
+    assert markdown("measured", [], "en") == "No measurement yet."
+
+
+def test_both_languages_tell_the_same_figures():
+    for texts in WORDS["sentences"].values():
+        for english, chinese in zip(texts["en"], texts["zh"], strict=True):
+            assert sorted(re.findall(r"{.+?}", english)) == sorted(re.findall(r"{.+?}", chinese)) != []
 
 
 def test_only_between_the_markers_is_changed():
     text = fill(MARKED, [row()], "en", "README.md")
     assert text.startswith("# Title\n\n<!-- results:toy -->\n\n| Model |")
-    assert text.endswith("<!-- results:bench -->\n\nNo measurement yet.\n\n<!-- /results -->\nend\n")
+    assert text.endswith("<!-- results:bench_table -->\n\nNo measurement yet.\n\n<!-- /results -->\nend\n")
     assert fill(text, [row()], "en", "README.md") == text
 
 
 def test_wrong_markers_are_named():
-    with pytest.raises(UserError, match="no table 'tyo'"):
+    with pytest.raises(UserError, match="no block 'tyo'"):
         fill("<!-- results:tyo -->\n<!-- /results -->", [], "en", "README.md")
     with pytest.raises(UserError, match="not closed"):
         fill("<!-- results:toy -->\n", [], "en", "README.md")
@@ -80,10 +117,10 @@ def test_render_check_and_stale(tmp_path):
     ledger.append(path, row())
     (tmp_path / "README.md").write_text(MARKED)
     (tmp_path / "README.zh-CN.md").write_text(MARKED)
-    card = tmp_path / "models" / "tiny-base" / "README.md"
-    card.parent.mkdir(parents=True)
-    card.write_text("<!-- results:toy -->\n<!-- /results -->\n")
-    names = ["README.md", "README.zh-CN.md", "models/tiny-base/README.md", str(FIGURE)]
+    for folder in ("results", "models/tiny-base"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "README.md").write_text("<!-- results:toy -->\n<!-- /results -->\n")
+    names = ["README.md", "README.zh-CN.md", "results/README.md", "models/tiny-base/README.md", str(FIGURE)]
     assert render(tmp_path, path, check=True) == names
     assert not (tmp_path / FIGURE).exists()
     assert render(tmp_path, path) == names
@@ -91,7 +128,7 @@ def test_render_check_and_stale(tmp_path):
     with Image.open(tmp_path / FIGURE) as image:
         assert image.width > 1000
     ledger.append(path, row("toy.lora_qv_sft", accuracy=0.75))
-    command = [sys.executable, "-m", "text2sql.report", "--check", f"ledger={path}"]
+    command = [sys.executable, "-m", "text2sql.report", "--check", "--ledger", str(path)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr == f"error: stale: {', '.join(names)}; run `python -m text2sql.report`\n"
@@ -114,11 +151,16 @@ def test_the_repository_is_not_stale():
     assert render(ROOT, ROOT / ledger.LEDGER, check=True) == []
 
 
-def test_every_named_experiment_is_in_a_table():
-    shown = [name for spec in TABLES.values() for name in spec.experiments]
-    assert all(
-        any(name == other or (other.endswith(".") and name.startswith(other)) for other in shown) for name in NAMES
-    )
+def test_every_block_and_every_measurement_is_shown():
+    texts = [(ROOT / name).read_text(encoding="utf-8") for name in READMES]
+    shown = {found for text in texts for found in re.findall(r"<!-- results:(\w+) -->", text)}
+    assert shown == set(BLOCKS)
+    english, chinese = (set(re.findall(r"<!-- results:(\w+) -->", text)) for text in texts[:2])
+    assert english == chinese
+    assert {name for names in ACCURACIES.values() for name in names} == set(WORDS["names"])
+    measured = {row.experiment for row in ledger.read(ROOT / ledger.LEDGER)} - set(WORDS["names"])
+    assert measured == set(WORDS["measurements"])
+    assert all(name.startswith(tuple(MEASUREMENTS.values())) for name in measured)
 
 
 def report(folder, name, accuracies, **changes):
@@ -136,15 +178,10 @@ def report(folder, name, accuracies, **changes):
 def test_compare_prints_and_draws(tmp_path):
     base, tuned = report(tmp_path, "base", (0.5, 0.1)), report(tmp_path, "tuned", (0.9, 0.3))
     output = tmp_path / "plots" / "comparison.png"
-    command = [
-        sys.executable,
-        "-m",
-        "text2sql.report",
-        "compare",
-        f"base={base}",
-        f"LoRA q/v={tuned}",
-        f"output={output}",
-    ]
+    command = [sys.executable, "-m", "text2sql.report", "compare", f"base={base}"]
+    refused = subprocess.run([*command, "tuned.json"], capture_output=True, text=True, check=False)
+    assert (refused.returncode, refused.stderr) == (2, "error: 'tuned.json': write LABEL=REPORT.json\n")
+    command += [f"LoRA q/v={tuned}", "--output", str(output)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "LoRA q/v" in done.stdout
     assert "+30.0 points" in done.stdout

@@ -1,4 +1,4 @@
-"""An OpenAI-compatible server that answers by a script: judges as they are, and networks as they are."""
+"""An OpenAI-compatible server that answers by a script: a judge's replies, good and bad, and failing connections."""
 
 import json
 import threading
@@ -42,7 +42,8 @@ def serve(script: Callable[[str, int], Say], questions: list[str]) -> Iterator[S
             pass
 
         def do_GET(self) -> None:
-            self._send(Say(body=json.dumps({"object": "list", "data": [{"id": "wise", "object": "model", "created": 0, "owned_by": "us"}]})))  # fmt: skip
+            model = {"id": "wise", "object": "model", "created": 0, "owned_by": "us"}
+            self._send(Say(body=json.dumps({"object": "list", "data": [model]})))
 
         def do_POST(self) -> None:
             sent = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -57,10 +58,13 @@ def serve(script: Callable[[str, int], Say], questions: list[str]) -> Iterator[S
             time.sleep(say.wait)
             message = {"role": "assistant", "content": say.text}
             chat = {
-                "id": "x", "object": "chat.completion", "created": 0, "model": "wise",
+                "id": "x",
+                "object": "chat.completion",
+                "created": 0,
+                "model": "wise",
                 "choices": [{"index": 0, "message": message, "finish_reason": say.finish}],
                 "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
-            }  # fmt: skip
+            }
             data = (json.dumps(chat) if say.body is None else say.body).encode()
             try:
                 self.send_response(say.status)

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+from support.loss_curves import compare_curves, read_curve
 from support.tiny_model import QUESTIONS, SCHEMA
 from text2sql.checkpoint.convert import Mg2hfOptions, convert
-from text2sql.evaluate.parity import compare_curves, read_curve
 
 
 def same_training(single: Path, spread: Path, steps: int) -> None:

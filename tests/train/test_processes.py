@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from support.loss_curves import compare_curves, read_curve
 from support.tiny_model import make_model
 from text2sql.errors import UserError
-from text2sql.evaluate.parity import compare_curves, read_curve
 from text2sql.train.launch import environment
 from text2sql.train.processes import Processes, check_port, check_processes, read_processes, wait_for_first
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from support.loss_curves import read_curve
 from support.parallel_runs import ROOT, SlurmTraining, Training, make_world
-from text2sql.evaluate.parity import read_curve
 
 pytestmark = pytest.mark.slow
 STEPS, SAVE, BATCH = 4, 4, 4

@@ -13,7 +13,7 @@ from text2sql.data.source import MadeRow, Rejected, Unit
 from text2sql.recipe import STRICT
 from text2sql.schema.tables_json import write_tables_json
 from text2sql.synth import generate
-from text2sql.toy import DatabaseSpec, build_database, load_world
+from text2sql.toy import DatabaseSpec, build_database, load_specs
 
 _SUITE_SCALES = (0.5, 1.5, 0.75, 1.2)
 
@@ -30,9 +30,9 @@ class QuestionSet:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class ToyOptions(CommonOptions):
-    """``world``: folder of the databases' descriptions; ``questions`` by split; ``suite``: further instances of each."""
+    """``toy_databases``: folder of the databases' descriptions; ``questions`` by split; ``suite``: further instances of each."""
 
-    world: Path
+    toy_databases: Path
     questions: dict[str, QuestionSet]
     suite: int = 4
 
@@ -47,7 +47,7 @@ class ToySource:
 
     def __init__(self, options: ToyOptions) -> None:
         self.options = options
-        self.specs = load_world(options.world)
+        self.specs = load_specs(options.toy_databases)
         self.root = options.output / "database"
         self.splits = tuple(options.questions)
         self.jobs = 1  # seconds of work in all
@@ -55,7 +55,7 @@ class ToySource:
 
     def inputs(self) -> list[Path]:
         """The YAML descriptions."""
-        return sorted(self.options.world.glob("*.yaml"))
+        return sorted(self.options.toy_databases.glob("*.yaml"))
 
     def units(self) -> Iterator[Unit]:
         """A unit a split and database, after all databases are built (seconds, so not worth resuming)."""

@@ -1,16 +1,18 @@
-"""Judgements on disk, appended as they come, and what they amount to."""
+"""Judgements on disk, appended as they come, and their summary."""
 
-import fcntl
 import json
 import statistics
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from text2sql.errors import UserError
+from pydantic import TypeAdapter, ValidationError
+
+from text2sql.artifacts import locked
+from text2sql.errors import UserError, first_complaint
 from text2sql.prompts import JUDGE_AXES
 
 JUDGEMENTS = "judgements.jsonl"
@@ -33,37 +35,34 @@ class Judgement:
 
 
 @contextmanager
-def journal(folder: Path) -> Iterator[IO[str]]:
-    """The file of judgements, held by this run alone, whole lines only.
+def journal(folder: Path) -> Iterator[tuple[dict[str, Judgement], Callable[[Judgement], None]]]:
+    """Judgements by key (of several the last), and a function that appends one; held by this run alone.
 
     Raises:
-        UserError: another run holds it, or it cannot be written.
+        UserError: another run holds the file, or a line in it is not a judgement.
     """
     path = folder / JUDGEMENTS
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = path.open("a+", encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror}); correct output_dir") from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{path}: another run is writing there; wait for it, or give another output_dir") from None
-        whole = path.read_bytes().rpartition(b"\n")
-        file.truncate(len(whole[0] + whole[1]))  # a killed run may have left part of a line
-        yield file
+    message = f"{path}: another run is writing there; wait for it, or give another output_dir"
+    with locked(folder / f".{JUDGEMENTS}.lock", message), path.open("a+b") as file:
+        file.seek(0)
+        whole = b"".join(file.read().rpartition(b"\n")[:2])
+        file.truncate(len(whole))  # a killed run may have left part of a line
+
+        def append(judgement: Judgement) -> None:
+            file.write(json.dumps(asdict(judgement), ensure_ascii=False).encode() + b"\n")
+            file.flush()
+
+        yield _read(whole, path), append
 
 
-def read_judgements(file: IO[str]) -> dict[str, Judgement]:
-    """Judgements by key; of several the last."""
-    file.seek(0)
-    found = {}
-    for number, line in enumerate(file, 1):
+def _read(lines: bytes, path: Path) -> dict[str, Judgement]:
+    found, adapter = {}, TypeAdapter(Judgement)
+    for number, line in enumerate(lines.splitlines(), 1):
         try:
-            judgement = Judgement(**json.loads(line))
-        except (ValueError, TypeError) as error:
-            raise UserError(f"{file.name}:{number}: not a judgement ({error}); put the file aside") from error
+            judgement = adapter.validate_json(line)
+        except ValidationError as error:
+            problem = first_complaint(error)
+            raise UserError(f"{path}:{number}: not a judgement ({problem}); put the file aside") from error
         found[judgement.key] = judgement
     return found
 

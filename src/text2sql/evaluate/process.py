@@ -1,29 +1,28 @@
-"""How answers come about: declared types, thinking, self-assessment, issues; beside whether the SQL is right.
+"""Process metrics: declared query types, thinking quality, self-assessment and issues, beside execution accuracy.
 
-For completions in the process format (:data:`text2sql.prompts.SYSTEMS`). What is measured is what the process rewards
-look at, without their guards: here nobody has a reason to cheat, and each figure should stand for itself.
+For completions in the process format (:data:`text2sql.prompts.SYSTEMS`). They measure what the process rewards measure,
+but without those rewards' guards against exploitation, because nothing is optimized here.
 """
 
 import statistics
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqleval import Verdict
 from text2sql.artifacts import digest
-from text2sql.errors import UserError
+from text2sql.evaluate.answers import Answer, execute, protocol_of
 from text2sql.evaluate.options import EvaluateOptions
 from text2sql.evaluate.report import write_sections
-from text2sql.evaluate.score import _check_databases, _judge, _protocol, pair
 from text2sql.prompts import build_messages, read_answer
-from text2sql.records import Example, Prediction, RewardSample, read_jsonl
+from text2sql.records import RewardSample
 from text2sql.rewards import RewardContext, RewardSuite
 from text2sql.rewards.process import declared_issues
 from text2sql.sql import classify, complexity, find_issues
 from text2sql.sql.complexity import normal_label
 
 _SAMPLES = 10
+_WRONG = ("question_id", "question", "sql", "gold", "outcome", "error_class", "issues")
 
 
 @dataclass(frozen=True)
@@ -47,79 +46,71 @@ class Row:
     thinking_quality: float
 
 
-@dataclass(frozen=True)
-class ProcessReport:
-    """``metrics`` by name, ``summary`` in words and counts, ``samples`` of rows, ``error_analysis`` of what went wrong."""
+def evaluate_process(options: EvaluateOptions) -> dict[str, Any]:
+    """Measure a predictions file; returns the sections that it writes into ``evaluation_report.json`` of ``output_dir``.
 
-    summary: dict[str, Any]
-    metrics: dict[str, Any]
-    samples: list[dict[str, Any]]
-    error_analysis: dict[str, Any]
-
-
-def evaluate_process(options: EvaluateOptions) -> ProcessReport:
-    """Measure a predictions file and write ``evaluation_report.json`` to ``output_dir``.
+    These are ``summary`` in words and counts, ``metrics`` by name, ``samples`` of rows, and ``error_analysis``.
 
     Raises:
         UserError: examples, predictions or databases are missing, or do not belong together.
     """
-    examples = list(read_jsonl(options.examples, Example))[: options.limit]
-    if not examples:
-        raise UserError(f"{options.examples}: no examples in it")
-    predictions = pair(examples, options.predictions)
-    _check_databases(options.database_root, {example.db_id for example in examples})
-    items = [(example, row) for example in examples for row in predictions[example.question_id]]
-    verdicts = _judge(options, _protocol(options), items)
-    rows = _rows(items, verdicts)
+    answers = execute(options)
+    rows = _rows(answers)
     metrics = measure(rows)
     summary = {
         "predictions": str(options.predictions),
         "examples": str(options.examples),
-        "protocol": _protocol(options).label,
-        "questions": len(examples),
+        "protocol": protocol_of(options).label,
+        "questions": len({answer.example.question_id for answer in answers}),
         "completions": len(rows),
         **{k: metrics[k] for k in ("execution_accuracy", "type_accuracy", "thinking_quality", "format_rate")},
         "self_assessment_f1": metrics["self_assessment"]["f1"],
     }
-    report = ProcessReport(summary, metrics, [asdict(row) for row in rows[:_SAMPLES]], analyse(rows))
-    write_sections(options.output_dir, digest(options.examples, options.predictions), asdict(report))
+    samples = [asdict(row) for row in rows[:_SAMPLES]]
+    report = {"summary": summary, "metrics": metrics, "samples": samples, "error_analysis": analyse(rows)}
+    write_sections(options.output_dir, digest(options.examples, options.predictions), report)
     return report
 
 
-def _rows(items: Sequence[tuple[Example, Prediction]], verdicts: Sequence[Verdict]) -> list[Row]:
-    samples = [
-        RewardSample(
-            build_messages(e.question, e.schema, e.evidence, "process")[-1]["content"],
-            prediction.text or prediction.pred,
-            e,
-        )
-        for e, prediction in items
-    ]
+def _sample(answer: Answer) -> RewardSample:
+    """The completion as a reward sees it."""
+    example, row = answer.example, answer.prediction
+    prompt = build_messages(example.question, example.schema, example.evidence, "process")[-1]["content"]
+    return RewardSample(prompt, row.text or row.pred, example)
+
+
+def _rows(answers: Sequence[Answer]) -> list[Row]:
+    samples = [_sample(answer) for answer in answers]
     with RewardContext() as context:
         thinking = RewardSuite(["thinking_quality"], context).score("thinking_quality", samples).scores
-    rows = []
-    for (example, prediction), verdict, sample, quality in zip(items, verdicts, samples, thinking, strict=True):
-        answer = read_answer(sample.completion)
-        rows.append(
-            Row(
-                question_id=example.question_id,
-                question=example.question,
-                completion=sample.completion,
-                sql=prediction.pred,
-                gold=example.sql,
-                outcome=verdict.outcome,
-                error_class=verdict.error_class or "",
-                correct=verdict.correct,
-                formatted=answer.format == "process",
-                declared_type=normal_label(answer.type),
-                own_type=classify(prediction.pred).label,
-                gold_type=classify(example.sql).label,
-                declared_issues=sorted(declared_issues(answer.issues)),
-                issues=[issue.name for issue in find_issues(prediction.pred, example.question, example.schema)],
-                thinking_quality=quality,
-            )
-        )
-    return rows
+    return [_row(*parts) for parts in zip(answers, samples, thinking, strict=True)]
+
+
+def _row(answer: Answer, sample: RewardSample, thinking_quality: float) -> Row:
+    example, verdict, sql = answer.example, answer.verdict, answer.prediction.pred
+    read = read_answer(sample.completion)
+    return Row(
+        question_id=example.question_id,
+        question=example.question,
+        completion=sample.completion,
+        sql=sql,
+        gold=example.sql,
+        outcome=verdict.outcome,
+        error_class=verdict.error_class or "",
+        correct=verdict.correct,
+        formatted=read.format == "process",
+        declared_type=normal_label(read.type),
+        own_type=classify(sql).label,
+        gold_type=classify(example.sql).label,
+        declared_issues=sorted(declared_issues(read.issues)),
+        issues=[issue.name for issue in find_issues(sql, example.question, example.schema)],
+        thinking_quality=thinking_quality,
+    )
+
+
+def _counts(values: Iterable[str]) -> dict[str, int]:
+    """How often each value occurs, the most frequent first; an empty one is called none."""
+    return dict(Counter(value or "none" for value in values).most_common())
 
 
 def measure(rows: Sequence[Row]) -> dict[str, Any]:
@@ -140,8 +131,8 @@ def measure(rows: Sequence[Row]) -> dict[str, Any]:
         "issue_detection_rate": _detection(rows),
         "issue_rate": {name: count / n for name, count in Counter(i for r in rows for i in r.issues).most_common()},
         "complexity": {
-            "types": dict(Counter(row.own_type or "none" for row in rows).most_common()),
-            "gold_types": dict(Counter(row.gold_type or "none" for row in rows).most_common()),
+            "types": _counts(row.own_type for row in rows),
+            "gold_types": _counts(row.gold_type for row in rows),
             "mean": statistics.fmean(complexity(row.sql) for row in rows),
             "gold_mean": statistics.fmean(complexity(row.gold) for row in rows),
         },
@@ -177,23 +168,17 @@ def _lengths(characters: Sequence[int]) -> dict[str, float]:
 
 def analyse(rows: Sequence[Row]) -> dict[str, Any]:
     """What went wrong: outcomes, error classes, which types are taken for which, accuracy by type, and wrong answers."""
-    types = {row.gold_type for row in rows}
-    by_type = {kind: [row.correct for row in rows if row.gold_type == kind] for kind in sorted(types)}
+    by_type = {kind: [row for row in rows if row.gold_type == kind] for kind in sorted({row.gold_type for row in rows})}
     wrong = [row for row in rows if not row.correct]
     return {
-        "outcomes": dict(Counter(row.outcome for row in rows).most_common()),
-        "error_classes": dict(Counter(row.error_class for row in rows if row.error_class).most_common()),
+        "outcomes": _counts(row.outcome for row in rows),
+        "error_classes": _counts(row.error_class for row in rows if row.error_class),
         "declared_for_gold_type": {
-            kind: dict(Counter(row.declared_type or "none" for row in rows if row.gold_type == kind).most_common())
-            for kind in sorted(types)
+            kind: _counts(row.declared_type for row in found) for kind, found in by_type.items()
         },
-        "execution_accuracy_by_type": {kind: sum(found) / len(found) for kind, found in by_type.items()},
+        "execution_accuracy_by_type": {
+            kind: sum(row.correct for row in found) / len(found) for kind, found in by_type.items()
+        },
         "wrong_but_called_faultless": sum(not row.declared_issues and row.formatted for row in wrong),
-        "wrong": [
-            {
-                key: getattr(row, key)
-                for key in ("question_id", "question", "sql", "gold", "outcome", "error_class", "issues")
-            }
-            for row in wrong[:_SAMPLES]
-        ],
+        "wrong": [{key: getattr(row, key) for key in _WRONG} for row in wrong[:_SAMPLES]],
     }

@@ -1,7 +1,7 @@
-"""What a judge's reply says, however it says it.
+"""Reads the scores out of a judge's reply.
 
 Judges are language models: they wrap their JSON in prose, fences and thoughts, leave commas dangling, write "4/5" or
-Chinese keys. What can be understood without guessing is; a score that is missing or beyond the scale is not made up.
+Chinese keys. Such forms are accepted; a reply with a score that is missing or beyond the scale is refused, never completed.
 """
 
 import ast

@@ -2,13 +2,15 @@
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from text2sql.errors import UserError
+from pydantic import TypeAdapter, ValidationError
+
+from text2sql.artifacts import write_json
+from text2sql.errors import UserError, first_complaint
 
 LEVELS = ("easy", "medium", "hard", "extra")
 
@@ -63,32 +65,20 @@ def read_report(path: Path) -> Report:
         UserError: no such file, or not a report.
     """
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-        scores = {name: Score(**score) for name, score in raw["by_difficulty"].items()}
-        return Report(**{**raw, "overall": Score(**raw["overall"]), "by_difficulty": scores})
+        return TypeAdapter(Report).validate_json(path.read_bytes())
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such report; evaluate first (bash scripts/evaluate_sql.sh RECIPE)") from error
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UserError(f"{path}: not a report of text2sql.evaluate ({error})") from error
+    except ValidationError as error:
+        raise UserError(f"{path}: not a report of text2sql.evaluate ({first_complaint(error)})") from error
 
 
 def write_sections(folder: Path, data_hash: str, sections: Mapping[str, Any]) -> Path:
-    """Put sections into ``evaluation_report.json``; others stay if they are about the same data, else they go.
-
-    Raises:
-        UserError: the folder cannot be written.
-    """
+    """Put sections into ``evaluation_report.json``; others stay if they are about the same data, else they go."""
     path = folder / "evaluation_report.json"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         kept = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
-        kept = {}
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be written ({error.strerror}); correct output_dir") from error
+        kept = None
     same = isinstance(kept, dict) and kept.get("data_hash") == data_hash
-    report = {"data_hash": data_hash, **(kept if same else {}), **sections}
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_json(path, {"data_hash": data_hash, **(kept if same else {}), **sections})
     return path

@@ -1,56 +1,52 @@
-"""Render README tables and figs/ from the results ledger, or compare reports of single evaluations.
-
-python -m text2sql.report [--check] [ledger=results/ledger.jsonl]
-python -m text2sql.report compare LABEL=REPORT.json LABEL=REPORT.json ... output=COMPARISON.png
-"""
+"""The command of this room: ``python -m text2sql.report [compare]``."""
 
 import logging
-import sys
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.console import Console
 
 from text2sql.errors import UserError, run_command
 from text2sql.ledger import LEDGER
-from text2sql.report import compare, render
+from text2sql.recipe.command import group
+from text2sql.recipe.load import from_caller
+from text2sql.report.compare import compare as compare_reports
+from text2sql.report.readme import render
 
 logger = logging.getLogger("text2sql.report")
+app = group("Render the READMEs and figs/ from the results ledger, or compare reports of single evaluations.")
 
 
-def main() -> None:
-    """Entry of ``python -m text2sql.report``."""
-    arguments = sys.argv[1:]
-    if {"-h", "--help"} & set(arguments):
-        sys.stdout.write(f"{__doc__}\n")
+@app.callback(invoke_without_command=True, no_args_is_help=False)
+def report(
+    context: typer.Context,
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; fail where a file is stale.")] = False,
+    ledger: Annotated[Path, typer.Option(help="The ledger to render.")] = LEDGER,
+) -> None:
+    """Render the READMEs and figs/ from the results ledger."""
+    if context.invoked_subcommand:
         return
-    if arguments[:1] == ["compare"]:
-        _compare(arguments[1:])
-        return
-    check = "--check" in arguments
-    options = _pairs([argument for argument in arguments if argument != "--check"])
-    ledger = Path(options.pop("ledger", str(LEDGER)))
-    if options:
-        raise UserError(f"unknown key {next(iter(options))!r}; known keys: ledger")
     stale = render(Path.cwd(), ledger, check)
     if check and stale:
         raise UserError(f"stale: {', '.join(stale)}; run `python -m text2sql.report`")
     logger.info("%s", "up to date" if not stale else f"rendered {', '.join(stale)}")
 
 
-def _compare(arguments: list[str]) -> None:
-    options = _pairs(arguments)
-    output = Path(options.pop("output", "comparison.png"))
-    table = compare({label: Path(path) for label, path in options.items()}, output)
-    Console().print(table)
+@app.command()
+def compare(
+    reports: Annotated[list[str], typer.Argument(help="Reports of evaluations, at least two.", metavar="LABEL=REPORT")],
+    output: Annotated[Path, typer.Option(help="The figure to draw.")] = Path("comparison.png"),
+) -> None:
+    """Set reports of single evaluations side by side: a table and a figure; the first is what others are compared with."""
+    wrong = [given for given in reports if "=" not in given]
+    if wrong:
+        raise UserError(f"{wrong[0]!r}: write LABEL=REPORT.json")
+    labelled = dict(given.rsplit("=", 1) for given in reports)
+    paths = {label: Path(from_caller(path)) for label, path in labelled.items()}
+    Console().print(compare_reports(paths, output))
     logger.info("figure: %s", output)
 
 
-def _pairs(arguments: list[str]) -> dict[str, str]:
-    wrong = [argument for argument in arguments if not argument.partition("=")[1]]
-    if wrong:
-        raise UserError(f"{wrong[0]!r}: write key=value; see --help")
-    return dict(argument.rsplit("=", 1) for argument in arguments)
-
-
 if __name__ == "__main__":
-    run_command(main)
+    run_command(app)

@@ -1,12 +1,12 @@
 """Sets reports of single evaluations side by side: the last screen of the quickstart."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from rich.table import Table
 
 from text2sql.errors import UserError
-from text2sql.evaluate import Report, Score, read_report
+from text2sql.evaluate.report import Report, Score, read_report
 from text2sql.report.figure import Chart, Series, draw
 
 
@@ -40,19 +40,18 @@ def _scores(report: Report) -> dict[str, Score]:
 
 def _chart(found: Mapping[str, Report]) -> Chart:
     first = next(iter(found.values()))
-    series = []
-    for name, report in found.items():
-        scores = list(_scores(report).values())
-        down = tuple(score.accuracy - score.low for score in scores)
-        up = tuple(score.high - score.accuracy for score in scores)
-        series.append(Series(name, tuple(score.accuracy for score in scores), down, up))
     split = f"{first.split} split, " if first.split else ""
     return Chart(
         "Execution accuracy by hardness",
         f"{first.protocol}, {split}n = {first.overall.n}, {first.decoding} decoding; bars' ends: 95 % interval (Wilson)",
         tuple(f"{name}\nn = {score.n}" for name, score in _scores(first).items()),
-        tuple(series),
+        tuple(_series(name, _scores(report).values()) for name, report in found.items()),
     )
+
+
+def _series(name: str, scores: Iterable[Score]) -> Series:
+    parts = [(score.accuracy, score.accuracy - score.low, score.high - score.accuracy) for score in scores]
+    return Series(name, *zip(*parts, strict=True))
 
 
 def _table(found: Mapping[str, Report]) -> Table:

@@ -1,13 +1,11 @@
 """Grouped bars of accuracy by hardness, drawn the same way for the README and for a single comparison."""
 
-import hashlib
-import logging
+import math
 import textwrap
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-logger = logging.getLogger(__name__)
+from text2sql.artifacts import digest_of, whole_path
 
 # Okabe and Ito's palette (2008), told apart with any colour vision; grey for what is compared against.
 COLOURS = ("#8C8C8C", "#56B4E9", "#0072B2", "#E69F00", "#009E73", "#CC79A7")
@@ -34,26 +32,27 @@ class Chart:
 
     @property
     def digest(self) -> str:
-        """Equal for charts that look equal; it is kept in the file."""
-        return hashlib.sha256(repr(self).encode()).hexdigest()[:16]
+        """Equal for equal charts; it is kept in the file."""
+        return digest_of(asdict(self))
 
 
 def draw(chart: Chart, path: Path) -> None:
     """Write the chart as a PNG with its digest inside."""
-    import matplotlib as mpl
+    from matplotlib.figure import Figure
 
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
-    count = len(chart.series)
+    count, groups = len(chart.series), len(chart.groups)
     width = min(0.8 / count, 0.3)
-    figure, axes = plt.subplots(figsize=(max(7.5, 0.38 * len(chart.groups) * (count + 1) + 1.2), 4.8))
-    size = 9 if count <= 2 else 7.5
+    figure = Figure(figsize=(max(7.5, 0.38 * groups * (count + 1) + 1.2), 4.8))
+    axes = figure.subplots()
+    ends = {"ecolor": "#222222", "elinewidth": 1, "capsize": 2.5, "capthick": 1}
     for place, series in enumerate(chart.series):
-        centres = [group + (place - (count - 1) / 2) * width for group in range(len(chart.groups))]
+        centres = [group + (place - (count - 1) / 2) * width for group in range(groups)]
+        heights = [math.nan if value is None else 100 * value for value in series.values]
+        reach = [[100 * end for end in way] for way in (series.down, series.up)] if any(series.up) else None
         colour = COLOURS[place % len(COLOURS)]
-        _bars(axes, series, centres, width, colour, size)
-    axes.set_xticks(range(len(chart.groups)), chart.groups)
+        bars = axes.bar(centres, heights, 0.92 * width, color=colour, label=series.label, yerr=reach, error_kw=ends)
+        axes.bar_label(bars, fmt="%.1f", padding=2.5, fontsize=9 if count <= 2 else 7.5, color="#222222")
+    axes.set_xticks(range(groups), chart.groups)
     axes.set_ylim(0, 112)
     axes.set_yticks(range(0, 101, 20))
     axes.set_ylabel("execution accuracy (%)")
@@ -66,30 +65,8 @@ def draw(chart: Chart, path: Path) -> None:
     lines = textwrap.fill(chart.caption, int(figure.get_figwidth() * 14))
     figure.text(0.01, 0.01, lines, fontsize=8.5, color="#444444", va="bottom")
     figure.tight_layout(rect=(0, 0.035 * (lines.count("\n") + 1) + 0.01, 1, 1))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    figure.savefig(partial, dpi=160, format="png", metadata={"Description": chart.digest, "Software": None})
-    plt.close(figure)
-    partial.replace(path)
-
-
-def _bars(axes: "object", series: Series, centres: Sequence[float], width: float, colour: str, size: float) -> None:
-    from matplotlib.axes import Axes
-
-    assert isinstance(axes, Axes)
-    heights = [100 * (value or 0) for value in series.values]
-    axes.bar(centres, heights, 0.92 * width, color=colour, label=series.label)
-    for centre, value, height, down, up in zip(centres, series.values, heights, series.down, series.up, strict=True):
-        if value is None:
-            continue
-        if down or up:
-            reach = [[100 * down], [100 * up]]
-            axes.errorbar([centre], [height], yerr=reach, color="#222222", elinewidth=1, capsize=2.5, capthick=1)
-        axes.annotate(
-            f"{height:.0f}" if len(centres) * len(series.values) > 60 else f"{height:.1f}",
-            (centre, height + 100 * up), xytext=(0, 2.5), textcoords="offset points",
-            ha="center", va="bottom", fontsize=size, color="#222222",
-        )  # fmt: skip
+    with whole_path(path) as partial:
+        figure.savefig(partial, dpi=160, format="png", metadata={"Description": chart.digest, "Software": None})
 
 
 def drawn_digest(path: Path) -> str | None:

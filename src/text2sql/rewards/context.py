@@ -21,7 +21,7 @@ from sqleval import Evaluator, Limits, Rows, Verdict, execute, instances
 from text2sql.errors import UserError
 from text2sql.prompts import Answer, read_answer
 from text2sql.records import RewardSample
-from text2sql.sql import draws_lots, equivalent, is_constant, read_statement
+from text2sql.sql import equivalent, is_constant, is_random, read_statement
 
 _MOST_REMEMBERED = 20_000
 _NO_SQL = Verdict(False, "error", "no_sql", "no clear SQL in the completion")
@@ -153,7 +153,7 @@ class RewardContext:
         return answer, "" if unclear else answer.sql
 
     def _is_hollow(self, db_id: str, gold: str, sql: str, verdict: Verdict) -> bool:
-        if made_up(sql, gold) or (draws_lots(sql) and not draws_lots(gold)):
+        if made_up(sql, gold) or (is_random(sql) and not is_random(gold)):
             return True
         return verdict.gold_rows <= 1 and self.gold_says_nothing(db_id, gold) and not equivalent(gold, sql)
 

@@ -1,0 +1,102 @@
+"""Predictions joined with the examples they answer, and the verdicts on them."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from sqleval import Evaluator, Protocol, Verdict
+from text2sql.errors import UserError
+from text2sql.evaluate.options import EvaluateOptions, InputOptions
+from text2sql.records import Example, Prediction, read_jsonl
+
+Pair = tuple[Example, Prediction]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One prediction, the example it answers, and the verdict on it."""
+
+    example: Example
+    prediction: Prediction
+    verdict: Verdict
+
+
+def join(options: InputOptions) -> list[Pair]:
+    """Examples with their predictions, in the order of examples and samples.
+
+    Raises:
+        UserError: there are no examples; a question has no prediction, or one twice; or questions differ in their samples.
+    """
+    examples = list(read_jsonl(options.examples, Example))[: options.limit]
+    if not examples:
+        raise UserError(f"{options.examples}: no examples in it")
+    found, path = _by_question(options.predictions), options.predictions
+    missing = [example.question_id for example in examples if example.question_id not in found]
+    if missing:
+        raise UserError(
+            f"{path}: {len(missing)} of {len(examples)} questions have no prediction (first: {missing[0]}); "
+            "finish inference, or give both the same examples and limit"
+        )
+    if len({len(found[example.question_id]) for example in examples}) > 1:
+        raise UserError(f"{path}: questions differ in their number of samples; finish inference first")
+    pairs = [(example, row) for example in examples for _, row in sorted(found[example.question_id].items())]
+    for example, row in pairs:
+        if row.db_id != example.db_id:
+            about = f"question {example.question_id!r} is about {example.db_id}"
+            raise UserError(f"{path}: {about}, its prediction about {row.db_id}")
+    return pairs
+
+
+def _by_question(path: Path) -> dict[str, dict[int, Prediction]]:
+    """Predictions by question and sample."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such predictions; run inference first (bash scripts/infer_vllm.sh RECIPE)")
+    found: dict[str, dict[int, Prediction]] = defaultdict(dict)
+    for row in read_jsonl(path, Prediction):
+        if row.sample in found[row.question_id]:
+            raise UserError(f"{path}: question {row.question_id!r} has sample {row.sample} twice")
+        found[row.question_id][row.sample] = row
+    return found
+
+
+def execute(options: EvaluateOptions) -> list[Answer]:
+    """Run every prediction and its gold SQL, and compare the results by the protocol.
+
+    Raises:
+        UserError: examples, predictions or databases are missing, or do not belong together.
+    """
+    pairs, protocol = join(options), protocol_of(options)
+    _check_databases(options.database_root, {example.db_id for example, _ in pairs})
+    evaluator = Evaluator(options.database_root, protocol, jobs=options.jobs, timeout=options.timeout)
+    progress = Progress(
+        TextColumn("scoring"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()
+    )
+    with evaluator, progress:
+        task = progress.add_task("scoring", total=len(pairs))
+        triples = [(example.db_id, example.sql, row.pred) for example, row in pairs]
+        verdicts = evaluator.score_batch(triples, lambda done: progress.advance(task, done))
+    return [Answer(*pair, verdict) for pair, verdict in zip(pairs, verdicts, strict=True)]
+
+
+def protocol_of(options: EvaluateOptions) -> Protocol:
+    """The evaluator's protocol that a recipe asks for.
+
+    Raises:
+        UserError: the flags do not belong to the protocol.
+    """
+    try:
+        return Protocol(options.protocol, plug_value=options.plug_value, keep_distinct=options.keep_distinct)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def _check_databases(root: Path, names: Iterable[str]) -> None:
+    if not root.is_dir():
+        raise UserError(f"{root}: no such folder of databases; prepare the data, or correct database_root")
+    missing = sorted(name for name in names if not any((root / name).glob("*.sqlite")))
+    if missing:
+        shown = ", ".join(missing[:5]) + " ..." * (len(missing) > 5)
+        raise UserError(f"{root}: no database for {shown}; correct database_root")
