@@ -24,7 +24,7 @@ import typer
 from frame import ROOT, SHARED, Shared, ToLedger, record, run, say
 
 from sqleval import Evaluator, Limits, Protocol
-from sqleval.run.session import Session
+from sqleval.run.worker import Session
 from text2sql.artifacts import digest_of
 from text2sql.errors import UserError
 

@@ -14,10 +14,8 @@ from sqleval.exact.match import foreign_key_map
 from sqleval.files import written_whole
 from sqleval.inputs import Task, read_tasks
 from sqleval.protocol import NAMES, Protocol, Settings
-from sqleval.report.stats import Comparison, compare_paired
-from sqleval.report.summary import example_lines, summary
-from sqleval.report.table import official_table
-from sqleval.report.tally import Scored, groups, turns
+from sqleval.report.summary import example_lines, official_table, summary
+from sqleval.report.tally import Comparison, Scored, compare_paired, groups, turns
 from sqleval.score import score_tasks
 
 log = logging.getLogger("sqleval")

@@ -96,7 +96,7 @@ class Evaluator:
             return []
         if self._jobs:
             return self._pool.run(items, report, lambda db_id: max((file[2] for file in self._stamp(db_id)), default=0))
-        from sqleval.run.session import Session
+        from sqleval.run.worker import Session
 
         self._session = self._session or Session(**self._settings)
         self._session.begin()

@@ -13,8 +13,7 @@ from sqleval.evaluator import Evaluator
 from sqleval.exact.grammar import parse
 from sqleval.exact.hardness import hardness
 from sqleval.exact.match import COMPONENTS, Component, exact_match, normalise
-from sqleval.exact.tree import EMPTY, Query
-from sqleval.exact.words import GrammarError
+from sqleval.exact.query import EMPTY, GrammarError, Query
 from sqleval.files import database_path, read_columns
 from sqleval.inputs import Task
 from sqleval.outcome import Verdict

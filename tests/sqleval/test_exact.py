@@ -3,8 +3,7 @@
 import pytest
 
 from sqleval import hardness
-from sqleval.exact.hardness import level
-from sqleval.exact.outline import UNREADABLE, outline
+from sqleval.exact.hardness import UNREADABLE, level, outline
 
 
 @pytest.mark.parametrize(

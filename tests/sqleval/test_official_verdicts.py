@@ -10,8 +10,7 @@ from sqleval import Evaluator, Protocol, hardness
 from sqleval.compare.rewrite import fill_placeholder
 from sqleval.exact.grammar import parse
 from sqleval.exact.match import exact_match, foreign_key_map, normalise
-from sqleval.exact.tree import EMPTY
-from sqleval.exact.words import GrammarError
+from sqleval.exact.query import EMPTY, GrammarError
 from sqleval.files import read_columns
 from support.sqleval_files import rows_of
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sqleval import Evaluator, Overlap, Rows
-from sqleval.compare.overlap import MOST_ROWS, overlap
+from sqleval.compare.rules import MOST_ROWS, overlap
 
 
 @pytest.mark.parametrize(

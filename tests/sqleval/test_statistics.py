@@ -2,7 +2,7 @@
 
 import pytest
 
-from sqleval.report.stats import compare_paired, mcnemar, wilson
+from sqleval.report.tally import compare_paired, mcnemar, wilson
 
 
 def test_paired_statistics() -> None:

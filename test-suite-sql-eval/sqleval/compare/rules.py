@@ -7,7 +7,7 @@ columns; columns are matched by their values first, so that wide results do not 
 from collections import Counter
 from collections.abc import Sequence
 
-from sqleval.outcome import Cell, Row
+from sqleval.outcome import Cell, Overlap, Row, Rows
 
 Result = Sequence[Row]
 
@@ -111,3 +111,30 @@ def bird_soft_f1(gold: Result, pred: Result) -> float:
     precision = both / (both + pred_only) if both + pred_only else 0.0
     recall = both / (both + gold_only) if both + gold_only else 0.0
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+
+
+MOST_ROWS = 10_000
+
+
+def overlap(gold: Rows, found: Rows) -> Overlap | None:
+    """The overlap of two results; None where one has more than 10,000 rows."""
+    if max(len(gold.rows), len(found.rows)) > MOST_ROWS:
+        return None
+    rows = _rows(gold, found)
+    if not gold.rows or not found.rows:
+        return Overlap(rows, 0.0, 0.0, 0.0)
+    one, other = Counter(cell for row in gold.rows for cell in row), Counter(cell for row in found.rows for cell in row)
+    both = (one & other).total()
+    few, many = sorted((len(gold.rows), len(found.rows)))
+    return Overlap(rows, both / other.total(), both / one.total(), few / many)
+
+
+def _rows(gold: Rows, found: Rows) -> float:
+    places = {name.lower(): i for i, name in reversed(list(enumerate(found.columns)))}
+    common = [(i, places[name.lower()]) for i, name in enumerate(gold.columns) if name.lower() in places]
+    if not common:
+        return 0.0
+    one = Counter(tuple(row[i] for i, _ in common) for row in gold.rows)
+    other = Counter(tuple(row[j] for _, j in common) for row in found.rows)
+    union = (one | other).total()
+    return (one & other).total() / union if union else 0.0

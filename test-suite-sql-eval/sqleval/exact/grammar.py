@@ -7,9 +7,19 @@ would change published numbers.
 
 from collections.abc import Sequence
 
-from sqleval.exact.names import CLAUSES, JOINS, Names, Tables
-from sqleval.exact.tree import Column, Condition, Conditions, Query, Term
-from sqleval.exact.words import GrammarError, query_words
+from sqleval.exact.query import (
+    CLAUSES,
+    JOINS,
+    Column,
+    Condition,
+    Conditions,
+    GrammarError,
+    Names,
+    Query,
+    Tables,
+    Term,
+    query_words,
+)
 
 SET_OPERATORS = ("intersect", "union", "except")
 AGGREGATES = frozenset(("none", "max", "min", "count", "sum", "avg"))

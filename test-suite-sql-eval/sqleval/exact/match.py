@@ -9,8 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqleval.exact.names import Tables
-from sqleval.exact.tree import Column, Condition, Conditions, Query, Term
+from sqleval.exact.query import Column, Condition, Conditions, Query, Tables, Term
 
 COMPONENTS = (
     *("select", "select(no AGG)", "where", "where(no OP)", "group(no Having)"),

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from sqleval.compare import rewrite, rules
-from sqleval.compare.overlap import MOST_ROWS, overlap
+from sqleval.compare.rules import MOST_ROWS, overlap
 from sqleval.files import read_columns
 from sqleval.outcome import ErrorClass, Failure, Outcome, Overlap, Rows, Verdict
 from sqleval.protocol import Protocol

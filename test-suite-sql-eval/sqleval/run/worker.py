@@ -1,29 +1,119 @@
-"""The process that runs untrusted SQL. Started by :mod:`sqleval.run.pool`; it ends when its pipe closes.
+"""The process that runs untrusted SQL: open databases, cached golds, a judge, and the loop that :mod:`sqleval.run.pool` starts.
 
-Before every step it writes, into memory shared with its parent, which item it is at and when it should be done, so
-that the parent can end it when SQLite hangs where no clock is checked.
+Before every step the worker writes, into memory shared with its parent, which item it is at and when it should be done,
+so that the parent can end it when SQLite hangs where no clock is checked. It ends when its pipe closes.
 """
 
 import mmap
 import resource
 import signal
+import sqlite3
 import struct
 import sys
 import time
-from multiprocessing.connection import Connection
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import partial
+from multiprocessing.connection import Connection as Pipe
+from pathlib import Path
 from typing import Any
 
-from sqleval.outcome import Verdict
+from sqleval.files import instances, side_files
+from sqleval.outcome import ErrorClass, Failure, Outcome, Verdict
+from sqleval.protocol import Protocol
+from sqleval.run.cache import GoldCache, gold_key
+from sqleval.run.judge import Instance, Judge
+from sqleval.run.sandbox import Connection, Limits
+
+_MOST_OPEN_FILES = 200
+
+
+class Session:
+    """Gives verdicts one at a time, with databases kept open between them."""
+
+    def __init__(
+        self,
+        folder: Path,
+        protocol: Protocol,
+        limits: Limits,
+        cache: Path | None,
+        announce: Callable[[float], None] = lambda seconds: None,
+        overlaps: bool = False,
+    ) -> None:
+        self.folder = folder
+        self.cache = GoldCache(cache)
+        self.judge = Judge(protocol, limits, announce, overlaps)
+        self._checked: set[str] = set()
+        self._open: OrderedDict[str, tuple[object, list[Instance]]] = OrderedDict()
+
+    def begin(self) -> None:
+        """A new batch starts: check again whether databases have changed."""
+        self._checked.clear()
+
+    def score(self, db_id: str, gold: str, pred: str) -> Verdict:
+        """The verdict; whatever the statements do, this returns one."""
+        try:
+            opened = self._instances(db_id)
+        except (OSError, ValueError, sqlite3.Error) as error:  # ValueError: a name that no file can have
+            return Verdict.failed(Failure(ErrorClass.OTHER, f"{db_id[:100]}: {error}"[:1000]), "gold_error")
+        try:
+            return self.judge.judge(opened, gold, pred)
+        except sqlite3.Error as error:
+            return Verdict.failed(Failure(ErrorClass.OTHER, f"{db_id}: {error}"), "gold_error")
+        except (MemoryError, RecursionError) as error:
+            message = f"comparing the results: {type(error).__name__}"
+            return Verdict.failed(Failure(ErrorClass.TOO_LARGE, message))
+
+    def _instances(self, db_id: str) -> list[Instance]:
+        known = self._open.get(db_id)
+        if known and db_id in self._checked:
+            return known[1]
+        self._checked.add(db_id)
+        paths = instances(self.folder, db_id, self.judge.protocol.name == "spider-test-suite")
+        files = [file for path in paths for file in (path, *side_files(path))]
+        stamp = [(file, (stat := file.stat()).st_mtime_ns, stat.st_size) for file in files]
+        if known and known[0] == stamp:
+            self._open.move_to_end(db_id)
+            return known[1]
+        if known:
+            self._close(db_id)
+        found = [self._instance(path) for path in paths]
+        self._open[db_id] = (stamp, found)
+        while sum(len(entry[1]) for entry in self._open.values()) > _MOST_OPEN_FILES and len(self._open) > 1:
+            self._close(next(iter(self._open)))
+        return found
+
+    def _instance(self, path: Path) -> Instance:
+        content = "|".join(self.cache.content_hash(file) for file in (path, *side_files(path)))
+        return Instance(Connection(path, self.judge.limits), partial(self._gold, content))
+
+    def _gold(self, content: str, sql: str, connection: Connection) -> Outcome:
+        key = gold_key(content, sql, self.judge.protocol.label)
+        found = self.cache.get(key)
+        if found is None:
+            found = connection.run(sql, self.judge.limits.gold_timeout)
+            self.cache.put(key, found)
+        return found
+
+    def _close(self, db_id: str) -> None:
+        for instance in self._open.pop(db_id)[1]:
+            instance.connection.close()
+
+    def close(self) -> None:
+        """Close all databases."""
+        for db_id in list(self._open):
+            self._close(db_id)
+
 
 HEARTBEAT = struct.Struct("dd")  # item number in the chunk (-1: idle), monotonic time by which its step should be done
 
 
 def main() -> None:
     """Serve chunks of items until the pipe closes."""
-    from sqleval.run.session import Session  # here, because the parent imports this module and needs no session
+    from sqleval.run.worker import Session  # here, because the parent imports this module and needs no session
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    pipe = Connection(int(sys.argv[1]))
+    pipe = Pipe(int(sys.argv[1]))
     heartbeat = mmap.mmap(int(sys.argv[2]), HEARTBEAT.size)
     settings: dict[str, Any] = pipe.recv()
     memory = settings.pop("memory_bytes")

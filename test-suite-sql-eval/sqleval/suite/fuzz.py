@@ -12,7 +12,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqleval.compare.lexer import tokenize
+from sqleval.compare.rewrite import tokenize
 from sqleval.files import lenient, open_readonly, quoted
 from sqleval.outcome import Cell
 
