@@ -42,6 +42,8 @@ def test_adapter_must_fit_its_base(model: Path, tmp_path: Path) -> None:
         check_adapter(adapter, model)
     write_note(adapter / "run.json", {"base": fingerprint(model)})
     check_adapter(adapter, model)
+    (adapter / "run.json").write_text('{"base": "of an older version", "status": "done"}', encoding="utf-8")
+    check_adapter(adapter, model)
 
 
 def test_fingerprint_follows_content_not_place(model: Path, tmp_path: Path) -> None:
