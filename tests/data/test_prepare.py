@@ -11,7 +11,7 @@ import pytest
 
 import sqleval
 from support.tables import recipe, rows, write
-from text2sql.artifacts import digest, digest_of
+from text2sql.artifacts import digest, digest_of, only_one
 from text2sql.data import toy
 from text2sql.data.prepare import DATA_VERSION, finished_report, prepare
 from text2sql.errors import UserError
@@ -130,6 +130,11 @@ def test_second_run_does_nothing_and_a_damaged_or_changed_one_starts_anew(toy_va
     assert again["data_hash"] == first["data_hash"]
     changed = prepare({**toy_values, "seed": 7}, "toy.yaml")
     assert changed["data_hash"] != first["data_hash"]
+
+
+def test_two_processes_do_not_prepare_the_same_folder(toy_values, tmp_path):
+    with only_one(tmp_path / "out"), pytest.raises(UserError, match="another process is at work there"):
+        prepare(toy_values, "toy.yaml")
 
 
 def test_killed_run_keeps_the_parts_it_made(toy_values, tmp_path, monkeypatch):
