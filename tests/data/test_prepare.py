@@ -34,8 +34,8 @@ def lines(path):
 @pytest.fixture
 def toy_values(tmp_path):
     """The shipped recipe with few questions and six of the databases."""
-    world = tmp_path / "world"
-    world.mkdir()
+    described = tmp_path / "described"
+    described.mkdir()
     for name in (
         "corner_shop",
         "film_archive",
@@ -44,11 +44,11 @@ def toy_values(tmp_path):
         "zoo_animals",
         "space_missions",
     ):
-        (world / f"{name}.yaml").write_bytes((ROOT / "data" / "toy" / f"{name}.yaml").read_bytes())
+        (described / f"{name}.yaml").write_bytes((ROOT / "data" / "toy" / f"{name}.yaml").read_bytes())
     counts = [f"questions.{split}.count=6" for split in ("train", "val", "test", "test_heldout")]
     places = [
         f"output={tmp_path / 'out'}",
-        f"toy_databases={world}",
+        f"toy_databases={described}",
         "suite=2",
         f"tokenizer={ROOT / 'models/tiny-base'}",
     ]
@@ -211,6 +211,7 @@ def test_the_data_version_is_raised_when_the_same_recipe_gives_other_rows(toy_va
         ({"source": "spyder"}, "source is one of"),
         ({"wrold": "x"}, "unknown key 'wrold'"),
         ({"toy_databases": "nowhere"}, "nowhere: no such folder"),
+        ({"world": "x"}, "unknown key 'world'; it is called 'toy_databases' now"),
         ({"questions": {"train": {"databases": "test", "count": 5}}}, "held out and may not be trained on"),
         ({"questions": {"train": {"databases": "train"}}}, "missing questions.train.count"),
         ({"questions": {"train": 5}}, "questions.train should be an object, not 5"),
