@@ -10,12 +10,11 @@ from pathlib import Path
 import pytest
 
 import sqleval
-from support.tables import recipe, rows, write
+from support.tables import lines, recipe, rows, training_messages, write
 from text2sql.artifacts import digest, digest_of, only_one
 from text2sql.data import toy
 from text2sql.data.prepare import DATA_VERSION, finished_report, prepare
 from text2sql.errors import UserError
-from text2sql.prompts import training_messages
 from text2sql.recipe import load_recipe
 from text2sql.records import Example, read_jsonl
 from text2sql.schema import open_readonly, read_schema, render_ddl
@@ -25,10 +24,6 @@ ROOT = Path(__file__).parents[2]
 
 def examples(output, split):
     return list(read_jsonl(output / "examples" / f"{split}.jsonl", Example))
-
-
-def lines(path):
-    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 @pytest.fixture
