@@ -6,10 +6,9 @@ import sqlite3
 
 import pytest
 
-from support.tables import DDL, lines, recipe, rows, write
+from support.tables import DDL, lines, recipe, rows, training_messages, write
 from text2sql.data.prepare import prepare
 from text2sql.errors import UserError
-from text2sql.prompts import training_messages
 from text2sql.records import Example, read_jsonl
 
 

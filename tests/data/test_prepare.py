@@ -10,12 +10,11 @@ from pathlib import Path
 import pytest
 
 import sqleval
-from support.tables import recipe, rows, write
-from text2sql.artifacts import digest, digest_of
+from support.tables import lines, recipe, rows, training_messages, write
+from text2sql.artifacts import digest, digest_of, only_one
 from text2sql.data import toy
 from text2sql.data.prepare import DATA_VERSION, finished_report, prepare
 from text2sql.errors import UserError
-from text2sql.prompts import training_messages
 from text2sql.recipe import load_recipe
 from text2sql.records import Example, read_jsonl
 from text2sql.schema import open_readonly, read_schema, render_ddl
@@ -27,15 +26,11 @@ def examples(output, split):
     return list(read_jsonl(output / "examples" / f"{split}.jsonl", Example))
 
 
-def lines(path):
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
-
 @pytest.fixture
 def toy_values(tmp_path):
     """The shipped recipe with few questions and six of the databases."""
-    world = tmp_path / "world"
-    world.mkdir()
+    described = tmp_path / "described"
+    described.mkdir()
     for name in (
         "corner_shop",
         "film_archive",
@@ -44,11 +39,11 @@ def toy_values(tmp_path):
         "zoo_animals",
         "space_missions",
     ):
-        (world / f"{name}.yaml").write_bytes((ROOT / "data" / "toy" / f"{name}.yaml").read_bytes())
+        (described / f"{name}.yaml").write_bytes((ROOT / "data" / "toy" / f"{name}.yaml").read_bytes())
     counts = [f"questions.{split}.count=6" for split in ("train", "val", "test", "test_heldout")]
     places = [
         f"output={tmp_path / 'out'}",
-        f"toy_databases={world}",
+        f"toy_databases={described}",
         "suite=2",
         f"tokenizer={ROOT / 'models/tiny-base'}",
     ]
@@ -132,6 +127,11 @@ def test_second_run_does_nothing_and_a_damaged_or_changed_one_starts_anew(toy_va
     assert changed["data_hash"] != first["data_hash"]
 
 
+def test_two_processes_do_not_prepare_the_same_folder(toy_values, tmp_path):
+    with only_one(tmp_path / "out"), pytest.raises(UserError, match="another process is at work there"):
+        prepare(toy_values, "toy.yaml")
+
+
 def test_killed_run_keeps_the_parts_it_made(toy_values, tmp_path, monkeypatch):
     made = []
     generate = toy.generate
@@ -206,6 +206,7 @@ def test_the_data_version_is_raised_when_the_same_recipe_gives_other_rows(toy_va
         ({"source": "spyder"}, "source is one of"),
         ({"wrold": "x"}, "unknown key 'wrold'"),
         ({"toy_databases": "nowhere"}, "nowhere: no such folder"),
+        ({"world": "x"}, "unknown key 'world'; it is called 'toy_databases' now"),
         ({"questions": {"train": {"databases": "test", "count": 5}}}, "held out and may not be trained on"),
         ({"questions": {"train": {"databases": "train"}}}, "missing questions.train.count"),
         ({"questions": {"train": 5}}, "questions.train should be an object, not 5"),

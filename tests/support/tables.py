@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from text2sql.prompts import build_messages, gold_answer
+
 DDL = "CREATE TABLE singer (id INT PRIMARY KEY, name TEXT, age INT); INSERT INTO singer VALUES (1, 'Ann', 30), (2, 'Bo', 40);"
 
 
@@ -22,6 +24,12 @@ def rows(count=6):
 
 def lines(path):
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def training_messages(example):
+    """What a plain training file teaches of an example."""
+    asked = build_messages(example.question, example.schema, example.evidence)
+    return [*asked, {"role": "assistant", "content": gold_answer(example.sql)}]
 
 
 def write(path, table):
