@@ -43,7 +43,6 @@ from text2sql.artifacts import digest_of
 from text2sql.errors import UserError, run_command
 from text2sql.ledger import LEDGER, append, new_row
 from text2sql.prompts import AnswerFormat, build_messages, gold_answer
-from text2sql.recipe.command import single
 from text2sql.recipe.keys import names
 from text2sql.records import Example, RewardSample
 from text2sql.rewards import REWARD_SETS, RewardContext, RewardSuite
@@ -64,7 +63,10 @@ THOUGHT = (
     "Finally, we select what should be returned, and group or order it where the question says so."
 )
 
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
+
+@app.command()
 def main(
     shared: Annotated[
         Path, typer.Option(envvar="TEXT2SQL_SHARED", help="Folder with spider/ and verdicts/spider_dev.")
@@ -213,4 +215,4 @@ def step_seconds(batch: Sequence[RewardSample], tflops: float, bandwidth: float)
 
 
 if __name__ == "__main__":
-    run_command(single(main))
+    run_command(app)
