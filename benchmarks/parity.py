@@ -20,7 +20,7 @@ from frame import ROOT, ToLedger, record, run, say
 
 from text2sql.artifacts import digest, whole_folder
 from text2sql.errors import UserError
-from text2sql.evaluate.options import EvaluateOptions
+from text2sql.evaluate.answers import EvaluateOptions
 from text2sql.evaluate.score import evaluate
 from text2sql.infer import InferOptions, infer
 from text2sql.recipe import load_recipe, options_from

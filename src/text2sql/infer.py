@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from text2sql.artifacts import digest, digest_of
-from text2sql.checkpoint.weights import fingerprint
+from text2sql.checkpoint.model import fingerprint
 from text2sql.errors import UserError, run_command
 from text2sql.generate import Decoding, EngineSettings, Request, open_engine
 from text2sql.generate.engines import check_engine

@@ -7,8 +7,7 @@ import pytest
 
 from support.tiny_model import make_adapter, make_model
 from text2sql.artifacts import write_note
-from text2sql.checkpoint.model import check_adapter
-from text2sql.checkpoint.weights import fingerprint, read_shapes
+from text2sql.checkpoint.model import check_adapter, fingerprint, read_shapes
 from text2sql.errors import UserError
 
 

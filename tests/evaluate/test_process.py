@@ -10,7 +10,7 @@ import pytest
 from support.grpo_world import make_database
 from support.tiny_model import SCHEMA
 from text2sql.errors import UserError
-from text2sql.evaluate.options import EvaluateOptions
+from text2sql.evaluate.answers import EvaluateOptions
 from text2sql.evaluate.process import evaluate_process
 from text2sql.prompts import parse_completion
 from text2sql.records import Example, Prediction, write_jsonl

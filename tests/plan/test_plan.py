@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
+from text2sql.checkpoint.model import folder_shapes
 from text2sql.checkpoint.shape import KNOWN, Shape, shape_of
-from text2sql.checkpoint.weights import folder_shapes
 from text2sql.errors import UserError
 from text2sql.plan import Estimate, estimate
 from text2sql.plan.advice import advise

@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
+from text2sql.checkpoint.megatron import merge
 from text2sql.checkpoint.shape import shape_of
-from text2sql.checkpoint.shards import merge
 
 ROOT = Path(__file__).parents[2]
 Tensors = dict[str, torch.Tensor]

@@ -22,8 +22,8 @@ from megatron.core.tensor_parallel import gather_from_tensor_model_parallel_regi
 from megatron.core.transformer import TransformerConfig
 from safetensors.torch import load_file, save_file
 
+from text2sql.checkpoint.megatron import split
 from text2sql.checkpoint.shape import shape_of
-from text2sql.checkpoint.shards import split
 
 
 def build(base: Path, tensors: dict[str, torch.Tensor]) -> GPTModel:

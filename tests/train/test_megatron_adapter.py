@@ -19,8 +19,8 @@ from safetensors.torch import load_file
 from support.loss_curves import compare_curves, read_curve
 from support.tiny_model import make_model
 from text2sql.checkpoint.convert import Mg2hfOptions, convert
+from text2sql.checkpoint.model import folder_shapes
 from text2sql.checkpoint.run import is_whole
-from text2sql.checkpoint.weights import folder_shapes
 from text2sql.recipe.megatron import OWN, adapter_is_here
 
 logger = logging.getLogger(__name__)

@@ -17,11 +17,11 @@ from torch import Tensor
 
 from text2sql.artifacts import check_own, digest, is_current, read_note, whole_folder, write_note
 from text2sql.checkpoint.folder import check_tensors, read_config, write_folder
-from text2sql.checkpoint.megatron import find_checkpoint, in_order, is_megatron, merge_all
-from text2sql.checkpoint.run import find_checkpoints
+from text2sql.checkpoint.megatron import in_order, merge_all
+from text2sql.checkpoint.model import folder_shapes
+from text2sql.checkpoint.run import find_checkpoints, find_megatron, is_megatron
 from text2sql.checkpoint.shape import Shape, read_shape
 from text2sql.checkpoint.verify import same_as_adapter, same_logits, same_parts, same_tensors
-from text2sql.checkpoint.weights import folder_shapes
 from text2sql.checkpoint.zero import has_partitions, load_partitions, load_whole
 from text2sql.errors import UserError, run_command
 from text2sql.recipe import STRICT, load_recipe, options_from
@@ -134,7 +134,7 @@ def _last_whole(folder: Path) -> Path:
 def _read(options: Mg2hfOptions, shape: Shape) -> Source:
     folder = options.checkpoint
     if is_megatron(folder):
-        checkpoint = find_checkpoint(folder)
+        checkpoint = find_megatron(folder)
         parts = in_order(checkpoint, trust=options.trust_checkpoint)
         words = f"Megatron checkpoint (tensor {checkpoint.tensor} x pipeline {checkpoint.pipeline})"
         return Source(words, merge_all(parts, shape), lambda written: same_parts(parts, written, shape))

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from text2sql.checkpoint.megatron import MCA_CONFIG
+from text2sql.checkpoint.run import MCA_CONFIG
 from text2sql.errors import UserError
 
 _TOKENIZER = (

@@ -1,102 +1,112 @@
-"""The files of a Megatron checkpoint in the layout ``iter_0000010/mp_rank_TT[_PPP]/model_optim_rng.pt``.
+"""Megatron's tensors and Hugging Face's, of a Qwen3-shaped decoder: each is a rearrangement of the other.
 
-Megatron-LM, Megatron core's users and mcore_adapter (``ckpt_format: legacy``) all write it, one file for each tensor- and
-pipeline-parallel process. A checkpoint is used only when all of its files are there.
+Megatron splits a matrix over tensor-parallel processes by rows (column parallel: its outputs are split) or by columns
+(row parallel), and stores queries, keys and values as one matrix, group by group, and gate and up projection as another.
 """
 
 import logging
 import pickle
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from text2sql.checkpoint.run import RETRY, MegatronCheckpoint
 from text2sql.checkpoint.shape import Shape
-from text2sql.checkpoint.shards import EMBEDDING, HEAD, LAYER, merge
-from text2sql.checkpoint.weights import read_json
 from text2sql.errors import UserError
 
-logger = logging.getLogger(__name__)
+Kind = Literal["copy", "vocab", "row", "qkv", "gated"]
 
-TRACKER = "latest_checkpointed_iteration.txt"
-MCA_CONFIG = "mca_config.json"
-_STATES = "model_optim_rng.pt"
-_RANK = re.compile(r"mp_rank_(\d{2})(?:_(\d{3}))?\Z")
-_RETRY = "convert another checkpoint, or save this one again"
+EMBEDDING, HEAD = "embedding.word_embeddings.weight", "output_layer.weight"
+LAYER = "decoder.layers."
+
+_OUTSIDE: dict[str, tuple[Kind, tuple[str, ...]]] = {
+    EMBEDDING: ("vocab", ("model.embed_tokens.weight",)),
+    HEAD: ("vocab", ("lm_head.weight",)),
+    "decoder.final_layernorm.weight": ("copy", ("model.norm.weight",)),
+}
+# Two names for a norm: Transformer Engine stores it with the matrix that follows.
+_INSIDE: dict[str, tuple[Kind, tuple[str, ...]]] = {
+    "input_layernorm.weight": ("copy", ("input_layernorm",)),
+    "self_attention.linear_qkv.layer_norm_weight": ("copy", ("input_layernorm",)),
+    "self_attention.linear_qkv.weight": ("qkv", ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")),
+    "self_attention.q_layernorm.weight": ("copy", ("self_attn.q_norm",)),
+    "self_attention.k_layernorm.weight": ("copy", ("self_attn.k_norm",)),
+    "self_attention.linear_proj.weight": ("row", ("self_attn.o_proj",)),
+    "pre_mlp_layernorm.weight": ("copy", ("post_attention_layernorm",)),
+    "mlp.linear_fc1.layer_norm_weight": ("copy", ("post_attention_layernorm",)),
+    "mlp.linear_fc1.weight": ("gated", ("mlp.gate_proj", "mlp.up_proj")),
+    "mlp.linear_fc2.weight": ("row", ("mlp.down_proj",)),
+}
 
 
-@dataclass(frozen=True)
-class Checkpoint:
-    """A whole checkpoint: its tensor- and pipeline-parallel sizes, and ``files[tensor rank, pipeline rank]``."""
-
-    folder: Path
-    tensor: int
-    pipeline: int
-    files: dict[tuple[int, int], Path]
-
-
-def is_megatron(folder: Path) -> bool:
-    """True for a folder that holds a Megatron checkpoint, whole or not."""
-    return (folder / TRACKER).is_file() or any(_rank_folders(folder)) or any(folder.glob("iter_*/mp_rank_*"))
-
-
-def find_checkpoint(folder: Path) -> Checkpoint:
-    """The checkpoint in ``folder``, which is an iteration's folder, or has a tracker file that names the last iteration.
+def hf_names(name: str) -> tuple[Kind, tuple[str, ...]]:
+    """How a Megatron tensor is split, and the Hugging Face tensors that it holds.
 
     Raises:
-        UserError: there is none, it is not whole, or it is of another format.
+        UserError: a Qwen3 decoder has no such tensor.
     """
-    at = _iteration(folder)
-    root = folder if (folder / MCA_CONFIG).is_file() else at.parent
-    if (at / "dist_model").is_dir() or (at / ".metadata").is_file():
-        raise UserError(f"{at}: saved with ckpt_format: torch_dist; save with ckpt_format: legacy to convert it")
-    ranks = _rank_folders(at)
-    if not ranks:
-        raise UserError(f"{at}: no mp_rank_ folders in it; {_RETRY}")
-    config = _read_config(root / MCA_CONFIG)
-    tensor = int(config.get("tensor_model_parallel_size") or 1 + max(t for t, _ in ranks))
-    pipeline = int(config.get("pipeline_model_parallel_size") or 1 + max(p for _, p in ranks))
-    files = {}
-    for rank in ((t, p) for t in range(tensor) for p in range(pipeline)):
-        name = f"mp_rank_{rank[0]:02d}" + (f"_{rank[1]:03d}" if pipeline > 1 else "")
-        path = ranks.get(rank, at / name) / _STATES
-        if not path.is_file():
+    if name in _OUTSIDE:
+        return _OUTSIDE[name]
+    layer, _, inside = name.removeprefix(LAYER).partition(".")
+    if not name.startswith(LAYER) or not layer.isdigit() or inside not in _INSIDE:
+        raise UserError(f"the checkpoint holds {name}, which a dense Qwen3 model does not have; it cannot be converted")
+    kind, parts = _INSIDE[inside]
+    return kind, tuple(f"model.layers.{layer}.{part}.weight" for part in parts)
+
+
+def merge(name: str, parts: Sequence[Tensor], shape: Shape) -> dict[str, Tensor]:
+    """The Hugging Face tensors in a Megatron tensor, given its parts on all tensor-parallel processes in order.
+
+    Raises:
+        UserError: the parts do not fit each other or the model.
+    """
+    kind, names = hf_names(name)
+    if kind == "copy":
+        if any(not torch.equal(parts[0], part) for part in parts[1:]):
             raise UserError(
-                f"{path} is missing: the checkpoint of {tensor} x {pipeline} processes is not whole; {_RETRY}"
+                f"the tensor-parallel processes disagree on {name}; the checkpoint was not saved at one step"
             )
-        files[rank] = path
-    return Checkpoint(at, tensor, pipeline, files)
+        return {names[0]: parts[0]}
+    if kind == "row":
+        return {names[0]: torch.cat(list(parts), dim=1)}
+    if kind == "gated":
+        halves = zip(*(part.chunk(2) for part in parts), strict=True)
+        return {hf: torch.cat(half) for hf, half in zip(names, halves, strict=True)}
+    whole = torch.cat(list(parts))
+    if kind == "vocab":
+        return {names[0]: whole[: shape.vocab]}  # Megatron may pad the vocabulary
+    queries = shape.heads // shape.kv_heads
+    if whole.shape[0] != (queries + 2) * shape.key:
+        raise UserError(
+            f"{name} has {whole.shape[0]} rows in all, the model needs {(queries + 2) * shape.key}; was the checkpoint trained "
+            "from the model that model_name_or_path names?"
+        )
+    groups = whole.view(shape.kv_heads, (queries + 2) * shape.head_dim, -1)
+    cut = groups.split([queries * shape.head_dim, shape.head_dim, shape.head_dim], dim=1)
+    return {hf: part.reshape(-1, whole.shape[-1]) for hf, part in zip(names, cut, strict=True)}
 
 
-def _iteration(folder: Path) -> Path:
-    tracker = folder / TRACKER
-    if not tracker.is_file():
-        return folder
-    text = tracker.read_text(encoding="utf-8").strip()
-    if text != "release" and not text.isdigit():
-        raise UserError(f"{tracker}: {text[:40]!r} is no iteration; {_RETRY}")
-    at = folder / (text if text == "release" else f"iter_{int(text):07d}")
-    if not at.is_dir():
-        raise UserError(f"{at} is missing, although {TRACKER} names it; {_RETRY}")
-    for newer in sorted(path for path in folder.glob("iter_*") if path.is_dir() and path.name > at.name):
-        logger.info("%s was never finished; taking %s", newer, at)
-    return at
+def split(name: str, tensors: Mapping[str, Tensor], shape: Shape, size: int) -> list[Tensor]:
+    """A Megatron tensor's parts on ``size`` tensor-parallel processes: the inverse of :func:`merge`, without padding."""
+    kind, names = hf_names(name)
+    found = [tensors[hf] for hf in names]
+    if kind == "copy":
+        return found * size
+    if kind == "row":
+        return list(found[0].chunk(size, dim=1))
+    if kind == "gated":
+        return [torch.cat(halves) for halves in zip(*(tensor.chunk(size) for tensor in found), strict=True)]
+    if kind == "qkv":
+        groups = [tensor.view(shape.kv_heads, -1, tensor.shape[-1]) for tensor in found]
+        found = [torch.cat(groups, dim=1).reshape(-1, found[0].shape[-1])]
+    return list(found[0].chunk(size))
 
 
-def _rank_folders(folder: Path) -> dict[tuple[int, int], Path]:
-    found = ((_RANK.match(path.name), path) for path in folder.glob("mp_rank_*") if (path / _STATES).exists())
-    return {(int(match[1]), int(match[2] or 0)): path for match, path in found if match}
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    """mcore_adapter's configuration; empty for other checkpoints."""
-    config = read_json(path) if path.is_file() else {}
-    if int(config.get("expert_model_parallel_size") or 1) > 1:
-        raise UserError(f"{path}: a checkpoint with expert parallelism; only dense models can be converted")
-    return config
+logger = logging.getLogger(__name__)
 
 
 def load_states(path: Path, *, trust: bool = False) -> list[dict[str, Tensor]]:
@@ -112,17 +122,17 @@ def load_states(path: Path, *, trust: bool = False) -> list[dict[str, Tensor]]:
             raise UserError(
                 f"{path}: holds Python objects beside tensors; if you trust who made it, add trust_checkpoint=true"
             ) from error
-        raise UserError(f"{path}: not a checkpoint file; {_RETRY}") from error
+        raise UserError(f"{path}: not a checkpoint file; {RETRY}") from error
     except (RuntimeError, EOFError, ValueError) as error:
-        raise UserError(f"{path}: cut short or damaged ({str(error).splitlines()[0][:80]}); {_RETRY}") from error
+        raise UserError(f"{path}: cut short or damaged ({str(error).splitlines()[0][:80]}); {RETRY}") from error
     found = {int(match[1] or 0): key for key in content if (match := re.fullmatch(r"model(\d*)", str(key)))}
     names = [found[stage] for stage in sorted(found)]
     if not names:
-        raise UserError(f"{path}: no model in it; {_RETRY}")
+        raise UserError(f"{path}: no model in it; {RETRY}")
     return [{key: value for key, value in content[name].items() if isinstance(value, Tensor)} for name in names]
 
 
-def in_order(checkpoint: Checkpoint, *, trust: bool = False) -> dict[str, list[Tensor]]:
+def in_order(checkpoint: MegatronCheckpoint, *, trust: bool = False) -> dict[str, list[Tensor]]:
     """Every Megatron tensor by its name in the whole model, with its parts on all tensor-parallel processes.
 
     Each pipeline stage numbers its layers from zero; here they are numbered through the model, whose order is all stages'
@@ -138,7 +148,7 @@ def in_order(checkpoint: Checkpoint, *, trust: bool = False) -> dict[str, list[T
         for stage in range(checkpoint.pipeline):
             parts = [states[rank, stage][chunk] for rank in range(checkpoint.tensor)]
             if any(part.keys() != parts[0].keys() for part in parts):
-                raise UserError(f"{checkpoint.folder}: the processes of stage {stage} hold different tensors; {_RETRY}")
+                raise UserError(f"{checkpoint.folder}: the processes of stage {stage} hold different tensors; {RETRY}")
             layers = [int(name.split(".")[2]) for name in parts[0] if name.startswith(LAYER)]
             for name in parts[0]:
                 if not name.endswith("_extra_state"):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from text2sql.checkpoint.weights import read_json
+from text2sql.checkpoint.model import read_json
 from text2sql.errors import UserError
 
 _FAMILIES = ("qwen3", "qwen2", "llama", "mistral")

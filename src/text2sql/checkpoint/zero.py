@@ -9,7 +9,7 @@ from pathlib import Path
 from safetensors.torch import load_file
 from torch import Tensor
 
-from text2sql.checkpoint.weights import check_index, folder_shapes
+from text2sql.checkpoint.model import check_index, folder_shapes
 from text2sql.errors import UserError
 
 

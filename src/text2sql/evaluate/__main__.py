@@ -9,8 +9,8 @@ from rich.table import Table
 
 from text2sql.errors import run_command
 from text2sql.evaluate.agree import agree as compare_files
+from text2sql.evaluate.answers import EvaluateOptions, JudgeOptions
 from text2sql.evaluate.judge import judge as judge_answers
-from text2sql.evaluate.options import EvaluateOptions, JudgeOptions
 from text2sql.evaluate.process import evaluate_process
 from text2sql.evaluate.report import Score
 from text2sql.evaluate.score import evaluate

@@ -15,9 +15,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from text2sql.artifacts import digest, digest_of
 from text2sql.errors import UserError
-from text2sql.evaluate.answers import join
+from text2sql.evaluate.answers import JudgeOptions, join
 from text2sql.evaluate.judgements import Judgement, journal, summarize
-from text2sql.evaluate.options import JudgeOptions
 from text2sql.evaluate.reply import UnreadableReplyError, read_reply
 from text2sql.evaluate.report import write_sections
 from text2sql.generate.endpoint import EndpointEngine, NoAnswerError

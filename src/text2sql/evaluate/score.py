@@ -9,8 +9,7 @@ from dataclasses import asdict
 from sqleval import hardness
 from text2sql import ledger
 from text2sql.artifacts import digest, write_json
-from text2sql.evaluate.answers import Answer, execute, protocol_of
-from text2sql.evaluate.options import EvaluateOptions
+from text2sql.evaluate.answers import Answer, EvaluateOptions, execute, protocol_of
 from text2sql.evaluate.report import LEVELS, Report, Score, wilson
 from text2sql.predictions import provenance
 from text2sql.records import write_jsonl

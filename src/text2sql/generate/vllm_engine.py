@@ -14,7 +14,7 @@ from text2sql.checkpoint.model import adapter_rank
 from text2sql.errors import UserError
 from text2sql.generate.render import Renderer, refused
 from text2sql.generate.types import Completion, Decoding, EngineSettings, Request
-from text2sql.plan.machine import gpu_count
+from text2sql.plan.layout import gpu_count
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from typing import Any
 from text2sql.errors import UserError
 from text2sql.grpo.hparams import REQUIRED, read_arguments
 from text2sql.grpo.scoring import open_rewards
-from text2sql.recipe.datasets import data_files
+from text2sql.recipe.keys import data_files
 from text2sql.records import Example, read_jsonl
 
 _VLLM, _VLLM_SERIES, _VLLM_MODES = "0.10.2 to 0.11", ("0.10.2", "0.11."), ("server", "colocate")

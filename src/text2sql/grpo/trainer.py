@@ -2,21 +2,61 @@
 
 import math
 import time
-from contextlib import nullcontext
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from accelerate.utils import gather_object
 from llamafactory.train.trainer_utils import create_custom_optimizer, create_custom_scheduler
+from transformers import TrainerCallback
 from trl import GRPOTrainer
 from trl.models import prepare_deepspeed
 from trl.trainer.utils import split_tensor_dict
 
-from text2sql.grpo.callbacks import StepClock
 from text2sql.grpo.heldout import HeldOut, without_model_defaults
 from text2sql.grpo.scoring import Scoring, Sums, means, samples_of
 from text2sql.grpo.sharing import block_size, can_share, log_probabilities, shared_prefill, worth_sharing
 from text2sql.llamafactory.resume import EpochOrder
+
+
+class StepClock(TrainerCallback):  # type: ignore[misc]
+    """Wall time of optimizer steps, from before their first batch is generated until the weights are updated."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[str, float] = defaultdict(float)
+        self._steps = 0
+        self._began = 0.0
+
+    def on_step_begin(self, *_: Any, **__: Any) -> None:
+        """A step begins."""
+        self._began = time.perf_counter()
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        """A step has ended."""
+        self._seconds["step"] += time.perf_counter() - self._began
+        self._steps += 1
+
+    @contextmanager
+    def measure(self, part: str) -> Iterator[None]:
+        """Count what runs inside as ``part`` of the step."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._seconds[part] += time.perf_counter() - began
+
+    def take(self) -> dict[str, float]:
+        """Mean seconds a step since the last call, by part, and the rewards' share; empty before the first step."""
+        seconds, steps = self._seconds, self._steps
+        if not steps:
+            return {}
+        self._seconds, self._steps = defaultdict(float), 0
+        parts = {part: seconds[part] / steps for part in ("step", "generation", "reward")}
+        parts["update"] = parts["step"] - parts["generation"] - parts["reward"]
+        times = {f"time/{part}": value for part, value in parts.items()}
+        return times | {"time/reward_share": parts["reward"] / parts["step"] if parts["step"] else 0.0}
 
 
 class CustomGRPOTrainer(GRPOTrainer):  # type: ignore[misc]

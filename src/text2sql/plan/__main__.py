@@ -10,7 +10,7 @@ from rich.table import Column, Table
 from text2sql.errors import UserError, run_command
 from text2sql.plan.advice import advise
 from text2sql.plan.estimate import SLACK, Estimate, estimate
-from text2sql.plan.machine import gpu_count, gpu_memory
+from text2sql.plan.layout import gpu_count, gpu_memory
 from text2sql.recipe import load_recipe
 from text2sql.recipe.command import Overrides, RecipePath, single
 from text2sql.recipe.keys import whole_number

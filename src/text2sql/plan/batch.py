@@ -10,7 +10,7 @@ from typing import Any
 
 from text2sql.errors import UserError
 from text2sql.plan.layout import Layout
-from text2sql.recipe.datasets import data_files
+from text2sql.recipe.keys import data_files
 
 _SAMPLE = 8_000
 _TURN = 5  # tokens around a turn: <|im_start|>, role, line feed, <|im_end|>, line feed

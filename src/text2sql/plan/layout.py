@@ -1,4 +1,4 @@
-"""How a recipe spreads a model over processes: data x tensor x pipeline, and what ZeRO or Megatron shards."""
+"""What a machine offers, and how a recipe spreads a model over its processes: data x tensor x pipeline, and what is sharded."""
 
 import os
 from collections.abc import Mapping
@@ -9,6 +9,22 @@ from typing import Any, Literal
 from text2sql.checkpoint.shape import Shape
 from text2sql.errors import UserError
 from text2sql.recipe.keys import deepspeed_settings, tensor_parallel
+
+
+def gpu_count() -> int:
+    """How many CUDA devices torch sees."""
+    import torch
+
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def gpu_memory() -> float:
+    """Bytes of the smallest GPU; 0 without one."""
+    import torch
+
+    sizes = (torch.cuda.get_device_properties(number).total_memory for number in range(gpu_count()))
+    return float(min(sizes, default=0))
+
 
 _MEGATRON = ("tensor_model_parallel_size", "pipeline_model_parallel_size", "use_distributed_optimizer", "use_mca")
 

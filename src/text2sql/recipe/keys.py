@@ -1,7 +1,7 @@
-"""LLaMA-Factory's keys and torchrun's environment variables, read in one way by every room that looks at them."""
+"""LLaMA-Factory's keys, its data sets and torchrun's environment variables, read in one way by every room that looks at them."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,3 +59,42 @@ def deepspeed_settings(recipe: Mapping[str, Any], where: Path) -> Recipe:
 def tensor_parallel(settings: Mapping[str, Any]) -> int:
     """Over how many processes DeepSpeed's settings split each layer; 1 where they don't."""
     return int((settings.get("tensor_parallel") or {}).get("autotp_size", 1))
+
+
+def data_files(recipe: Mapping[str, Any], where: Path) -> Iterator[tuple[str, Path]]:
+    """Name and file of every data set that the recipe trains or evaluates on; hub data sets have no file and are left out.
+
+    Raises:
+        UserError: ``dataset_info.json`` does not know the name, or the file is missing (with the command that makes it).
+    """
+    folder = Path(str(recipe.get("dataset_dir", "data")))
+    known = _read_info(folder / "dataset_info.json", where)
+    for key in ("dataset", "eval_dataset"):
+        for name in names(recipe.get(key)):
+            if name not in known:
+                listed = ", ".join(sorted(known))
+                raise UserError(
+                    f"{where}: {key} {name!r} is not in {folder / 'dataset_info.json'}, which knows {listed}"
+                )
+            if "file_name" in known[name]:
+                yield name, _check_file(folder / known[name]["file_name"], name)
+
+
+def _read_info(path: Path, where: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise UserError(f"{where}: {path} is missing; dataset_dir names the folder that holds it")
+    try:
+        known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path}: not JSON ({error})") from error
+    return known
+
+
+def _check_file(path: Path, name: str) -> Path:
+    if not path.exists():
+        maker = Path("recipes/data") / f"{name.split('_', maxsplit=1)[0]}.yaml"
+        command = f"bash scripts/prepare_data.sh {maker if maker.is_file() else '--help'}"
+        raise UserError(f"{path}: data set {name!r} is not prepared; make it with `{command}`")
+    if path.is_file() and path.stat().st_size == 0:
+        raise UserError(f"{path}: data set {name!r} is empty; prepare it again")
+    return path

@@ -11,11 +11,11 @@ from pathlib import Path
 import yaml
 
 from text2sql.artifacts import only_one, write_text
-from text2sql.checkpoint.weights import fingerprint
+from text2sql.checkpoint.model import fingerprint
 from text2sql.errors import UserError, run_command
 from text2sql.llamafactory import COMMAND, check_stage, find_stage
 from text2sql.llamafactory.arguments import check_arguments, known_arguments
-from text2sql.plan.machine import gpu_count
+from text2sql.plan.layout import gpu_count
 from text2sql.recipe import Recipe, load_recipe
 from text2sql.recipe.command import Overrides, RecipePath, single
 from text2sql.recipe.keys import deepspeed_settings

@@ -9,7 +9,7 @@ from typing import Any
 
 from text2sql.errors import UserError
 from text2sql.plan import Estimate, estimate
-from text2sql.plan.machine import gpu_memory
+from text2sql.plan.layout import gpu_memory
 from text2sql.recipe.megatron import adapter_is_here
 
 logger = logging.getLogger("text2sql.megatron")

@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 
 from text2sql.artifacts import check_own, is_current, whole_folder, write_note, write_text
-from text2sql.checkpoint.weights import fingerprint, folder_shapes
+from text2sql.checkpoint.model import fingerprint, folder_shapes
 from text2sql.errors import UserError, run_command
 from text2sql.llamafactory.arguments import check_arguments, known_arguments
 from text2sql.recipe import Recipe, load_recipe

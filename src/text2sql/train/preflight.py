@@ -6,12 +6,10 @@ from math import prod
 from pathlib import Path
 
 from text2sql.artifacts import digest
-from text2sql.checkpoint.model import check_adapter, check_model
-from text2sql.checkpoint.weights import folder_shapes
+from text2sql.checkpoint.model import check_adapter, check_model, folder_shapes
 from text2sql.errors import UserError
 from text2sql.recipe import Recipe
-from text2sql.recipe.datasets import data_files
-from text2sql.recipe.keys import deepspeed_settings, is_lora, names
+from text2sql.recipe.keys import data_files, deepspeed_settings, is_lora, names
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+\Z")
 

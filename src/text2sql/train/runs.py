@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 from text2sql.artifacts import is_current, read_note, remove, write_note, write_text
-from text2sql.checkpoint.run import RUN, find_checkpoints, step_of
+from text2sql.checkpoint.model import RUN
+from text2sql.checkpoint.run import find_checkpoints, step_of
 from text2sql.errors import UserError
 
 # Keys that change what is logged or how fast training is, but not the model.
