@@ -18,7 +18,7 @@ from text2sql.evaluate.answers import JudgeOptions
 from text2sql.evaluate.judge import judge
 from text2sql.evaluate.judgements import JUDGEMENTS
 from text2sql.evaluate.reply import UnreadableReplyError, read_reply
-from text2sql.evaluate.report import write_sections
+from text2sql.evaluate.score import write_sections
 from text2sql.prompts import JUDGE_AXES, JUDGES, judge_messages
 from text2sql.recipe import options_from
 from text2sql.records import Example, Prediction, write_jsonl

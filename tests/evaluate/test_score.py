@@ -12,8 +12,7 @@ from text2sql import ledger
 from text2sql.errors import UserError
 from text2sql.evaluate.agree import agree
 from text2sql.evaluate.answers import EvaluateOptions
-from text2sql.evaluate.report import read_report, wilson
-from text2sql.evaluate.score import evaluate
+from text2sql.evaluate.score import evaluate, read_report, wilson
 from text2sql.recipe import options_from
 from text2sql.records import Example, Prediction, write_jsonl
 

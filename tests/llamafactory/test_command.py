@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from text2sql.llamafactory.layout import Layout
+from text2sql.llamafactory.training import Layout
 
 
 def test_the_layout_in_words() -> None:

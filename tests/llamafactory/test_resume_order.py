@@ -7,7 +7,7 @@ from accelerate.data_loader import skip_first_batches
 from accelerate.utils import DataLoaderConfiguration
 from torch.utils.data import DataLoader
 
-from text2sql.llamafactory.resume import keep_order, skip_in_epoch
+from text2sql.llamafactory.training import keep_order, skip_in_epoch
 
 
 def loader(epoch: int):

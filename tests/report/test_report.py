@@ -13,7 +13,7 @@ from PIL import Image
 from text2sql import ledger
 from text2sql.errors import UserError
 from text2sql.evaluate.answers import EvaluateOptions
-from text2sql.evaluate.report import Report, Score, wilson
+from text2sql.evaluate.score import Report, Score, wilson
 from text2sql.infer import InferOptions
 from text2sql.recipe import load_recipe, options_from
 from text2sql.report.compare import compare

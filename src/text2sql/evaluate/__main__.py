@@ -12,8 +12,7 @@ from text2sql.evaluate.agree import agree as compare_files
 from text2sql.evaluate.answers import EvaluateOptions, JudgeOptions
 from text2sql.evaluate.judge import judge as judge_answers
 from text2sql.evaluate.process import evaluate_process
-from text2sql.evaluate.report import Score
-from text2sql.evaluate.score import evaluate
+from text2sql.evaluate.score import Score, evaluate
 from text2sql.recipe import load_recipe, options_from
 from text2sql.recipe.command import Overrides, RecipePath, group
 from text2sql.recipe.load import from_caller

@@ -18,7 +18,7 @@ from text2sql.errors import UserError
 from text2sql.evaluate.answers import JudgeOptions, join
 from text2sql.evaluate.judgements import Judgement, journal, summarize
 from text2sql.evaluate.reply import UnreadableReplyError, read_reply
-from text2sql.evaluate.report import write_sections
+from text2sql.evaluate.score import write_sections
 from text2sql.generate.endpoint import EndpointEngine, NoAnswerError
 from text2sql.generate.types import Decoding, EngineSettings, Request
 from text2sql.prompts import Message, judge_again, judge_messages

@@ -12,7 +12,7 @@ from typing import Any
 
 from text2sql.artifacts import digest
 from text2sql.evaluate.answers import Answer, EvaluateOptions, execute, protocol_of
-from text2sql.evaluate.report import write_sections
+from text2sql.evaluate.score import write_sections
 from text2sql.prompts import build_messages, read_answer
 from text2sql.records import RewardSample
 from text2sql.rewards import RewardContext, RewardSuite

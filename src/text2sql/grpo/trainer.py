@@ -18,7 +18,7 @@ from trl.trainer.utils import split_tensor_dict
 from text2sql.grpo.heldout import HeldOut, without_model_defaults
 from text2sql.grpo.scoring import Scoring, Sums, means, samples_of
 from text2sql.grpo.sharing import block_size, can_share, log_probabilities, shared_prefill, worth_sharing
-from text2sql.llamafactory.resume import EpochOrder
+from text2sql.llamafactory.training import EpochOrder
 
 
 class StepClock(TrainerCallback):  # type: ignore[misc]

@@ -14,7 +14,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from text2sql.errors import UserError
 from text2sql.llamafactory.registry import argument_classes
-from text2sql.recipe.options import RENAMED
+from text2sql.recipe.load import RENAMED
 
 Command = Literal["train", "export", "megatron"]
 

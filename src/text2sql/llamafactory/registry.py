@@ -61,8 +61,7 @@ def register() -> None:
 
 def _dispatching(theirs: Callable[[dict[str, Any]], None]) -> Callable[[dict[str, Any]], None]:
     def train(config: dict[str, Any]) -> None:
-        from text2sql.llamafactory.layout import LayoutCallback
-        from text2sql.llamafactory.resume import keep_order
+        from text2sql.llamafactory.training import LayoutCallback, keep_order
 
         keep_order()
         given = config["args"]

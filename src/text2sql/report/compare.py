@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.table import Table
 
 from text2sql.errors import UserError
-from text2sql.evaluate.report import Report, Score, read_report
+from text2sql.evaluate.score import Report, Score, read_report
 from text2sql.report.figure import Chart, Series, draw
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from text2sql import ledger
 from text2sql.artifacts import write_text
 from text2sql.errors import UserError
-from text2sql.evaluate.report import LEVELS
+from text2sql.evaluate.score import LEVELS
 from text2sql.ledger import Row
 from text2sql.report.figure import Chart, Series, draw, drawn_digest
 from text2sql.report.tables import ACCURACIES, BLOCKS, markdown

@@ -6,7 +6,7 @@ Protocol, n, decoding and seeds stand in every row of accuracies: a table that i
 from collections.abc import Sequence
 
 from text2sql import ledger
-from text2sql.evaluate.report import LEVELS
+from text2sql.evaluate.score import LEVELS
 from text2sql.ledger import Row
 from text2sql.report.words import WORDS, Language, measurement_row, sentences
 

@@ -21,7 +21,6 @@ from text2sql.recipe.command import Overrides, RecipePath, single
 from text2sql.recipe.keys import deepspeed_settings
 from text2sql.recipe.megatron import check_keys, is_megatron
 from text2sql.train.launch import environment, run_llamafactory
-from text2sql.train.megatron import check_machine, check_packages
 from text2sql.train.preflight import (
     check_adapters,
     check_attention,
@@ -43,6 +42,8 @@ def train(where: RecipePath, overrides: Overrides = None) -> None:
     recipe = load_recipe(where, overrides or [])
     megatron = is_megatron(recipe, os.environ, where)
     if megatron:
+        from text2sql.train.megatron import check_packages
+
         check_keys(recipe, where)
         check_packages(recipe, where)
     base = model_folder(recipe, where)
@@ -82,6 +83,8 @@ def _fit(recipe: Recipe, where: Path, base: Path | None, megatron: bool) -> tupl
     processes = read_processes(gpus, {**os.environ, **added})
     check_processes(recipe, settings, where, base, processes, gpus)
     if megatron:
+        from text2sql.train.megatron import check_machine
+
         check_machine(recipe, where, processes.total, gpus)
     check_stage(recipe, where, processes.total, gpus)
     return recipe, added, processes

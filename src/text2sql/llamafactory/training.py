@@ -1,16 +1,21 @@
-"""Logs in one line, when training begins, how a run is spread over processes.
+"""What every training run gets from us: a line that states its real layout, and the right order of examples after a resume.
 
-It is read from the engine itself and not from the settings, because an engine may ignore a setting: a tensor-parallel size
-that shards no layer, an optimizer that was replaced by another.
+The layout is read from the live engine, because settings can promise what nobody reads: a tensor-parallel size without a
+sharded layer, an optimizer that another one replaced. transformers 4.57 tells its data loader the epoch and then has
+accelerate make another loader that skips what was seen and counts epochs from zero, so a run resumed in its second epoch
+would shuffle as in its first.
 """
 
 import logging
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch.distributed as dist
+from accelerate.data_loader import skip_first_batches
 from torch import nn
+from torch.utils.data import Sampler
 from transformers import TrainerCallback
 
 logger = logging.getLogger(__name__)
@@ -106,3 +111,40 @@ class LayoutCallback(TrainerCallback):  # type: ignore[misc]
         if state.is_world_process_zero:
             sequences = args.train_batch_size * args.gradient_accumulation_steps
             logger.info("%s", read_layout(kwargs["model"], kwargs["optimizer"], sequences))
+
+
+def skip_in_epoch(dataloader: Any, num_batches: int = 0) -> Any:
+    """accelerate's ``skip_first_batches``, which here keeps the epoch of the loader given."""
+    rest = skip_first_batches(dataloader, num_batches)
+    if hasattr(dataloader, "iteration"):
+        rest.iteration = dataloader.iteration
+    return rest
+
+
+class EpochOrder(Sampler[int]):  # type: ignore[misc]
+    """Another sampler, whose generator is seeded for each epoch instead of once.
+
+    TRL seeds its sampler once, so a run resumed in its second epoch would repeat the order of the first.
+    """
+
+    def __init__(self, sampler: Any, seed: int) -> None:
+        self._sampler, self._seed, self._epoch = sampler, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by accelerate at the start of each epoch."""
+        self._epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        if getattr(self._sampler, "generator", None) is not None:
+            self._sampler.generator.manual_seed(self._seed + self._epoch)
+        return iter(self._sampler)
+
+    def __len__(self) -> int:
+        return len(self._sampler)
+
+
+def keep_order() -> None:
+    """Make transformers' trainer in this process use :func:`skip_in_epoch`; a second call changes nothing."""
+    from transformers import trainer
+
+    trainer.skip_first_batches = skip_in_epoch
