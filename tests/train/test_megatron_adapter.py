@@ -147,7 +147,7 @@ def test_the_checkpoint_comes_back(place: Path, single: Path, spread: SimpleName
         f"reference={single}",
     ]
     run(["bash", "scripts/mg2hf.sh", "recipes/tiny/mg2hf.yaml", *keys])
-    report = json.loads((out / "conversion.json").read_text(encoding="utf-8"))
+    report = json.loads((out / "conversion.json").read_text(encoding="utf-8"))["compared"]
     assert report["source"] == f"Megatron checkpoint (tensor {spread.tensor} x pipeline 1)"
     assert report["adapter_tensors"] == len(folder_shapes(place / "base"))
     apart, moved = difference(out, single), difference(out, place / "base")
