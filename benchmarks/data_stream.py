@@ -6,7 +6,7 @@ Makes a JSON array of ``rows`` rows (1.5 KB each: question, CREATE TABLE text of
 share a schema, as in published sets), then runs, each in processes of its own,
 
     bare      ijson over the file, and one parse of each SQL by sqlglot: the least that tells SQL from other text
-    prepare   python -m text2sql.data on the file: all checks, SQL run on its schema, duplicates, both outputs
+    prepare   text2sql data on the file: all checks, SQL run on its schema, duplicates, both outputs
 
 and compares CPU seconds over all processes. (The preparation has each query parsed by SQLite, which then runs it, and
 by Spider's grammar for its hardness; sqlglot it asks only where there is no schema. So it may cost less than bare.)

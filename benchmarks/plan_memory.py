@@ -3,7 +3,7 @@
     python benchmarks/plan_memory.py [--only NAME ...] [--ledger]
 
 Trains three steps of each case through scripts/qwen3_1p7B_train.sh and compares the largest resident set of a training
-process with `python -m text2sql.plan`. The cases take the tiny base, where activations dominate, and a random model of 66
+process with `text2sql plan`. The cases take the tiny base, where activations dominate, and a random model of 66
 million weights, where weights, gradients and optimizer do; one and two processes; PyTorch and ZeRO.
 """
 

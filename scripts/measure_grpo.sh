@@ -10,7 +10,7 @@ Usage: bash scripts/measure_grpo.sh [seeds=42,43,44] [key=value ...]
 For every seed: fine-tunes a cold start (recipes/tiny/cold_start.yaml) and merges it, trains it with GRPO
 (recipes/tiny/grpo_execution.yaml) and merges that, answers the toy test questions with both, scores them and adds the rows
 toy.grpo_start and toy.grpo_execution to results/ledger.jsonl. About twenty minutes for a seed on two cores.
-Started again, it goes on where it stopped. Other key=value pairs go to GRPO. Then: python -m text2sql.report
+Started again, it goes on where it stopped. Other key=value pairs go to GRPO. Then: text2sql report
 
 Outputs: outputs/tiny/measured/grpo_start-SEED, outputs/tiny/measured/grpo_execution-SEED
 EOF

@@ -9,7 +9,7 @@ Usage: bash scripts/measure_toy.sh [seeds=42,43,44] [recipes=lora_qv_sft,lora_al
 
 Trains every recipe of recipes/tiny with every seed, merges, answers the toy test questions, scores them and adds the rows
 to results/ledger.jsonl; the untuned base is measured first. About five minutes for a recipe and a seed on one core.
-Started again, it continues where it stopped. Other key=value pairs go to training. Then: python -m text2sql.report
+Started again, it continues where it stopped. Other key=value pairs go to training. Then: text2sql report
 
 Outputs: outputs/tiny/measured/RECIPE-SEED
 EOF

@@ -70,7 +70,7 @@ def test_other_measurements_are_told_in_words_one_split_a_row():
     lines = markdown(
         "bench_table", [planned("one", 1.0), planned("two", 20000.4), planned("one", 180.6)], "en"
     ).splitlines()
-    what = "Peak memory of a training process as `python -m text2sql.plan` estimates it, case"
+    what = "Peak memory of a training process as `text2sql plan` estimates it, case"
     command = "`python benchmarks/plan_memory.py --ledger`"
     assert lines[2:] == [
         f"| {what} `one` | 181 MB estimated, 200 MB measured | {command} | 2 CPU cores |",
@@ -131,7 +131,7 @@ def test_render_check_and_stale(tmp_path):
     command = [sys.executable, "-m", "text2sql.report", "--check", "--ledger", str(path)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert done.stderr == f"error: stale: {', '.join(names)}; run `python -m text2sql.report`\n"
+    assert done.stderr == f"error: stale: {', '.join(names)}; run `text2sql report`\n"
     (tmp_path / "README.md").write_text("no markers")
     assert render(tmp_path, path) == names[1:]
 

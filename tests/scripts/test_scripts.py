@@ -51,7 +51,7 @@ def test_wrong_recipes_end_in_one_line(name: str, tmp_path: Path) -> None:
     script = str(ROOT / "scripts" / name)
     assert "no such recipe" in only_line(bash(script, "recipes/none.yaml", cwd=tmp_path))
     assert "one recipe at a time" in only_line(bash(script, "a.yaml", "b.yaml", cwd=tmp_path))
-    assert "unknown option" in only_line(bash(script, "recipes/tiny/lora_qv_sft.yaml", "--fast", cwd=tmp_path))
+    assert "No such option: --fast" in only_line(bash(script, "recipes/tiny/lora_qv_sft.yaml", "--fast", cwd=tmp_path))
 
 
 def test_mistakes_pass_through_the_script_as_one_line(tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_mistakes_pass_through_the_script_as_one_line(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(recipe.read_text(encoding="utf-8"), encoding="utf-8")
     done = bash(script, "mine.yaml", "model_name_or_path=models/none", cwd=tmp_path)
     assert "models/none: no such model folder" in only_line(done)
-    assert f"+ python -m text2sql.train {tmp_path / 'mine.yaml'} model_name_or_path=models/none" in done.stderr
+    assert "+ text2sql train mine.yaml model_name_or_path=models/none" in done.stderr
 
 
 def in_lib(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -75,12 +75,16 @@ def test_an_environment_is_trusted_only_with_the_stamp_of_its_lock(kind: str, de
     (folder / "pyvenv.cfg").touch()
     ready = f"env_is_ready {kind}"
     assert in_lib(ready, **given).returncode != 0, "half-made"
-    stamp = in_lib(f"env_fingerprint {kind}", **given).stdout
-    (folder / ".text2sql-lock").write_text(f"{stamp}{ROOT}\n", encoding="utf-8")
+    lock, linked = in_lib(f"env_stamp {kind}", **given).stdout.splitlines()
+    assert linked.endswith(f" {ROOT}")
+    stamp = folder / ".text2sql-lock"
+    stamp.write_text(f"{lock}\n{linked}\n", encoding="utf-8")
     assert in_lib(ready, **given).returncode == 0
-    (folder / ".text2sql-lock").write_text(f"{stamp}/another/checkout\n", encoding="utf-8")
+    stamp.write_text(f"{lock}\n{linked.split()[0]} /another/checkout\n", encoding="utf-8")
     assert in_lib(ready, **given).returncode != 0
-    (folder / ".text2sql-lock").write_text(f"{'0' * 64}\n{ROOT}\n", encoding="utf-8")
+    stamp.write_text(f"{lock}\n{'0' * 16} {ROOT}\n", encoding="utf-8")
+    assert in_lib(ready, **given).returncode != 0, "its commands are of another pyproject.toml"
+    stamp.write_text(f"{'0' * 64}\n{linked}\n", encoding="utf-8")
     assert in_lib(ready, **given).returncode != 0, "of another lock"
 
 

@@ -1,4 +1,4 @@
-"""The commands of this room: ``python -m text2sql.evaluate score | process | judge | agree``."""
+"""The commands of this room: ``text2sql evaluate``, ``evaluate-process``, ``judge`` and ``agree``."""
 
 from pathlib import Path
 from typing import Annotated, Any

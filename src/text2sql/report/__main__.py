@@ -1,4 +1,4 @@
-"""The command of this room: ``python -m text2sql.report [compare]``."""
+"""The command of this room: ``text2sql report [compare]``."""
 
 import logging
 from pathlib import Path
@@ -29,7 +29,7 @@ def report(
         return
     stale = render(Path.cwd(), ledger, check)
     if check and stale:
-        raise UserError(f"stale: {', '.join(stale)}; run `python -m text2sql.report`")
+        raise UserError(f"stale: {', '.join(stale)}; run `text2sql report`")
     logger.info("%s", "up to date" if not stale else f"rendered {', '.join(stale)}")
 
 

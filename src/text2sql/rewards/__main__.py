@@ -1,4 +1,4 @@
-"""``python -m text2sql.rewards list | score | check``: look at rewards without training anything."""
+"""``text2sql rewards list | score | check``: look at rewards without training anything."""
 
 import statistics
 from collections import Counter

@@ -164,7 +164,7 @@ def _expand(names: Sequence[str]) -> tuple[list[RewardSpec], dict[str, float]]:
             specs.append(spec)
             weights[spec.name] = members.get(member, spec.weight)
     if not specs:
-        raise UserError("reward_funcs: name at least one reward (python -m text2sql.rewards list)")
+        raise UserError("reward_funcs: name at least one reward (text2sql rewards list)")
     return specs, weights
 
 

@@ -37,7 +37,7 @@ def check_machine(recipe: Mapping[str, Any], where: Path, processes: int, gpus: 
     memory = gpu_memory()
     if result.peak > _SLACK * memory:
         raise UserError(
-            f"{where}: needs about {result.peak / 1e9:.0f} GB a GPU, which have {memory / 1e9:.0f}; python -m text2sql.plan "
+            f"{where}: needs about {result.peak / 1e9:.0f} GB a GPU, which have {memory / 1e9:.0f}; text2sql plan "
             f"{where} --gpus {processes} says what of"
         )
     logger.info(
