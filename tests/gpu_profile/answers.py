@@ -27,6 +27,7 @@ def main(base: str, adapter: str, merged: str, bits: str, questions: str, count:
         found = []
         for start in range(0, len(prompts), 25):
             batch = tokenizer(prompts[start : start + 25], return_tensors="pt", padding=True, add_special_tokens=False)
+            batch.pop("token_type_ids", None)
             with torch.no_grad():
                 ids = model.eval().generate(**batch, do_sample=False, max_new_tokens=48)
             found += ids[:, batch["input_ids"].shape[1] :].tolist()

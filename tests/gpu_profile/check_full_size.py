@@ -7,11 +7,12 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
-from profile_recipes import FOLDER, HERE, NO_EVALUATION, ROOT, SHARED, read
+from profile_recipes import FOLDER, HERE, NO_EVALUATION, ON_CPU, ROOT, SHARED, read
 
 # The published configuration.
 QWEN3: dict[str, Any] = {
@@ -61,16 +62,19 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory, qwen_tokenizer: Path 
 
 
 def parse(name: str, model_folder: Path, output: Path, **keys: Any) -> tuple[Any, ...]:
-    """The recipe as LLaMA-Factory's arguments; DeepSpeed wants several processes, so its settings are read on their own."""
-    from llamafactory.hparams import get_train_args
+    """The recipe as LLaMA-Factory's arguments, without keys of Megatron and of evaluation, which needs data.
+
+    DeepSpeed wants several processes, so its settings are read on their own.
+    """
+    from llamafactory.hparams import get_train_args, parser
 
     from text2sql.stages import register
 
     register()
-    given = {"model_name_or_path": str(model_folder), "output_dir": str(output), "use_cpu": True, "deepspeed": None}
-    arguments: tuple[Any, ...] = get_train_args(
-        read(name) | given | {"train_from_scratch": True, "report_to": "none"} | keys
-    )
+    known = {field.name for kind in parser._TRAIN_ARGS for field in fields(kind)}
+    recipe = {key: value for key, value in read(name).items() if key in known or name != BY_MEGATRON}
+    given = {"model_name_or_path": str(model_folder), "output_dir": str(output), "train_from_scratch": True}
+    arguments: tuple[Any, ...] = get_train_args(recipe | given | ON_CPU | NO_EVALUATION | keys)
     return arguments
 
 
@@ -159,18 +163,18 @@ def test_full_size_by_megatron() -> None:
     assert found == {"parameters": (PARAMETERS - NORMS) // split + NORMS, "data_parallel": 4 // split}
 
 
-@pytest.mark.parametrize("name", ["lora_qv_sft", "lora_all_sft", "full_sft", "full_sft_zero2_tp"])
+@pytest.mark.parametrize("name", ["lora_qv_sft", "lora_all_sft", "full_sft", "full_sft_zero2_tp", BY_MEGATRON])
 def test_first_batch(
     name: str, model_folder: Path, qwen_tokenizer: Path | None, prepared: tuple[str, Path], tmp_path: Path
 ) -> None:
-    """Counts by Qwen's own tokenizer: sequences are full, most tokens are not padding, and each has answers to learn."""
+    """Counts by Qwen's own tokenizer: packed sequences are full, and each has answers to learn."""
     if qwen_tokenizer is None:
         pytest.skip(f"{SHARED}/tokenizer_qwen is not there")
     import torch
     from llamafactory.data import SFTDataCollatorWith4DAttentionMask, get_dataset, get_template_and_fix_tokenizer
 
     source, folder = prepared
-    keys = NO_EVALUATION | {"dataset_dir": str(folder), "dataset": f"{source}_train", "max_samples": 600}
+    keys = {"dataset_dir": str(folder), "dataset": f"{source}_train", "max_samples": 600}
     tokenizer, model, arguments = build(name, model_folder, tmp_path / "out", **keys)
     model_args, data_args, training_args = arguments[:3]
     template = get_template_and_fix_tokenizer(tokenizer["tokenizer"], data_args)
@@ -188,14 +192,48 @@ def test_first_batch(
     training_args.remove_unused_columns = False
     trainer = trainer_of(model, tokenizer, arguments, data_collator=collator, train_dataset=dataset["train_dataset"])
     batch = next(iter(trainer.get_train_dataloader()))
-    ids, labels = batch["input_ids"], batch["labels"]
-    assert ids.shape == (read(name)["per_device_train_batch_size"], data_args.cutoff_len)
-    assert ids.max() < QWEN3["vocab_size"]
-    filled = (ids != tokenizer["tokenizer"].pad_token_id).float().mean().item()
-    learnt = (labels != -100).sum(dim=1)
-    examples = (batch["position_ids"] == 0).sum().item() if "position_ids" in batch else 0
+    ids, recipe = batch["input_ids"], read(name)
+    real = ids != tokenizer["tokenizer"].pad_token_id
+    learnt = (batch["labels"] != -100).sum(dim=1)
+    packed = bool(recipe.get("packing"))
+    examples = int(((batch["position_ids"] == 0) & real).sum()) if packed else len(ids)
+    filled = real.float().mean().item()
     sys.stdout.write(
-        f"{name} on {source}: {tuple(ids.shape)}, {filled:.1%} filled, {learnt.tolist()} learnt, {examples} examples\n"
+        f"{name} on {source}: {tuple(ids.shape)}, {filled:.0%} filled, {examples} examples, learnt {learnt.tolist()}\n"
     )
-    assert filled > 0.9
+    assert len(ids) == recipe["per_device_train_batch_size"]
+    assert ids.max() < QWEN3["vocab_size"]
     assert (learnt > 0).all()
+    if packed:
+        assert ids.shape[1] == recipe["cutoff_len"]
+        assert filled > 0.9
+        assert examples > len(ids)
+    else:
+        assert ids.shape[1] <= recipe["cutoff_len"]
+
+
+@pytest.mark.parametrize("name", ["grpo_execution", "grpo_process", "grpo_reasoning"])
+def test_first_prompts(
+    name: str, model_folder: Path, qwen_tokenizer: Path | None, prepared: tuple[str, Path], tmp_path: Path
+) -> None:
+    """Prompts of a first batch by Qwen's own tokenizer are within ``cutoff_len``, so that none is left out."""
+    if qwen_tokenizer is None:
+        pytest.skip(f"{SHARED}/tokenizer_qwen is not there")
+    from llamafactory.data import get_template_and_fix_tokenizer
+    from llamafactory.model import load_tokenizer
+
+    from text2sql.stages.grpo.data import build_prompts, load_examples
+
+    source, folder = prepared
+    keys = {"dataset_dir": str(folder), "dataset": f"{source}_train_grpo", "max_samples": 128}
+    arguments, recipe = parse(name, model_folder, tmp_path / "out", **keys), read(name)
+    tokenizer = load_tokenizer(arguments[0])["tokenizer"]
+    template = get_template_and_fix_tokenizer(tokenizer, arguments[1])
+    examples, _ = load_examples(*arguments[:3])
+    prompts = build_prompts(examples, template, tokenizer, recipe["answer_format"], recipe["cutoff_len"])
+    assert len(prompts) == len(examples) == 128
+    lengths = [len(tokenizer(prompt, add_special_tokens=False)["input_ids"]) for prompt in prompts["prompt"]]
+    longest = max(lengths) + recipe["max_completion_length"]
+    sys.stdout.write(
+        f"{name} on {source}: prompts of {sum(lengths) / 128:.0f} tokens, longest with its answer {longest}\n"
+    )

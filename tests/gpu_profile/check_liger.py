@@ -1,13 +1,20 @@
 """Optimizer steps of the tiny base with liger's kernels, interpreted on the CPU, against the same steps without liger."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from profile_recipes import NO_EVALUATION, ON_CPU, ONE_STEP, ROOT, finish, history, interpreted, read, train_all
+from profile_recipes import (
+    NO_EVALUATION,
+    ON_CPU,
+    ONE_STEP,
+    finish,
+    history,
+    interpreted,
+    read,
+    train_all,
+    train_by_command,
+)
 from safetensors.torch import load_file
 
 RECIPES = ("lora_qv_sft", "lora_all_sft", "full_sft")
@@ -41,25 +48,11 @@ def trained(base: Path, rows: Path, tmp_path_factory: pytest.TempPathFactory) ->
         log = root / f"liger-{liger}.log"
         started.append((train_all(jobs, log, **(interpreted() if liger else {})), log))
     recipe, packed = BY_COMMAND
-    by_command(recipe, changed(base, rows, folder(root, True, recipe, packed), packed), root / "command.log")
+    overrides = changed(base, rows, folder(root, True, recipe, packed), packed)
+    started.append((train_by_command(recipe, overrides, root / "command.log", **interpreted()), root / "command.log"))
     for process, log in started:
         finish(process, log)
     return root
-
-
-def by_command(recipe: str, overrides: dict[str, Any], log: Path) -> None:
-    """``python -m text2sql.train``, liger enabled by the recipe itself."""
-    words = {True: "true", False: "false", None: "null"}
-    given = [
-        f"{key}={words.get(value, value) if not isinstance(value, int | float) or isinstance(value, bool) else value}"
-        for key, value in overrides.items()
-    ]
-    command = [sys.executable, "-m", "text2sql.train", f"recipes/qwen3_1p7b/{recipe}.yaml", *given]
-    with log.open("wb") as output:
-        done = subprocess.Popen(
-            command, cwd=ROOT, env=os.environ | interpreted(), stdout=output, stderr=subprocess.STDOUT
-        )
-        finish(done, log)
 
 
 @pytest.mark.parametrize(("recipe", "packed"), CASES)

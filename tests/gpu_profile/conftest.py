@@ -62,11 +62,15 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def prepare(name: str, folder: Path) -> Path:
+    """Prepared data in ``folder``, which as ``dataset_dir`` also knows the rows for GRPO, as data/dataset_info.json does."""
     script = ["bash", "scripts/prepare_data.sh", f"recipes/data/{name}.yaml", f"output={folder}"]
     done = subprocess.run(
         script, cwd=ROOT, env=os.environ | {"TEXT2SQL_SHARED": str(SHARED)}, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr[-2000:]
+    described = json.loads((folder / "dataset_info.json").read_text(encoding="utf-8"))
+    described[f"{name}_train_grpo"] = {"file_name": "examples/train.jsonl", "formatting": "text2sql"}
+    (folder / "dataset_info.json").write_text(json.dumps(described), encoding="utf-8")
     return folder
 
 

@@ -55,6 +55,22 @@ def train_all(recipes: list[dict[str, Any]], log: Path, **environment: str) -> s
         )
 
 
+def train_by_command(name: str, overrides: dict[str, Any], log: Path, **environment: str) -> subprocess.Popen[bytes]:
+    """Start training as a user does, ``python -m text2sql.train RECIPE key=value ...``; what it prints goes to ``log``."""
+    given = [
+        f"{key}={json.dumps(value) if value is None or isinstance(value, bool) else value}"
+        for key, value in overrides.items()
+    ]
+    with log.open("wb") as output:
+        return subprocess.Popen(
+            [sys.executable, "-m", "text2sql.train", str(FOLDER / f"{name}.yaml"), *given],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=os.environ | environment,
+            cwd=ROOT,
+        )
+
+
 def interpreted() -> dict[str, str]:
     """The variables under which triton's kernels run on the CPU, liger's RMSNorm included."""
     path = os.pathsep.join(filter(None, (str(HERE / "interpreter"), os.environ.get("PYTHONPATH"))))
