@@ -23,14 +23,14 @@ def main(base: str, adapter: str, merged: str, bits: str, questions: str, count:
         for row in rows
     ]
 
-    def answers(model: Any) -> list[list[int]]:
+    def answers(model: Any) -> list[str]:
         found = []
         for start in range(0, len(prompts), 25):
             batch = tokenizer(prompts[start : start + 25], return_tensors="pt", padding=True, add_special_tokens=False)
             batch.pop("token_type_ids", None)
             with torch.no_grad():
                 ids = model.eval().generate(**batch, do_sample=False, max_new_tokens=48)
-            found += ids[:, batch["input_ids"].shape[1] :].tolist()
+            found += tokenizer.batch_decode(ids[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
         return found
 
     def load(folder: str, **options: Any) -> Any:
@@ -51,7 +51,7 @@ def main(base: str, adapter: str, merged: str, bits: str, questions: str, count:
         ),
         "base alone": load(base),
     }
-    shares = {}
+    shares = {"lower case": sum(answer == answer.lower() for answer in expected) / len(expected)}
     for name, model in others.items():
         same = sum(a == b for a, b in zip(expected, answers(model), strict=True))
         shares[name] = same / len(expected)

@@ -1,7 +1,7 @@
 """QLoRA through bitsandbytes' CPU kernels: it learns, and what it learned survives merging into the plain base."""
 
+import itertools
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,17 +14,38 @@ QUESTIONS = 100
 
 
 @pytest.fixture(scope="module")
-def trained(base: Path, rows: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def lower(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The toy world's training rows with answers in lower case, which the tiny base does not write by itself."""
+    folder = tmp_path_factory.mktemp("lower")
+    with (toy / "sft_train.jsonl").open(encoding="utf-8") as file, (folder / "rows.jsonl").open("w") as changed:
+        for line in itertools.islice(file, 0, None, 20):
+            row = json.loads(line)
+            row["messages"][-1]["content"] = row["messages"][-1]["content"].lower()
+            changed.write(json.dumps(row) + "\n")
+    described = json.loads((toy / "dataset_info.json").read_text(encoding="utf-8"))["toy_train"]
+    entry = {"spider_train": described | {"file_name": "rows.jsonl"}}
+    (folder / "dataset_info.json").write_text(json.dumps(entry), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(base: Path, lower: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """``lora_all_sft`` with the keys that its comment offers, 30 steps in 4 and in 8 bits."""
     root = tmp_path_factory.mktemp("quantized")
     jobs = []
     for bits in BITS:
         given = ONE_STEP | ON_CPU | NO_EVALUATION
-        given |= {"model_name_or_path": str(base), "dataset_dir": str(rows), "output_dir": str(root / str(bits))}
+        given |= {"model_name_or_path": str(base), "dataset_dir": str(lower), "output_dir": str(root / str(bits))}
         given |= {"quantization_bit": bits, "quantization_method": "bnb", "double_quantization": True}
         # liger's kernels are another check's; a model this narrow takes larger steps.
-        given |= {"enable_liger_kernel": False, "max_steps": 30, "learning_rate": 1e-3, "bf16": False}
-        jobs.append(read("lora_all_sft") | given)
+        given |= {
+            "enable_liger_kernel": False,
+            "max_steps": 30,
+            "learning_rate": 1e-3,
+            "bf16": False,
+            "cutoff_len": 512,
+        }
+        jobs.append(read("lora_all_sft") | given | {"disable_gradient_checkpointing": True})
     log = root / "train.log"
     finish(train_all(jobs, log), log)
     return root
@@ -39,7 +60,7 @@ def test_the_loss_falls(bits: int, trained: Path) -> None:
 
 @pytest.fixture(scope="module")
 def agreement(base: Path, toy: Path, trained: Path) -> dict[str, dict[str, float]]:
-    """Shares of toy questions that get the same answer, by bits."""
+    """Shares of toy questions about other databases that get the same answer, by bits."""
     found = {}
     for bits in BITS:
         adapter, merged = trained / str(bits), trained / f"{bits}-merged"
@@ -50,21 +71,17 @@ def agreement(base: Path, toy: Path, trained: Path) -> dict[str, dict[str, float
             f"model_name_or_path={base}",
         ]
         command += [f"adapter_name_or_path={adapter}", f"export_dir={merged}", "infer_dtype=float32"]
-        done = subprocess.run(command, cwd=ROOT, env=os.environ.copy(), capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr[-2000:]
-        questions = toy / "sft_val.jsonl"
-        words = [str(base), str(adapter), str(merged), str(bits), str(questions), str(QUESTIONS)]
-        done = subprocess.run(
-            [sys.executable, str(HERE / "answers.py"), *words], capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr[-2000:]
+        words = [str(base), str(adapter), str(merged), str(bits), str(toy / "sft_val.jsonl"), str(QUESTIONS)]
+        for step in (command, [sys.executable, str(HERE / "answers.py"), *words]):
+            done = subprocess.run(step, cwd=ROOT, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr[-2000:]
         found[str(bits)] = json.loads(done.stdout.splitlines()[-1])
     return found
 
 
 @pytest.mark.parametrize("bits", BITS)
 def test_merged_it_answers_as_adapter_and_base(bits: int, agreement: dict[str, dict[str, float]]) -> None:
-    """Merging goes into the base as published, not as quantized; against that one more answers may differ."""
+    """Merging goes into the base as published, not into the quantized one that was trained on; what that costs is printed."""
     shares = agreement[str(bits)]
     assert shares["adapter on base"] >= 0.98, shares
     assert shares["base alone"] < 0.98, f"the adapter should matter to these questions: {shares}"
