@@ -79,23 +79,35 @@ device() {
   fi
 }
 
-# The folder of an environment: train -> .venv, vllm -> .venv-vllm.
+# Which environment serves a purpose: with CUDA builds one trains and generates, on CPUs vLLM needs its own.
+env_kind() {
+  local device
+  device="$(device)" || exit
+  case "$1-$device" in
+    train-cpu | train-cuda | vllm-cuda) printf 'train\n' ;;
+    vllm-cpu) printf 'vllm\n' ;;
+    *) die "$1: no such environment; train or vllm" ;;
+  esac
+}
+
+# The folder of an environment: .venv, and .venv-vllm for vLLM on CPUs.
 env_path() {
-  case "$1" in
+  local kind
+  kind="$(env_kind "$1")" || exit
+  case "$kind" in
     train) printf '%s\n' "$ENV_DIR/.venv" ;;
     vllm) printf '%s\n' "$ENV_DIR/.venv-vllm" ;;
-    *) die "$1: no such environment; train or vllm" ;;
   esac
 }
 
 # What an environment is made from, as one hash: a changed lock or stand-in means a new environment.
 env_fingerprint() {
-  local device
-  device="$(device)"
+  local name
+  name="$(env_kind "$1")-$(device)"
   {
-    printf '%s\n' "$1-$device"
-    cat "requirements/$1-$device.txt"
-    if [ "$device" = cpu ]; then cat requirements/stubs/*/*.*; fi
+    printf '%s\n' "$name"
+    cat "requirements/$name.txt"
+    if [[ "$name" == *-cpu ]]; then cat requirements/stubs/*/*.*; fi
   } | sha256sum | cut -d' ' -f1
 }
 

@@ -5,9 +5,9 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 usage() {
   cat <<'EOF'
-Usage: bash scripts/lock.sh [train-cpu] [train-cuda] [vllm-cpu] [vllm-cuda]
+Usage: bash scripts/lock.sh [train-cpu] [train-cuda] [vllm-cpu]
 
-Resolves requirements/NAME.in into requirements/NAME.txt (all four without arguments). Versions that the lock already
+Resolves requirements/NAME.in into requirements/NAME.txt (all three without arguments). Versions that the lock already
 pins are kept as long as they satisfy the .in file; delete a line from the lock to let that package move.
 The next command that needs an environment rebuilds it, because its lock changed.
 EOF
@@ -15,12 +15,12 @@ EOF
 wants_help "$@" && { usage; exit 0; }
 
 names=("$@")
-[ $# -gt 0 ] || names=(train-cpu train-cuda vllm-cpu vllm-cuda)
+[ $# -gt 0 ] || names=(train-cpu train-cuda vllm-cpu)
 use_env train
 use_pip_settings_for_uv python
 for name in "${names[@]}"; do
   input="requirements/$name.in" lock="requirements/$name.txt"
-  [ -f "$input" ] || die "$name: no such environment; one of train-cpu, train-cuda, vllm-cpu, vllm-cuda"
+  [ -f "$input" ] || die "$name: no such environment; one of train-cpu, train-cuda, vllm-cpu"
   options=(--quiet --no-annotate --no-header --python-version 3.11 --python-platform linux)
   [[ "$name" == *-cpu ]] && options+=(--override requirements/overrides-cpu.txt)
   partial="$(mktemp "requirements/.$name.XXXXXX.txt")"

@@ -8,13 +8,14 @@ usage() {
 Usage: bash scripts/setup.sh [train] [vllm]
 
 Makes .venv (train: data, training, retrieval, evaluation; the default) and .venv-vllm (vllm: batch inference and the
-server) from the pinned versions in requirements/. Finished environments are left alone; one that was interrupted, or
-whose lock file changed, is made again from nothing. Other scripts call this when they need an environment.
+server) from the pinned versions in requirements/. With CUDA builds both are one: .venv trains and has vLLM. Finished
+environments are left alone; one that was interrupted, or whose lock file changed, is made again from nothing. Other
+scripts call this when they need an environment.
 
 Needs Python 3.11 or 3.12, bash, and a package index that pip can reach. On a machine with an NVIDIA GPU it takes the
 CUDA builds, otherwise the CPU builds.
 
-Disk and time on a CPU machine: train 2.5 GB, vllm 2.7 GB, one to five minutes each; with CUDA builds about 10 GB each.
+Disk and time on a CPU machine: train 2.5 GB, vllm 2.7 GB, one to five minutes each; with CUDA builds 12 GB.
 
 Environment variables:
   TEXT2SQL_ENV_DIR   folder that holds .venv and .venv-vllm (default: the repository)
@@ -92,7 +93,7 @@ make_env() {
   device="$(device)"
   python="$(find_python)"
   needed=4000
-  [ "$device" = cpu ] || needed=12000
+  [ "$device" = cpu ] || needed=13000
   [ "$(free_mb "$ENV_DIR")" -ge "$needed" ] ||
     die "$ENV_DIR has $(free_mb "$ENV_DIR") MB free; the $kind environment needs $needed MB (TEXT2SQL_ENV_DIR moves it)"
   if [ -e "$env" ]; then
@@ -144,7 +145,7 @@ setup_one() {
 wants_help "$@" && { usage; exit 0; }
 kinds=("$@")
 [ $# -gt 0 ] || kinds=(train)
-for kind in "${kinds[@]}"; do env_path "$kind" >/dev/null; done
+for index in "${!kinds[@]}"; do kinds[index]="$(env_kind "${kinds[index]}")"; done
 mkdir -p "$ENV_DIR" || die "$ENV_DIR: cannot be made; set TEXT2SQL_ENV_DIR to a folder you can write to"
 exec 9<"$ENV_DIR"
 if ! flock -n 9; then
