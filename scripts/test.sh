@@ -7,7 +7,7 @@ usage() {
   cat <<'EOF'
 Usage: bash scripts/test.sh [pytest arguments]
 
-Makes both environments if they are missing, then runs ruff, mypy and all tests, the slow ones (which train and serve
+Makes both environments if they are missing, then runs ruff, mypy, the import contracts and all tests, the slow ones (which train and serve
 small models) included: about fifteen minutes on two cores. Arguments go to pytest.
 
 Examples:
@@ -28,4 +28,5 @@ export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" MPLBACKEND=Agg HF_HUB_OFFLINE="${
 run ruff check .
 run ruff format --check .
 run mypy
+run lint-imports
 run pytest -n "${TEXT2SQL_TEST_PROCESSES:-2}" --dist loadfile --durations 15 ${arguments[@]+"${arguments[@]}"}

@@ -68,7 +68,7 @@ def parse(name: str, model_folder: Path, output: Path, **keys: Any) -> tuple[Any
     """
     from llamafactory.hparams import get_train_args, parser
 
-    from text2sql.stages import register
+    from text2sql.llamafactory import register
 
     register()
     known = {field.name for kind in parser._TRAIN_ARGS for field in fields(kind)}
@@ -222,7 +222,7 @@ def test_first_prompts(
     from llamafactory.data import get_template_and_fix_tokenizer
     from llamafactory.model import load_tokenizer
 
-    from text2sql.stages.grpo.data import build_prompts, load_examples
+    from text2sql.grpo.data import build_prompts, load_examples
 
     source, folder = prepared
     keys = {"dataset_dir": str(folder), "dataset": f"{source}_train_grpo", "max_samples": 128}
