@@ -10,10 +10,9 @@ from collections.abc import Sequence
 
 from text2sql.records import RewardSample
 from text2sql.rewards.context import RewardContext
-from text2sql.rewards.identifiers import mentioned
 from text2sql.rewards.reasoning import own_reasoning
 from text2sql.rewards.registry import RewardResult, reward, with_components
-from text2sql.rewards.text import question_coverage
+from text2sql.rewards.text import mentioned, question_coverage
 from text2sql.sql import ISSUE_RULES, classify, find_issues
 from text2sql.sql.complexity import normal_label
 

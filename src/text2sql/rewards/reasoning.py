@@ -9,9 +9,8 @@ from collections.abc import Sequence
 
 from text2sql.records import RewardSample
 from text2sql.rewards.context import RewardContext, made_up
-from text2sql.rewards.identifiers import mentioned, schema_names
 from text2sql.rewards.registry import RewardResult, reward, with_components
-from text2sql.rewards.text import Reasoning, read_reasoning, topic_factor
+from text2sql.rewards.text import Reasoning, mentioned, read_reasoning, schema_names, topic_factor
 from text2sql.sql import complexity, read_statement
 
 

@@ -105,7 +105,7 @@ def find_reward(name: str) -> RewardSpec:
 
 def load_shipped() -> None:
     """Register the rewards that come with this package."""
-    for module in ("execution", "reasoning", "process", "dense", "learned"):
+    for module in ("execution", "reasoning", "process", "dense"):
         importlib.import_module(f"text2sql.rewards.{module}")
 
 

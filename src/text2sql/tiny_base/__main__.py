@@ -17,7 +17,7 @@ from text2sql.records import write_jsonl
 from text2sql.tiny_base.corpus import write_corpus
 from text2sql.tiny_base.options import Options
 from text2sql.tiny_base.random_schema import load_words
-from text2sql.toy.load import load_specs
+from text2sql.toy.spec import load_specs
 
 logger = logging.getLogger("text2sql.tiny_base")
 app = group("Make the tiny base model of the CPU profile.")
