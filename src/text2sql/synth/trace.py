@@ -98,7 +98,8 @@ def _checks(tree: Any, schema: Schema, question: str) -> list[tuple[str, str]]:
     if len(set(alias.values())) == 1 and tree.find(exp.Join) is None:
         found.append(("one_table", ""))
     found += _grouping(tree, alias, schema)
-    values = dict.fromkeys(value for value in map(_literal, _compared(tree)) if _is_named(value, question))
+    literals = (str(node.this).strip("%") or str(node.this) for node in _compared(tree))
+    values = dict.fromkeys(value for value in literals if _is_named(value, question))
     if values:
         found.append(("values", ", ".join(values)))
     nested = [node.this for node in tree.find_all(exp.Subquery)]
@@ -147,10 +148,6 @@ def _compared(tree: Any) -> list[Any]:
         for node in kind.find_all(exp.Literal)
         if isinstance(node.parent, (*_COMPARED, exp.In, exp.Between, exp.Like))
     ]
-
-
-def _literal(node: Any) -> str:
-    return str(node.this).strip("%") or str(node.this)
 
 
 def _is_named(value: str, question: str) -> bool:
