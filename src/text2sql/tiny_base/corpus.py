@@ -96,7 +96,7 @@ class SchemaWriter:
         return ColumnSpec(name, kind, low=0 if self.rng.random() < 0.7 else high // 5, high=high, nulls=nulls)
 
     def _invent(self) -> str:
-        """A pronounceable word that probably exists in no language, 4 to 12 letters, or one joined from pieces."""
+        """A pronounceable word that probably exists in no language, 4 to 10 letters, or one joined from pieces."""
         rng = self.rng
         if not self.lesson.pieced or rng.random() >= self.lesson.pieced:
             syllables = (
