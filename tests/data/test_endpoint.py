@@ -154,8 +154,8 @@ def test_paraphrases_are_kept_when_their_sql_gives_the_same(tmp_path, music, ser
     settings = EngineSettings("", engine="openai", base_urls=(url,))
     journal = tmp_path / "journal.jsonl"
     judged = paraphrase(examples, music, settings, journal)
-    assert [one.reason for one in judged] == ["", "unchanged", "", "its SQL gives another result"]
-    assert judged[0].example.question == "Please say: Who is over 31?"
+    assert [reason for _, reason in judged] == ["", "unchanged", "", "its SQL gives another result"]
+    assert judged[0][0].question == "Please say: Who is over 31?"
     count = len(asked)
     lines = journal.read_text().splitlines(keepends=True)
     journal.write_text("".join(lines[:3]) + lines[3][:10])

@@ -17,11 +17,11 @@ from text2sql.rewards import RewardContext, RewardSuite
 trl = pytest.importorskip("trl")
 pytest.importorskip("llamafactory")
 
-from text2sql.grpo.data import build_prompts, prompt_ids, to_example  # noqa: E402
 from text2sql.grpo.heldout import Greedy, HeldOut, spread, without_model_defaults  # noqa: E402
 from text2sql.grpo.hparams import read_arguments  # noqa: E402
 from text2sql.grpo.scoring import Scoring, means, open_rewards  # noqa: E402
 from text2sql.grpo.trainer import StepClock  # noqa: E402
+from text2sql.grpo.workflow import build_prompts, prompt_ids, to_example  # noqa: E402
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,8 @@ from text2sql.train.__main__ import train
 trl = pytest.importorskip("trl")
 pytest.importorskip("llamafactory")
 
-from text2sql.grpo.data import to_example  # noqa: E402
 from text2sql.grpo.hparams import GRPOArguments, build_config, read_arguments, trl_fields  # noqa: E402
+from text2sql.grpo.workflow import to_example  # noqa: E402
 from text2sql.llamafactory import argument_classes, find_stage, register  # noqa: E402
 
 

@@ -13,11 +13,10 @@ from safetensors import safe_open
 
 from text2sql.prompts import SYSTEM, normalize_answer
 from text2sql.schema import read_schema
-from text2sql.tiny_base.corpus import write_corpus
+from text2sql.tiny_base.corpus import SchemaWriter, load_words, write_corpus
 from text2sql.tiny_base.options import Lesson
-from text2sql.tiny_base.random_schema import SchemaWriter, load_words
 from text2sql.toy.build import fill
-from text2sql.toy.load import load_specs
+from text2sql.toy.spec import load_specs
 
 ROOT = Path(__file__).parents[2]
 LESSON = Lesson(conversations=30, tables=(1, 4), columns=(2, 5), turns=(3, 6), natural=0.3, chinese=0.3, short_keys=0.3)

@@ -10,8 +10,7 @@ import pytest
 from text2sql.errors import UserError
 from text2sql.schema import open_readonly, quote, read_schema, render_ddl
 from text2sql.toy.build import build_database, fill, schema_of
-from text2sql.toy.load import load_spec, load_specs
-from text2sql.toy.spec import ColumnSpec, DatabaseSpec, TableSpec
+from text2sql.toy.spec import ColumnSpec, DatabaseSpec, TableSpec, load_spec, load_specs
 
 SPECS = load_specs(Path(__file__).parents[2] / "data" / "toy")
 each_spec = pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.db_id)

@@ -16,7 +16,6 @@ from text2sql.records import Example, RewardSample
 from text2sql.rewards import RewardContext, RewardSuite
 
 Sums = dict[str, tuple[float, int]]
-RewardFunction = Callable[..., list[float]]
 
 
 @contextmanager
@@ -57,7 +56,7 @@ class Scoring:
         self.functions = [self._function(name) for name in suite.specs]
         self._sums: Sums = {}
 
-    def _function(self, name: str) -> RewardFunction:
+    def _function(self, name: str) -> Callable[..., list[float]]:
         def score(
             prompts: list[str], completions: list[str], completion_ids: list[list[int]], example: list[str], **_: Any
         ) -> list[float]:

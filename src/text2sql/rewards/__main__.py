@@ -1,5 +1,6 @@
 """``text2sql rewards list | score | check``: look at rewards without training anything."""
 
+import inspect
 import statistics
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -19,7 +20,6 @@ from text2sql.recipe.command import group
 from text2sql.recipe.keys import names as split
 from text2sql.records import Example, RewardSample, read_jsonl, write_jsonl
 from text2sql.rewards import REWARD_SETS, REWARDS, RewardContext, RewardSuite
-from text2sql.rewards.context import Judged
 from text2sql.rewards.files import databases_of, example_files, read_samples
 from text2sql.rewards.registry import find_reward, load_shipped
 from text2sql.rewards.suite import Scores
@@ -52,7 +52,7 @@ def list_rewards(
         needs = f", needs {' and '.join(sorted(spec.needs))}" if spec.needs else ""
         given = f"weight {spec.weight:g}, range [{spec.low:g}, {spec.high:g}]{needs}"
         console.rule(f"[bold]{spec.name}[/] [dim]({given})", align="left")
-        console.print(spec.doc or "(not documented)", markup=False)
+        console.print(inspect.getdoc(spec.make) or "(not documented)", markup=False)
     if not names:
         table = Table("set", "rewards and weights", title="Sets, to be named like a reward")
         for name, members in REWARD_SETS.items():
@@ -141,12 +141,9 @@ def _short(batch: Sequence[RewardSample], scores: Scores, suite: RewardSuite) ->
     for name, result in scores.rewards.items():
         for sample, found, value in zip(batch, judged, result.scores, strict=True):
             if value < suite.specs[name].high:
-                yield {**asdict(sample.example), "reward": name, "score": value, "why": _why(found)}
-
-
-def _why(judged: Judged) -> str:
-    verdict = judged.verdict
-    return verdict.message or verdict.error_class or ("hollow" if judged.hollow else verdict.outcome)
+                told = found.verdict.message or found.verdict.error_class
+                why = told or ("hollow" if found.hollow else found.verdict.outcome)
+                yield {**asdict(sample.example), "reward": name, "score": value, "why": why}
 
 
 def _mapping(text: str, option: str) -> dict[str, Any] | None:

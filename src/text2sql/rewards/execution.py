@@ -10,8 +10,8 @@ from functools import partial
 from sqleval import Rows, Verdict, run_on_copy
 from text2sql.records import RewardSample
 from text2sql.rewards.context import Judged, RewardContext, made_up
-from text2sql.rewards.identifiers import in_schema_case
 from text2sql.rewards.registry import RewardResult, reward, with_components
+from text2sql.rewards.text import names_of
 from text2sql.sql import read_statement
 
 _WRITES = ("insert", "update", "delete")
@@ -99,10 +99,25 @@ def _written(sample: RewardSample, sql: str, context: RewardContext) -> float:
     if isinstance(found, Rows):
         gold = run(sample.example.sql)
         return 1.0 if isinstance(gold, Rows) and gold.changed > 0 and gold.state == found.state else 0.5
-    found = run(in_schema_case(sql, sample.example.schema))
+    found = run(_in_schema_case(sql, sample.example.schema))
     if isinstance(found, Rows):
         return 0.4
     return _error_credit(Verdict(False, "error", found.error.value, found.message), 0.1)
+
+
+def _in_schema_case(sql: str, schema: str) -> str:
+    """``sql`` with identifiers spelled as the schema spells them. SQLite ignores case in ASCII letters only, so this
+    changes what runs for names such as ``Größe``. Quoted text that is no name of the schema stays."""
+    spelled = {name.casefold(): name for name in names_of(schema)}
+    parts, end = [], 0
+    for token in read_statement(sql).tokens:
+        name = spelled.get(token.text.casefold())
+        literal = token.token_type.name == "STRING"
+        if name is not None and name != token.text and not literal:
+            original = sql[token.start : token.end + 1]
+            parts += [sql[end : token.start], original.replace(token.text, name)]
+            end = token.end + 1
+    return "".join((*parts, sql[end:]))
 
 
 @reward("execution_cells", weight=1.0, needs=("gold", "database"))

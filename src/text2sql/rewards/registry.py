@@ -51,11 +51,6 @@ class RewardSpec:
     high: float = 1.0
     needs: frozenset[Need] = frozenset()
 
-    @property
-    def doc(self) -> str:
-        """The docstring: formula, range, guards, source."""
-        return inspect.getdoc(self.make) or ""
-
 
 REWARDS: dict[str, RewardSpec] = {}
 
@@ -105,7 +100,7 @@ def find_reward(name: str) -> RewardSpec:
 
 def load_shipped() -> None:
     """Register the rewards that come with this package."""
-    for module in ("execution", "reasoning", "process", "dense", "learned"):
+    for module in ("execution", "process", "dense"):
         importlib.import_module(f"text2sql.rewards.{module}")
 
 

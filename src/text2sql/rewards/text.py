@@ -6,41 +6,31 @@ has no grammar, is stuffing.
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.resources import files
+
+import yaml
+
+from text2sql.sql.statement import parse_ddl
 
 MOST_WORDS = 400  # a longer text scores less, and nothing from twice as many on
 _STUFFED = 0.5  # share of words that are SQL terms or names, from which on a text is no reasoning
 _LEAST_GRAMMAR = 0.1  # share of words such as "the" and "of" (的, 在), below which a text is no language
 _LEAST_VARIETY = 0.25  # share of distinct words, below which a longer text is taken for repetition
 
+_KNOWN = yaml.safe_load(files("text2sql.rewards").joinpath("words.yaml").read_text(encoding="utf-8"))
+_TERMS: list[list[str]] = _KNOWN["terms"]
+_GRAMMAR, _GRAMMAR_CJK = frozenset(_KNOWN["grammar"].split()), frozenset(_KNOWN["grammar_cjk"])
 _CJK = re.compile(r"[\u3400-\u9fff]")
 _WORDS = re.compile(r"[A-Za-z0-9_']+|[\u3400-\u9fff]")
+_WORD_OF_NAME = re.compile(r"[a-z0-9]+")
 _SENTENCE = re.compile(r"(?<=[.!?;。！？；])\s*|\n+")
-_TERMS: tuple[tuple[str, ...], ...] = (
-    ("table", "表"),
-    ("column", "列", "字段"),
-    ("join", "连接", "关联"),
-    ("select", "查询", "选择"),
-    ("where", "条件"),
-    ("group by", "分组"),
-    ("order by", "排序"),
-    ("filter", "过滤", "筛选"),
-    ("aggregate", "聚合", "统计", "计数"),
-    ("schema", "模式"),
-    ("database", "数据库"),
-)
 _FIRST = re.compile(r"\b(?:step 1|first|start|begin|initial)|首先|第一|先|步骤\s*1", re.IGNORECASE)
 _LATER = re.compile(
     r"\b(?:step 2|second|next|then|final|last|subsequent)|然后|接着|其次|最后|第二|再|步骤\s*2", re.IGNORECASE
 )
-_GRAMMAR = frozenset(
-    "a an and are as at be by do does each find for from give have how i in is it list many me much name names of on or "
-    "return show tell that the their there these they this to was were what when where which who whose with all any "
-    "because been both but can every if into its it's more most must need needs no not one only our out over same so some "
-    "such than them then those too up us we will would you your my should could also just here again".split()
-)
-_GRAMMAR_CJK = frozenset("的是在和我们要了这那有为从中与对到并以将其且所可就也都按把被需因此只不")
 
 
 @dataclass(frozen=True)
@@ -129,3 +119,28 @@ def question_coverage(question: str, text: str) -> float:
     """Share of the question's content words (Chinese: characters) that a text takes up."""
     wanted = set(_WORDS.findall(question.lower())) - _GRAMMAR
     return len(wanted & set(_WORDS.findall(text.lower()))) / len(wanted) if wanted else 1.0
+
+
+@lru_cache(maxsize=4096)
+def schema_names(schema: str) -> frozenset[str]:
+    """Lower-case names of all tables and columns of ``CREATE TABLE`` text."""
+    return frozenset(name.lower() for name in names_of(schema))
+
+
+def names_of(schema: str) -> Iterator[str]:
+    """Names of all tables and columns of ``CREATE TABLE`` text."""
+    for table in parse_ddl(schema).tables:
+        yield table.name
+        yield from (column.name for column in table.columns)
+
+
+def mentioned(names: frozenset[str], text: str) -> frozenset[str]:
+    """Which of the lower-case names a text mentions as words of their own; ``pet_name`` may be written ``pet name``."""
+    lower = text.lower()
+    spaced = f" {' '.join(_WORD_OF_NAME.findall(lower))} "
+    return frozenset(name for name in names if _is_mentioned(name, lower, spaced))
+
+
+def _is_mentioned(name: str, lower: str, spaced: str) -> bool:
+    words = _WORD_OF_NAME.findall(name)
+    return f" {' '.join(words)} " in spaced if words else name in lower

@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlglot import exp
 
+from text2sql.sql.question import SEVERAL_STEPS
 from text2sql.sql.statement import AGGREGATES, Statement, read_statement, sources
 
 SIMPLE = "sql"
@@ -95,7 +96,7 @@ def read_features(statement: Statement) -> Features:
             aggregates=sum(word in ("COUNT", "SUM", "AVG", "MIN", "MAX") for word in words),
             tables=words.count("FROM") + words.count("JOIN"),
         )
-    selects = statement.selects()
+    selects = statement.find(exp.Select)
     nested = [select for select in selects if _is_nested(select)]
     return Features(
         joins=sum(max(len(sources(select)) - 1, 0) for select in selects),
@@ -138,3 +139,46 @@ def complexity(sql: str) -> float:
     if statement.tree is None:
         return value + 0.8 * found.set_operations + 0.3 * found.aggregates
     return value + sum(weight * len(statement.find(*kinds)) for kinds, weight in _WEIGHTS)
+
+
+@dataclass(frozen=True)
+class Check:
+    """``label`` is the class that the query has; ``agrees``: the claim is the same; ``confidence`` is in [0, 1]."""
+
+    label: str
+    agrees: bool
+    confidence: float
+    reasons: tuple[str, ...]
+
+
+def check_classification(sql: str, claimed: str, question: str = "") -> Check:
+    """Check a claimed class of ``sql`` (any spelling that :func:`normal_label` knows).
+
+    Confidence starts at 0.6 for a parsed query and at 0.3 for one known by its tokens only. Each sign of a multi-step
+    query adds 0.15. A simple query adds 0.3 for one table and 0.15 for a join. A query that is nested without aggregating
+    is near the border between the classes, which takes 0.2 away. A question that points the same way adds 0.1, one that
+    points the other way takes 0.1 away.
+    """
+    found = classify(sql)
+    if not found.label:
+        return Check("", False, 0.0, found.reasons)
+    reasons, confidence = list(found.reasons), 0.6
+    if read_statement(sql).tree is None:
+        reasons.append("cannot be parsed, told from its tokens")
+        confidence = 0.3
+    if found.label == SIMPLE:
+        confidence += 0.3 if found.features.joins == 0 else 0.15
+    else:
+        confidence += 0.15 * len(found.reasons)
+    if found.reasons == ("nested queries",):
+        confidence -= 0.2
+        reasons.append("nested without aggregation: near the border")
+    if question:
+        points_to = MULTI_STEP if SEVERAL_STEPS.search(question) else SIMPLE
+        confidence += 0.1 if points_to == found.label else -0.1
+        if points_to != found.label:
+            reasons.append(f"the question reads like {points_to}")
+    agrees = normal_label(claimed) == found.label
+    if not agrees:
+        reasons.append(f"claimed {claimed.strip() or 'nothing'}")
+    return Check(found.label, agrees, round(min(max(confidence, 0.0), 1.0), 2), tuple(reasons))

@@ -10,8 +10,7 @@ from functools import lru_cache
 
 from text2sql.errors import UserError
 from text2sql.schema import Schema
-from text2sql.sql.ddl import parse_ddl
-from text2sql.sql.statement import Statement, read_statement
+from text2sql.sql.statement import Statement, parse_ddl, read_statement
 
 Rule = Callable[[Statement, str, Schema | None], str | bool | None]
 

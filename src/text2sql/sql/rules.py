@@ -97,7 +97,7 @@ def missing_join_condition(statement: Statement, question: str, schema: Schema |
 def inconsistent_alias(statement: Statement, question: str, schema: Schema | None) -> str | None:
     """A column's qualifier names no table or alias in scope (a table that has an alias goes by that alone), or one
     SELECT gives the same alias twice."""
-    for select in statement.selects():
+    for select in statement.find(exp.Select):
         names = [source.alias_or_name.lower() for source in sources(select) if source.alias_or_name]
         if twice := next((name for name in names if names.count(name) > 1), None):
             return f"{twice} names two tables"
@@ -110,7 +110,7 @@ def inconsistent_alias(statement: Statement, question: str, schema: Schema | Non
 def missing_group_by(statement: Statement, question: str, schema: Schema | None) -> str | None:
     """No GROUP BY, and aggregates beside bare columns, or HAVING without aggregates. A single min or max does not count:
     SQLite then takes bare columns from that row."""
-    for select in statement.selects():
+    for select in statement.find(exp.Select):
         if select.args.get("group") is not None:
             continue
         found = [node for value in select.expressions for node in own(select, value, *AGGREGATES)]

@@ -15,6 +15,8 @@ from sqlglot.dialects.sqlite import SQLite
 from sqlglot.errors import SqlglotError
 from sqlglot.tokens import Token
 
+from text2sql.schema import Schema, SchemaError, schema_from_ddl
+
 _SQLITE = SQLite()
 _LONGEST = 20_000  # characters; no query is longer, and parsing takes time in proportion
 _MOST_PARENTHESES = 200  # sqlglot's parser recurses
@@ -61,13 +63,9 @@ class Statement:
         """All nodes of these kinds; none where there is no tree."""
         return [node for kind, nodes in self.nodes.items() if issubclass(kind, kinds) for node in nodes]
 
-    def selects(self) -> list[Any]:
-        """All SELECTs of the tree, subqueries included."""
-        return self.find(exp.Select)
-
     def joins(self) -> list[tuple[Any, Any]]:
         """All pairs of a SELECT and a JOIN of its own."""
-        return [(select, join) for select in self.selects() for join in select.args.get("joins") or ()]
+        return [(select, join) for select in self.find(exp.Select) for join in select.args.get("joins") or ()]
 
     def tables(self) -> frozenset[str]:
         """Lower-case names of the tables that are read, without those that WITH defines."""
@@ -88,6 +86,15 @@ def read_statement(sql: str) -> Statement:
     trees = _trees(sql, tokens)
     # Text that is not SQL at all may still parse, as an expression ("hello" is a column).
     return Statement(sql, trees[0] if len(trees) == 1 and isinstance(trees[0], _PARSED) else None, tokens)
+
+
+@lru_cache(maxsize=4096)
+def parse_ddl(text: str) -> Schema:
+    """The tables of a prompt's DDL text; none if it cannot be read, so that rules which need a schema find nothing."""
+    try:
+        return schema_from_ddl(text)
+    except SchemaError:
+        return Schema(())
 
 
 def _trees(sql: str, tokens: Sequence[Token]) -> list[Any]:

@@ -4,6 +4,6 @@ The toy databases and the tiny base's corpora use :func:`generate` and its core 
 :mod:`text2sql.synth.own`, which has more patterns and stricter rules; the command offers both.
 """
 
-from text2sql.synth.generate import generate, write_questions
+from text2sql.synth.generate import generate
 
-__all__ = ["generate", "write_questions"]
+__all__ = ["generate"]

@@ -67,13 +67,13 @@ def _reworded(
 
     settings = EngineSettings(model, engine="openai", base_urls=(url,))
     judged = paraphrase(examples, db, settings, target.with_suffix(".paraphrases.jsonl"), check)
-    refused = [{**asdict(one.example), "reason": one.reason} for one in judged if one.reason]
+    refused = [{**asdict(example), "reason": reason} for example, reason in judged if reason]
     path = target.with_suffix(".refused.jsonl")
     write_jsonl(path, refused)
     Console().print(f"{path}: {len(refused)} of {len(judged)} paraphrases refused", soft_wrap=True)
     known = {example.question.casefold() for example in examples}
     new: dict[str, TracedExample] = {}
-    for example in (one.example for one in judged if not one.reason):
+    for example in (example for example, reason in judged if not reason):
         new.setdefault(example.question.casefold(), example)
     return [
         replace(example, question_id=f"{example.question_id}-p", source=f"{example.source}/paraphrase")

@@ -6,33 +6,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from text2sql.schema import quote
-from text2sql.synth.grammar import Language, Pattern
+from text2sql.synth.grammar import Language, Pattern, read_yaml
 from text2sql.synth.profile import ColumnProfile, DatabaseProfile, TableProfile, plural, singular, split_words
 
-_WORD_SLOTS: dict[str, tuple[tuple[str, str], ...]] = {  # role -> (SQL, word) choices
-    "agg": (("avg", "avg"), ("max", "max"), ("min", "min"), ("sum", "sum")),
-    "direction": (("DESC", "desc"), ("ASC", "asc")),
-    "extreme": (("DESC", "top"), ("ASC", "bottom")),
-    "peak": (("max", "max"), ("min", "min")),
-    "most": (("DESC", "most"), ("ASC", "fewest")),
-    "many": (("DESC", "most"),),
-    "than": ((">", "above"), ("<", "below")),
-}
-_NUMERALS = {2: "two", 3: "three", 4: "four", 5: "five"}
-_COMPARISONS = {"eq": "=", "ne": "!=", "gt": ">", "lt": "<", "ge": ">=", "le": "<=", "after": ">", "before": "<"}
-_CONDITIONS = {  # c: column; v: value as it is; q, q2: values as literals
-    **{kind: f"{{c}} {sign} {{q}}" for kind, sign in _COMPARISONS.items()},
-    "between": "{c} BETWEEN {q} AND {q2}",
-    "in": "{c} IN ({q}, {q2})",
-    "starts": "{c} LIKE '{v}%'",
-    "contains": "{c} LIKE '%{v}%'",
-    "missing": "{c} IS NULL",
-    "known": "{c} IS NOT NULL",
-    "year": "strftime('%Y', {c}) = '{v}'",
-    "not_between": "{c} NOT BETWEEN {q} AND {q2}",
-    "not_in": "{c} NOT IN ({q}, {q2})",
-    "not_contains": "{c} NOT LIKE '%{v}%'",
-}
+_SLOTS = read_yaml("slots.yaml")
 Value = str | int | float
 Option = TypeVar("Option")
 
@@ -90,15 +67,15 @@ class Binder:
         used: set[tuple[str, str]] = set()
         for slot, kind in pattern.slots.items():
             role, _, place = kind.partition("@")
-            if role in _WORD_SLOTS:
+            if role in _SLOTS["words"]:
                 taken = {sql[s] for s, k in pattern.slots.items() if k == kind and s in sql}
-                sql[slot], word = self.rng.choice([c for c in _WORD_SLOTS[role] if c[0] not in taken])
+                sql[slot], word = self.rng.choice([c for c in _SLOTS["words"][role] if c[0] not in taken])
                 words[slot] = self._word(word)
             elif role in ("count", "small"):
                 number = self.rng.randint(2, 5 if role == "count" else 3)
                 sql[slot] = str(number)
                 spelled = self.language.code == "en" and self.register != "plain" and self.rng.random() < 0.5
-                words[slot] = _NUMERALS[number] if spelled else str(number)
+                words[slot] = _SLOTS["numerals"][number] if spelled else str(number)
             else:
                 place = place or "t"
                 prefix = aliases.get(place, "") if " AS T1 " in pattern.sql else ""
@@ -167,7 +144,7 @@ class Binder:
             raise NoBindingError
         if kind in ("starts", "contains", "not_contains"):
             value = self._part(str(value), kind.removeprefix("not_"))
-        sql = _CONDITIONS[kind].format(c=name, v=value, q=_literal(value), q2=_literal(other))
+        sql = _SLOTS["conditions"][kind].format(c=name, v=value, q=_literal(value), q2=_literal(other))
         phrase = self.language.choose(self.language.conditions[kind], self.register, self.rng)
         shown = str(value) if kind == "year" else self._mention(value)
         return sql, phrase.format(c=column.words, v=shown, v2=self._mention(other))

@@ -49,7 +49,7 @@ class Language:
 @cache
 def load_patterns(more: bool = False) -> tuple[Pattern, ...]:
     """The core patterns; with ``more`` those for users' databases: more patterns, and some of the core replaced by name."""
-    entries = _read("patterns.yaml") + (_read("more_patterns.yaml") if more else [])
+    entries = read_yaml("patterns.yaml") + (read_yaml("more_patterns.yaml") if more else [])
     return tuple({entry["name"]: Pattern(**entry) for entry in entries}.values())
 
 
@@ -63,12 +63,14 @@ def load_language(code: str, more: bool = False) -> Language:
     known = sorted(p.name[:-5] for p in files(__package__).iterdir() if p.name.endswith(".yaml") and len(p.name) == 7)
     if code not in known:
         raise UserError(f"language {code!r}: known languages are {', '.join(known)}")
-    found = _read(f"{code}.yaml")
+    found = read_yaml(f"{code}.yaml")
     if more:
-        for section, phrasings in _read(f"more_{code}.yaml").items():
+        for section, phrasings in read_yaml(f"more_{code}.yaml").items():
             found[section] = {**found[section], **phrasings}
     return Language(code, **found)
 
 
-def _read(name: str) -> Any:
+@cache
+def read_yaml(name: str) -> Any:
+    """A data file of this package, read once; not to be changed."""
     return yaml.safe_load(files(__package__).joinpath(name).read_text(encoding="utf-8"))

@@ -10,13 +10,13 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sqleval import Failure, hardness
 from sqleval.run.sandbox import Connection
 from text2sql.errors import UserError
-from text2sql.records import Example, TracedExample
+from text2sql.records import TracedExample
 from text2sql.schema import open_readonly
 from text2sql.sql import classify
 from text2sql.synth.bind import Bound
@@ -69,7 +69,11 @@ def write_for_database(
             drawer = _Drawer([OwnBinder(profile, language, register, rng) for language in known], rng, sandbox)
             made, note = as_examples(drawer.draw(count), database.stem, profile), drawer.note(count)
     levels = Counter(example.difficulty for example in made[:count])
-    examples = [TracedExample(**one.__dict__, **(_reasoning(one) if reasoning else {})) for one in made[:count]]
+    examples = [TracedExample(**one.__dict__) for one in made[:count]]
+    if reasoning:
+        examples = [
+            replace(e, reasoning=trace(e.question, e.sql, e.schema), kind=classify(e.sql).label) for e in examples
+        ]
     return Made(examples, {level: levels[level] for level in LEVELS}, note)
 
 
@@ -84,11 +88,6 @@ def _profile(database: Path, register: str) -> DatabaseProfile:
     if not profile.tables:
         raise UserError(f"{database}: no table has rows to ask about")
     return profile
-
-
-def _reasoning(example: Example) -> dict[str, str]:
-    steps = trace(example.question, example.sql, example.schema)
-    return {"reasoning": steps, "kind": classify(example.sql).label}
 
 
 class _Drawer:

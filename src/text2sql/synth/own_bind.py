@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from text2sql.schema import quote
 from text2sql.synth.bind import Binder, Bound, NoBindingError, Noun, Value
-from text2sql.synth.grammar import Language, Pattern
+from text2sql.synth.grammar import Language, Pattern, read_yaml
 from text2sql.synth.profile import ColumnProfile, DatabaseProfile, Join, TableProfile, plural, singular, split_words
 
 _EXTRA_CONDITIONS = 0.2
@@ -16,16 +16,7 @@ _ASK_INSIDE = re.compile(r", (?:List|Show|Find|Give|Return|What|Can|Please|Tell)
 _HAN = "\u3400-\u9fff\u3000-\u303f\uff00-\uffef"
 _BETWEEN_HAN = re.compile(f"(?<=[{_HAN}]) (?=[{_HAN}])")
 _JOINT = re.compile(r" (?:in|of|on|at|for|by|to|with|from) ")
-_UNCOUNTED = frozenset("data information staff equipment news series species software history inventory".split())
-_VERBS = frozenset("is was are has have had can does did in on of from to by and or not with at for".split())
-_READ_OTHERWISE = frozenset("highest lowest average total maximum minimum most least count number".split())
-_IDENTIFIERS = tuple(
-    "id ids code key no zip zipcode postcode phone fax mobile isbn ssn uuid pin 编号 学号 代码 电话 邮编".split()
-)
-_POINTS = tuple(
-    "year month day hour rank ranking position latitude longitude lat lng lon 年 年份 月份 年级 名次".split()
-)
-_SHARES = tuple("age percentage percent rate rating ratio score grade temperature 年龄 比例 百分比 评分 温度".split())
+_NAMES = {kind: tuple(words.split()) for kind, words in read_yaml("slots.yaml")["names"].items()}
 _AGGREGATED = re.compile(r"\b(sum|avg)\((?:T\d\.)?([^()]+)\)")
 _LOWEST = re.compile(r" ORDER BY (?:T\d\.)?(\S+|\".*?\") ASC LIMIT ")
 
@@ -38,7 +29,7 @@ class OwnColumn(ColumnProfile):
     def words(self) -> str:
         words = split_words(self.name) or self.name
         first = words.partition(" ")[0]
-        return f'"{words}"' if first in _VERBS or words in _READ_OTHERWISE else words
+        return f'"{words}"' if first in _NAMES["verbs"] or words in _NAMES["read_otherwise"] else words
 
 
 @dataclass(frozen=True)
@@ -48,7 +39,7 @@ class OwnNoun(Noun):
     by: str = ""
 
     def __format__(self, spec: str) -> str:
-        if self.name.isascii() and split_words(self.name).partition(" ")[0] in _VERBS:
+        if self.name.isascii() and split_words(self.name).partition(" ")[0] in _NAMES["verbs"]:
             kept = f'"{split_words(self.name)}"'
             words = kept if self.code != "en" else f"{kept} record" + "s" * (spec != "one")
         else:
@@ -62,7 +53,7 @@ class OwnNoun(Noun):
         words = split_words(self.name)
         joint = _JOINT.search(words)
         head, rest = (words[: joint.start()], words[joint.start() :]) if joint else (words, "")
-        if head.rpartition(" ")[2] in _UNCOUNTED:
+        if head.rpartition(" ")[2] in _NAMES["uncounted"]:
             return words
         return (singular(head) if spec == "one" else plural(head)) + rest
 
@@ -81,7 +72,7 @@ class OwnBinder(Binder):
         bound = super().bind(pattern)
         for function, name in _AGGREGATED.findall(bound.sql):
             column = self.names.get(name, "")
-            if _ends(column, _POINTS) or (function == "sum" and _ends(column, _SHARES)):
+            if _ends(column, _NAMES["points"]) or (function == "sum" and _ends(column, _NAMES["shares"])):
                 raise NoBindingError
         lowest = _LOWEST.search(bound.sql)
         if lowest and lowest[1] in self.nullable:
@@ -148,7 +139,7 @@ def own_profile(connection: sqlite3.Connection, profile: DatabaseProfile) -> Dat
 def _own_column(column: ColumnProfile) -> OwnColumn:
     values = tuple(value for value in column.values if _can_quote(value))
     roles = column.roles if values else column.roles & {"label"}
-    if _ends(column.name, _IDENTIFIERS):
+    if _ends(column.name, _NAMES["identifiers"]):
         roles -= {"number"}
     return OwnColumn(column.name, roles, values, column.has_nulls)
 

@@ -7,7 +7,7 @@ the model is asked for the paraphrase's SQL, whose result must be that of the go
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -27,18 +27,12 @@ _ASK = (
 _VALUE = re.compile(r"'((?:[^']|'')*)'|(?<![\w.])(\d+(?:\.\d+)?)")
 
 
-@dataclass(frozen=True)
-class Paraphrased:
-    """``example`` with the new question; ``reason``: why it is refused (empty: it is not)."""
-
-    example: TracedExample
-    reason: str = ""
-
-
 def paraphrase(
     examples: Sequence[TracedExample], database: Path, settings: EngineSettings, journal: Path, check: bool = True
-) -> list[Paraphrased]:
-    """A checked paraphrase of each example. ``journal`` keeps the model's answers, so that a killed run continues.
+) -> list[tuple[TracedExample, str]]:
+    """Each example with its new question, and why that is refused (empty: it is not).
+
+    ``journal`` keeps the model's answers, so that a killed run continues.
 
     Raises:
         UserError: no server answers, or the journal is damaged.
@@ -96,8 +90,10 @@ def _question(text: str) -> str:
     return " ".join(answer.split()).strip('"') if answer else ""
 
 
-def _judge(answered: list[tuple[TracedExample, str, str]], database: Path, check: bool) -> list[Paraphrased]:
-    judged: list[Paraphrased] = []
+def _judge(
+    answered: list[tuple[TracedExample, str, str]], database: Path, check: bool
+) -> list[tuple[TracedExample, str]]:
+    judged: list[tuple[TracedExample, str]] = []
     with TemporaryDirectory() as root, Evaluator(Path(root), protocol="spider-exec", jobs=1) as evaluator:
         home = Path(root) / "db"
         home.mkdir()
@@ -106,7 +102,7 @@ def _judge(answered: list[tuple[TracedExample, str, str]], database: Path, check
             reason = refusal(example, question)
             if not reason and check and not evaluator.score("db", example.sql, sql).correct:
                 reason = "its SQL gives another result"
-            judged.append(Paraphrased(replace(example, question=question or example.question), reason))
+            judged.append((replace(example, question=question or example.question), reason))
     return judged
 
 

@@ -4,6 +4,7 @@ They are written from the query's tree by rules, so that each is true of the que
 them first, before rewards improve on them.
 """
 
+import re
 from typing import Any
 
 from sqlglot import exp
@@ -11,40 +12,16 @@ from sqlglot.dialects.sqlite import SQLite
 
 from text2sql.schema import Schema
 from text2sql.sql import classify, read_statement
-from text2sql.sql.ddl import parse_ddl
-from text2sql.synth.checks import find_checks
+from text2sql.sql.statement import parse_ddl
+from text2sql.synth.grammar import read_yaml
 
-_TEXTS = {  # English, Chinese
-    "asks": ("The question asks: {x}", "问题是：{x}"),
-    "tables": ("Tables: {x}.", "需要的表：{x}。"),
-    "columns": ("Columns: {x}.", "需要的列：{x}。"),
-    "join": ("Join {x}.", "连接：{x}。"),
-    "where": ("Filter: {x}.", "过滤条件：{x}。"),
-    "group": ("Group by {x}.", "按 {x} 分组。"),
-    "having": ("Keep groups with {x}.", "保留满足 {x} 的分组。"),
-    "select": ("Return {x}.", "返回 {x}。"),
-    "order": ("Sort by {x}.", "按 {x} 排序。"),
-    "limit": ("Take the first {x}.", "取前 {x} 行。"),
-    "set": ("Combine two queries with {x}.", "用 {x} 合并两个查询。"),
-    "nested": ("A nested query is needed: {x}.", "需要嵌套查询：{x}。"),
-    "check": ("Check: {x}.", "检查：{x}。"),
-    "type": ("The task is of type {x}.", "任务类型：{x}。"),
-    "join_key": ("each join follows a foreign key", "每个连接都对应一个外键"),
-    "grouped": ("every plain column of the result is grouped", "结果中的普通列都已分组"),
-    "one_each": ("a group is one row of {x}, so its columns have one value", "每组对应 {x} 的一行，其列只有一个值"),
-    "values": ("the question names {x}", "问题中提到了 {x}"),
-    "one_table": ("one table is enough, so no join is needed", "一张表就够，不需要连接"),
-    "one_value": ("the nested query gives one value", "嵌套查询只返回一个值"),
-    "a_list": ("the nested query gives the values to compare with", "嵌套查询返回用来比较的值"),
-    "same_width": ("both queries return as many columns", "两个查询返回的列数相同"),
-    "between": ("; ", "；"),
-}
+_COMPARED = (exp.EQ, exp.NEQ, exp.GT, exp.LT, exp.GTE, exp.LTE)
 
 
 def trace(question: str, sql: str, schema: str = "") -> str:
     """The steps, one a line, in Chinese where the question is; just the question where the SQL cannot be parsed."""
     is_chinese = any("\u3400" <= c <= "\u9fff" for c in question)
-    text = {name: texts[is_chinese] for name, texts in _TEXTS.items()}
+    text = {name: texts[is_chinese] for name, texts in read_yaml("trace.yaml").items()}
     steps = [("asks", question.strip())]
     statement = read_statement(sql)
     if statement.kind == "select":
@@ -52,7 +29,7 @@ def trace(question: str, sql: str, schema: str = "") -> str:
         _quoted_texts(tree, tables)
         steps += _steps(tree)
         steps.append(("type", classify(sql).label))
-        checks = [text[name].format(x=x) for name, x in find_checks(tree, tables, question)]
+        checks = [text[name].format(x=x) for name, x in _checks(tree, tables, question)]
         steps.append(("check", text["between"].join(checks)))
     return "\n".join(text[name].format(x=x) for name, x in steps if x)
 
@@ -112,3 +89,76 @@ def _words(nodes: list[Any], alias: dict[str, str]) -> str:
         if column.table in alias:
             column.set("table", exp.to_identifier(alias[column.table]))
     return ", ".join(str(part.sql(dialect=SQLite)).replace(" AS ", " as ") for part in parts)
+
+
+def _checks(tree: Any, schema: Schema, question: str) -> list[tuple[str, str]]:
+    """The names of the checks that the query, the schema and the question pass, each with what it is about (or an empty text)."""
+    alias = {node.alias_or_name.lower(): node.name.lower() for node in tree.find_all(exp.Table)}
+    found = [("join_key", "")] if _joins_follow_keys(tree, alias, schema) else []
+    if len(set(alias.values())) == 1 and tree.find(exp.Join) is None:
+        found.append(("one_table", ""))
+    found += _grouping(tree, alias, schema)
+    literals = (str(node.this).strip("%") or str(node.this) for node in _compared(tree))
+    values = dict.fromkeys(value for value in literals if _is_named(value, question))
+    if values:
+        found.append(("values", ", ".join(values)))
+    nested = [node.this for node in tree.find_all(exp.Subquery)]
+    found += dict.fromkeys(("one_value" if _gives_one_value(query) else "a_list", "") for query in nested)
+    if isinstance(tree, exp.SetOperation) and len(tree.left.expressions) == len(tree.right.expressions) > 0:
+        found.append(("same_width", ""))
+    return found
+
+
+def _joins_follow_keys(tree: Any, alias: dict[str, str], schema: Schema) -> bool:
+    """Whether there are joins, and each is by a declared foreign key."""
+    keys = {
+        frozenset(((table.name.lower(), key.column.lower()), (key.ref_table.lower(), key.ref_column.lower())))
+        for table in schema.tables
+        for key in table.foreign_keys
+    }
+    joins = [join.args.get("on") for join in tree.find_all(exp.Join)]
+    sides = [(on.this, on.expression) if isinstance(on, exp.EQ) else () for on in joins]
+    ends = [
+        frozenset((alias.get(c.table.lower(), ""), c.name.lower()) for c in side if isinstance(c, exp.Column))
+        for side in sides
+    ]
+    return bool(ends) and keys.issuperset(ends)
+
+
+def _grouping(tree: Any, alias: dict[str, str], schema: Schema) -> list[tuple[str, str]]:
+    """Why plain columns beside aggregates have one value a group, if they have."""
+    group = tree.args.get("group") if isinstance(tree, exp.Select) else None
+    if group is None:
+        return []
+    plain, keys = [node for node in tree.expressions if isinstance(node, exp.Column)], group.expressions
+    if all(node in keys for node in plain):
+        return [("grouped", "")]
+    if len(keys) != 1 or not isinstance(keys[0], exp.Column) or any(node.table != keys[0].table for node in plain):
+        return []
+    owner, key = alias.get(keys[0].table.lower(), ""), keys[0].name.lower()
+    tables = [table for table in schema.tables if table.name.lower() == owner]
+    return [("one_each", table.name) for table in tables[:1] if [k.lower() for k in table.primary_key] == [key]]
+
+
+def _compared(tree: Any) -> list[Any]:
+    """The literals that conditions compare with."""
+    return [
+        node
+        for kind in tree.find_all(exp.Where, exp.Having)
+        for node in kind.find_all(exp.Literal)
+        if isinstance(node.parent, (*_COMPARED, exp.In, exp.Between, exp.Like))
+    ]
+
+
+def _is_named(value: str, question: str) -> bool:
+    """Whether the question has the value as a whole word, so that 9 is not found in 1996."""
+    return re.search(rf"(?<![a-z0-9_]){re.escape(value.casefold())}(?![a-z0-9_])", question.casefold()) is not None
+
+
+def _gives_one_value(query: Any) -> bool:
+    return (
+        isinstance(query, exp.Select)
+        and len(query.expressions) == 1
+        and isinstance(query.expressions[0], exp.AggFunc)
+        and query.args.get("group") is None
+    )

@@ -14,10 +14,9 @@ from text2sql.errors import run_command
 from text2sql.recipe import load_recipe, options_from
 from text2sql.recipe.command import Overrides, RecipePath, group
 from text2sql.records import write_jsonl
-from text2sql.tiny_base.corpus import write_corpus
+from text2sql.tiny_base.corpus import load_words, write_corpus
 from text2sql.tiny_base.options import Options
-from text2sql.tiny_base.random_schema import load_words
-from text2sql.toy.load import load_specs
+from text2sql.toy.spec import load_specs
 
 logger = logging.getLogger("text2sql.tiny_base")
 app = group("Make the tiny base model of the CPU profile.")
