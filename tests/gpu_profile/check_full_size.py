@@ -222,7 +222,7 @@ def test_first_prompts(
     from llamafactory.data import get_template_and_fix_tokenizer
     from llamafactory.model import load_tokenizer
 
-    from text2sql.grpo.data import build_prompts, load_examples
+    from text2sql.grpo.workflow import build_prompts, load_examples
 
     source, folder = prepared
     keys = {"dataset_dir": str(folder), "dataset": f"{source}_train_grpo", "max_samples": 128}

@@ -164,7 +164,7 @@ def test_both_training_locks_agree() -> None:
     differing = {name for name in cpu.keys() & cuda.keys() if cpu[name] != cuda[name]}
     assert differing <= {"torch", "protobuf"}, "wandb and swanlab hold protobuf back"
     assert not cpu.keys() - cuda.keys()
-    assert pins("vllm-cuda")["transformers"] == cpu["transformers"]
+    assert cuda["vllm"].startswith(("0.10.2", "0.11.")), "what TRL 0.24 knows"
 
 
 @pytest.mark.parametrize("name", ["train-cpu", "vllm-cpu"])
