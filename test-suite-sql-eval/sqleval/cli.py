@@ -9,10 +9,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from sqleval.errors import InputError, run_command
 from sqleval.exact.match import foreign_key_map
 from sqleval.files import written_whole
-from sqleval.inputs import Task, read_tasks
+from sqleval.inputs import InputError, Task, read_tasks
 from sqleval.protocol import NAMES, Protocol, Settings
 from sqleval.report.summary import example_lines, official_table, summary
 from sqleval.report.tally import Comparison, Scored, compare_paired, groups, turns
@@ -48,6 +47,23 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
+def run_command(command: Callable[[], None]) -> int:
+    """Run a command; returns its exit code (2 after an error that the user can correct)."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr)
+    try:
+        command()
+    except InputError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 141
+    return 0
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code (2 when the run cannot go on)."""
     return run_command(lambda: _run(parser().parse_args(arguments)))
@@ -63,8 +79,8 @@ def _run(args: argparse.Namespace) -> None:
     tasks = read_tasks(args.gold, args.pred)
     others = read_tasks(args.gold, args.compare) if args.compare else []
     protocol = _protocol(args, tasks)
-    if keys is not None and args.etype != "exec":
-        unknown = sorted({task.db_id for task in tasks} - set(keys))
+    if args.etype != "exec":
+        unknown = sorted({task.db_id for task in tasks} - set(keys or ()))
         if unknown:
             raise InputError(f"{args.table}: no schema for {', '.join(unknown[:5])}")
     cache = None if args.no_cache else "default"

@@ -12,6 +12,7 @@ from sqleval.protocol import Protocol
 from sqleval.run.cache import default_folder
 from sqleval.run.pool import Item, Pool
 from sqleval.run.sandbox import Limits
+from sqleval.run.worker import Session
 
 _MOST_REMEMBERED = 200_000
 _Stamp = tuple[tuple[str, int, int], ...]
@@ -42,7 +43,6 @@ class Evaluator:
         limits: Limits | None = None,
         cache: Path | str | None = "default",
         remember: bool = True,
-        memory_bytes: int = 2 << 30,
         overlaps: bool = False,
     ) -> None:
         self.db_root = Path(db_root)
@@ -57,7 +57,6 @@ class Evaluator:
             "cache": default_folder() if cache == "default" else Path(cache) if cache else None,
             "overlaps": overlaps,
         }
-        self._memory_bytes = memory_bytes
         self._remember = remember
         self._known: dict[_Key, Verdict] = {}
         self._lock = threading.Lock()
@@ -65,8 +64,8 @@ class Evaluator:
 
     def _reset(self) -> None:
         self._owner = os.getpid()
-        self._pool = Pool(self._jobs, {**self._settings, "memory_bytes": self._memory_bytes})
-        self._session: Any = None
+        self._pool = Pool(self._jobs, self._settings)
+        self._session: Session | None = None
 
     def score_batch(self, items: Sequence[Item], progress: Callable[[int], None] | None = None) -> list[Verdict]:
         """One verdict for each ``(db_id, gold SQL, predicted SQL)``, in order, whatever the SQL does.
@@ -96,8 +95,6 @@ class Evaluator:
             return []
         if self._jobs:
             return self._pool.run(items, report, lambda db_id: max((file[2] for file in self._stamp(db_id)), default=0))
-        from sqleval.run.worker import Session
-
         self._session = self._session or Session(**self._settings)
         self._session.begin()
         found = []

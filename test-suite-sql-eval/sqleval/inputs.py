@@ -11,13 +11,15 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from sqleval.errors import InputError
-
 log = logging.getLogger(__name__)
 
 _GOLD_KEYS = ("query", "SQL", "sql", "gold", "gold_sql")
 _PRED_KEYS = ("pred", "prediction", "predicted_sql", "sql", "SQL", "query")
 _BIRD_MARK = "\t----- bird -----\t"
+
+
+class InputError(Exception):
+    """A file, folder or flag that the user has to correct: the message says where and what."""
 
 
 @dataclass(frozen=True)

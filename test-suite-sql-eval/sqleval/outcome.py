@@ -54,27 +54,24 @@ class Failure:
 Outcome = Rows | Failure
 
 _RULES = {
-    error: re.compile(pattern, re.IGNORECASE)
-    for error, pattern in {
-        ErrorClass.NO_SUCH_TABLE: r"^no such table: (.*)",
-        ErrorClass.NO_SUCH_COLUMN: r"^(?:no such column: |cannot join using column |no such column)(.*)",
-        ErrorClass.AMBIGUOUS_COLUMN: r"^ambiguous column name: (.*)",
-        ErrorClass.AGGREGATE_MISUSE: r"misuse of|aggregate functions are not allowed|HAVING clause on a non-aggregate",
-        ErrorClass.TIMEOUT: r"^interrupted",
-        ErrorClass.FORBIDDEN: r"not authorized|authorization denied|prohibited|readonly|may not be modified|unsafe use of"
-        r"|vtable constructor",
-        ErrorClass.MULTIPLE_STATEMENTS: r"one statement at a time",
-        ErrorClass.TOO_LARGE: r"too big|too large|too many|too deep|too complex|too long|out of memory|parser stack"
-        r"|stack overflow|at most \d+ tables|maximum depth",
-        ErrorClass.SYNTAX: r"syntax error|incomplete input|unrecognized token|null character|surrogates not allowed",
-    }.items()
+    ErrorClass.NO_SUCH_TABLE: r"^no such table: (.*)",
+    ErrorClass.NO_SUCH_COLUMN: r"^(?:no such column: |cannot join using column |no such column)(.*)",
+    ErrorClass.AMBIGUOUS_COLUMN: r"^ambiguous column name: (.*)",
+    ErrorClass.AGGREGATE_MISUSE: r"misuse of|aggregate functions are not allowed|HAVING clause on a non-aggregate",
+    ErrorClass.TIMEOUT: r"^interrupted",
+    ErrorClass.FORBIDDEN: r"not authorized|authorization denied|prohibited|readonly|may not be modified|unsafe use of"
+    r"|vtable constructor",
+    ErrorClass.MULTIPLE_STATEMENTS: r"one statement at a time",
+    ErrorClass.TOO_LARGE: r"too big|too large|too many|too deep|too complex|too long|out of memory|parser stack"
+    r"|stack overflow|at most \d+ tables|maximum depth",
+    ErrorClass.SYNTAX: r"syntax error|incomplete input|unrecognized token|null character|surrogates not allowed",
 }
 
 
 def classify(message: str) -> Failure:
     """The failure that a message of SQLite or of Python's sqlite3 module stands for."""
     for error, pattern in _RULES.items():
-        if found := pattern.search(message):
+        if found := re.search(pattern, message, re.IGNORECASE):
             return Failure(error, message, found.group(1) if found.groups() else "")
     return Failure(ErrorClass.OTHER, message)
 

@@ -8,14 +8,13 @@ from functools import cache
 from pathlib import Path
 
 from sqleval.compare.rewrite import fill_placeholder
-from sqleval.errors import InputError
 from sqleval.evaluator import Evaluator
 from sqleval.exact.grammar import parse
 from sqleval.exact.hardness import hardness
 from sqleval.exact.match import COMPONENTS, Component, exact_match, normalise
 from sqleval.exact.query import EMPTY, GrammarError, Query
 from sqleval.files import database_path, read_columns
-from sqleval.inputs import Task
+from sqleval.inputs import InputError, Task
 from sqleval.outcome import Verdict
 from sqleval.protocol import Settings
 from sqleval.report.tally import BIRD_LEVELS, Scored
@@ -23,9 +22,7 @@ from sqleval.report.tally import BIRD_LEVELS, Scored
 log = logging.getLogger(__name__)
 
 
-def score_tasks(
-    tasks: Sequence[Task], settings: Settings, progress: Callable[[int], None] | None = None
-) -> list[Scored]:
+def score_tasks(tasks: Sequence[Task], settings: Settings, progress: Callable[[int], None]) -> list[Scored]:
     """Every task scored, in order.
 
     Raises:
@@ -43,14 +40,11 @@ def score_tasks(
     return [Scored(task, level, verdict, *match) for task, level, verdict, match in together]
 
 
-def _verdicts(
-    tasks: Sequence[Task], settings: Settings, progress: Callable[[int], None] | None
-) -> Sequence[Verdict | None]:
+def _verdicts(tasks: Sequence[Task], settings: Settings, progress: Callable[[int], None]) -> Sequence[Verdict | None]:
     if settings.etype == "match":
         return [None] * len(tasks)
-    with Evaluator(
-        settings.folder, settings.protocol, settings.jobs, settings.timeout, cache=settings.cache, remember=False
-    ) as evaluator:
+    how = (settings.protocol, settings.jobs, settings.timeout)
+    with Evaluator(settings.folder, *how, cache=settings.cache, remember=False) as evaluator:
         return evaluator.score_batch([(task.db_id, task.gold, task.pred) for task in tasks], progress)
 
 

@@ -7,7 +7,7 @@ boundaries decide verdicts: a quoted "distinct" stays, ``T1.name`` is three toke
 import re
 from collections.abc import Collection, Iterator
 from functools import lru_cache
-from itertools import pairwise, product
+from itertools import pairwise, product, takewhile
 from typing import NamedTuple
 
 _LETTER = "A-Za-zÀ-Üà-ü"
@@ -58,10 +58,7 @@ def first_statement(sql: str) -> list[Token]:
         if kind == "punctuation":
             depth += (text == "(") - (text == ")")
             if text == ";" and depth <= 0:
-                end = place + 1
-                while end < len(tokens) and _trails(tokens[end]):
-                    end += 1
-                return tokens[:end]
+                return [*tokens[: place + 1], *takewhile(_trails, tokens[place + 1 :])]
         elif kind == "word":
             word = text.lower()
             # The body of a trigger holds semicolons; officially only CREATE makes BEGIN and CASE count.
@@ -150,7 +147,8 @@ def fill_placeholder(sql: str, columns: Collection[str], everywhere: bool) -> st
         return sql.replace("value", "1")
     tokens = tokenize(sql)
     solid = [i for i, token in enumerate(tokens) if token.kind not in ("space", "newline", "comment")]
-    is_name = "value" in columns or _declares_value([tokens[i].text.lower() for i in solid])
+    words = pairwise(tokens[i].text.lower() for i in solid)
+    is_name = "value" in columns or any(one == "as" and other in ("value", '"value"') for one, other in words)
     texts = [token.text for token in tokens]
     for before, here, after in zip([None, *solid], solid, [*solid[1:], None], strict=False):
         around = {texts[i] for i in (before, after) if i is not None}
@@ -160,10 +158,6 @@ def fill_placeholder(sql: str, columns: Collection[str], everywhere: bool) -> st
         elif texts[here] == "value" and not is_name and "." not in around and (after is None or texts[after] != "("):
             texts[here] = "1"
     return "".join(texts)
-
-
-def _declares_value(words: list[str]) -> bool:
-    return any(one == "as" and other in ("value", '"value"') for one, other in pairwise(words))
 
 
 @lru_cache(maxsize=8192)

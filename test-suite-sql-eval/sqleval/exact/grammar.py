@@ -7,19 +7,7 @@ would change published numbers.
 
 from collections.abc import Sequence
 
-from sqleval.exact.query import (
-    CLAUSES,
-    JOINS,
-    Column,
-    Condition,
-    Conditions,
-    GrammarError,
-    Names,
-    Query,
-    Tables,
-    Term,
-    query_words,
-)
+from sqleval.exact.query import CLAUSES, JOINS, Column, Condition, Conditions, GrammarError, Names, Query, Tables, Term
 
 SET_OPERATORS = ("intersect", "union", "except")
 AGGREGATES = frozenset(("none", "max", "min", "count", "sum", "avg"))
@@ -227,7 +215,7 @@ def parse(sql: str, tables: Tables | None = None) -> Query:
         GrammarError: the query is outside the subset or names an unknown table or column.
     """
     try:
-        words = query_words(sql)
-        return _Reader(words, Names(words, tables)).query()
+        names = Names(sql, tables)
+        return _Reader(names.words, names).query()
     except RecursionError:
         raise GrammarError("nested too deeply") from None

@@ -34,9 +34,8 @@ def foreign_key_map(entry: Mapping[str, Any]) -> dict[str, str]:
     ]
     groups: list[set[int]] = []
     for one, other in entry["foreign_keys"]:
-        group = next((g for g in groups if one in g or other in g), None)
-        if group is None:
-            group = set()
+        group = next((g for g in groups if one in g or other in g), set[int]())
+        if not group:
             groups.append(group)
         group |= {one, other}
     return {columns[index]: columns[min(group)] for group in groups for index in sorted(group)}

@@ -59,14 +59,15 @@ Tables = Mapping[str, Sequence[str]]
 
 
 class Names:
-    """Names in the words of one query: those of ``tables`` (lower-case columns by lower-case table), or, with None,
+    """The words of one query and the names in them: those of ``tables`` (lower-case columns by lower-case table), or, with None,
     every word that looks like an identifier.
 
     Raises:
-        GrammarError: an alias is missing or is also a table.
+        GrammarError: a quote is not closed, or an alias is missing or is also a table.
     """
 
-    def __init__(self, words: Sequence[str], tables: Tables | None) -> None:
+    def __init__(self, sql: str, tables: Tables | None) -> None:
+        self.words = words = query_words(sql)
         self._tables = tables
         self._aliases: dict[str, str] = {}
         for place, word in enumerate(words if tables is not None else ()):

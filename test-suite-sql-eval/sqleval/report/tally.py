@@ -4,6 +4,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from math import comb, sqrt
 
 from sqleval.exact.match import COMPONENTS, Component
@@ -25,11 +26,6 @@ class Scored:
     verdict: Verdict | None
     exact: bool | None
     parts: dict[str, Component] | None
-
-    @property
-    def turn(self) -> str:
-        """Name of the turn in the official table."""
-        return TURNS[min(self.task.turn, len(TURNS) - 1)]
 
     @property
     def right(self) -> bool:
@@ -56,10 +52,7 @@ def groups(scored: Sequence[Scored], value: Callable[[Verdict], float]) -> dict[
     levels = BIRD_LEVELS if any(item.level in BIRD_LEVELS for item in scored) else SPIDER_LEVELS
     found = {level: _group([item for item in scored if item.level == level], value) for level in levels}
     found["all"] = _group(scored, value)
-    interactions: dict[int, list[Scored]] = {}
-    for item in scored:
-        interactions.setdefault(item.task.interaction, []).append(item)
-    together = interactions.values()
+    together = [list(turns) for _, turns in groupby(scored, key=lambda item: item.task.interaction)]
     execution = _mean(all(i.verdict is None or i.verdict.correct for i in turns) for turns in together)
     exact = _mean(all(i.exact is not False for i in turns) for turns in together)
     # Officially the component scores of this column are never filled in.
@@ -69,7 +62,9 @@ def groups(scored: Sequence[Scored], value: Callable[[Verdict], float]) -> dict[
 
 def turns(scored: Sequence[Scored], value: Callable[[Verdict], float]) -> dict[str, Group]:
     """Figures by turn of the interaction."""
-    return {turn: _group([item for item in scored if item.turn == turn], value) for turn in TURNS}
+    last = len(TURNS) - 1
+    by_turn = ([item for item in scored if min(item.task.turn, last) == place] for place in range(len(TURNS)))
+    return {name: _group(items, value) for name, items in zip(TURNS, by_turn, strict=True)}
 
 
 def _mean(values: Iterable[float]) -> float:

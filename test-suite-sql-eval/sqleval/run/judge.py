@@ -32,9 +32,7 @@ class Instance:
     def columns(self) -> frozenset[str]:
         """Lower-case names of all columns; empty when the file is not a database."""
         try:
-            return frozenset(
-                name for names in read_columns(self.connection.path, views=True).values() for name in names
-            )
+            return frozenset[str]().union(*read_columns(self.connection.path, views=True).values())
         except sqlite3.Error:
             return frozenset()
 
@@ -53,16 +51,13 @@ class Judge:
         """Verdict on ``pred``; every one of ``instances`` must agree with ``gold``."""
         self.announce(self.limits.timeout)
         if len(pred) > self.limits.sql_bytes:
-            message = f"longer than {self.limits.sql_bytes} characters"
-            return Verdict.failed(Failure(ErrorClass.TOO_LARGE, message))
-        keep = self.protocol.keep_distinct
+            return Verdict.failed(Failure(ErrorClass.TOO_LARGE, f"longer than {self.limits.sql_bytes} characters"))
         if not self.protocol.spider:
-            return self._agree(
-                instances, gold, pred, rewrite.ends_ordered(gold), time.monotonic() + self.limits.timeout
-            )
+            deadline = time.monotonic() + self.limits.timeout
+            return self._agree(instances, gold, pred, rewrite.ends_ordered(gold), deadline)
         if "value" in pred:
             pred = rewrite.fill_placeholder(pred, instances[0].columns, self.protocol.official_quirks)
-        gold, pred = rewrite.tidy(gold, keep), rewrite.tidy(pred, keep)
+        gold, pred = (rewrite.tidy(sql, self.protocol.keep_distinct) for sql in (gold, pred))
         ordered = rewrite.is_ordered(gold)
         gold_run = rewrite.fix_year(gold)
         for instance in instances:

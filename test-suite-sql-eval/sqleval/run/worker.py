@@ -26,6 +26,7 @@ from sqleval.run.judge import Instance, Judge
 from sqleval.run.sandbox import Connection, Limits
 
 _MOST_OPEN_FILES = 200
+_MEMORY_BYTES = 2 << 30
 
 
 class Session:
@@ -61,8 +62,7 @@ class Session:
         except sqlite3.Error as error:
             return Verdict.failed(Failure(ErrorClass.OTHER, f"{db_id}: {error}"), "gold_error")
         except (MemoryError, RecursionError) as error:
-            message = f"comparing the results: {type(error).__name__}"
-            return Verdict.failed(Failure(ErrorClass.TOO_LARGE, message))
+            return Verdict.failed(Failure(ErrorClass.TOO_LARGE, f"comparing the results: {type(error).__name__}"))
 
     def _instances(self, db_id: str) -> list[Instance]:
         known = self._open.get(db_id)
@@ -110,14 +110,11 @@ HEARTBEAT = struct.Struct("dd")  # item number in the chunk (-1: idle), monotoni
 
 def main() -> None:
     """Serve chunks of items until the pipe closes."""
-    from sqleval.run.worker import Session  # here, because the parent imports this module and needs no session
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     pipe = Pipe(int(sys.argv[1]))
     heartbeat = mmap.mmap(int(sys.argv[2]), HEARTBEAT.size)
     settings: dict[str, Any] = pipe.recv()
-    memory = settings.pop("memory_bytes")
-    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     place = -1
 

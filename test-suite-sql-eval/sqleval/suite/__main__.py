@@ -4,9 +4,11 @@ import argparse
 import sqlite3
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-from sqleval.errors import InputError, run_command
+from sqleval.cli import run_command
+from sqleval.inputs import InputError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,25 +25,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run_command(lambda: _build(parser.parse_args(arguments)))
 
 
-def _say(text: str) -> None:
-    sys.stderr.write(text + "\n")
-
-
 def _build(args: argparse.Namespace) -> None:
     from sqleval.suite.build import build_suite
 
     try:
         lines = args.gold.read_text(encoding="utf-8").splitlines()
         golds = [line.split("\t")[0].strip() for line in lines if line.strip()]
-        suite = build_suite(
-            args.db,
-            golds,
-            args.out,
-            tries=args.tries,
-            most=args.most,
-            seed=args.seed,
-            progress=_say,
-        )
+        say = partial(print, file=sys.stderr)
+        suite = build_suite(args.db, golds, args.out, tries=args.tries, most=args.most, seed=args.seed, progress=say)
     except (OSError, UnicodeDecodeError, ValueError, sqlite3.Error) as error:
         raise InputError(str(error)) from error
     counts = (suite.distinguished_by_original, suite.distinguished_by_suite)

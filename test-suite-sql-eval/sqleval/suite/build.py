@@ -42,7 +42,6 @@ def build_suite(
     tries: int = 60,
     most: int = 20,
     seed: int = 0,
-    timeout: float = 2.0,
     progress: Callable[[str], None] = lambda text: None,
 ) -> Suite:
     """Write a copy of ``database`` and the chosen instances to the folder ``out``.
@@ -55,7 +54,7 @@ def build_suite(
         FileNotFoundError: there is no such database.
         ValueError: no gold runs on it.
     """
-    limits = Limits(timeout=timeout)
+    limits = Limits(timeout=2.0)
     queries = {gold: neighbours(gold) for gold in dict.fromkeys(_ready(gold) for gold in golds)}
     every = {(number, place) for number, others in enumerate(queries.values()) for place in range(len(others))}
     runs, by_original = _distinguished(database, queries, limits)

@@ -38,11 +38,6 @@ class Table:
     columns: tuple[Column, ...]
     key: tuple[str, ...]
 
-    @property
-    def parents(self) -> set[str]:
-        """Names of the tables that it refers to."""
-        return {column.refers[0] for column in self.columns if column.refers}
-
 
 def literals(sqls: Sequence[str]) -> list[Cell]:
     """Strings and numbers that queries compare with, and the numbers next to them."""
@@ -64,8 +59,11 @@ def read_schema(db: sqlite3.Connection) -> list[Table]:
     left = {str(name): _table(db, str(name)) for (name,) in db.execute(query)}
     ordered: list[Table] = []
     while left:
-        free = [table for table in left.values() if not (table.parents & set(left)) - {table.name}]
-        ordered += [left.pop(table.name) for table in free or [next(iter(left.values()))]]
+        parents = {
+            name: {column.refers[0] for column in table.columns if column.refers} for name, table in left.items()
+        }
+        free = [name for name in left if not parents[name] & (left.keys() - {name})]
+        ordered += [left.pop(name) for name in free or list(left)[:1]]
     return ordered
 
 
@@ -107,10 +105,9 @@ def _refill(db: sqlite3.Connection, table: Table, extra: Sequence[Cell], source:
     db.execute(f"DELETE FROM {name}")
     rows = min(max(int(count * source.uniform(0.5, 1.5)), source.randint(3, 12)), _MOST_ROWS)
     places = ", ".join("?" for _ in table.columns)
-    for number in range(rows):
-        cells = [_sample(column, table, pools[column.name], number, source) for column in table.columns]
-        # Rows that break a UNIQUE, CHECK or NOT NULL constraint are simply left out.
-        db.execute(f"INSERT OR IGNORE INTO {name} VALUES ({places})", cells)
+    cells = ([_sample(c, table, pools[c.name], number, source) for c in table.columns] for number in range(rows))
+    # Rows that break a UNIQUE, CHECK or NOT NULL constraint are simply left out.
+    db.executemany(f"INSERT OR IGNORE INTO {name} VALUES ({places})", cells)
 
 
 def _pool(
