@@ -1,12 +1,16 @@
 """The second pass: from parts to files, one split after another, deciding by heads and copying lines as they are.
 
-Everything here depends on the parts and their order alone, so a run that was killed ends with the same bytes.
+Everything here depends on the parts and their order alone, so a run that was killed ends with the same bytes. Splits
+that the recipe asks for share nothing: by database, whole databases go to the smaller splits until each has its share.
+At random, a hash of the question's words decides, so that repeated questions stay in one split, and a row whose query
+another split has is left out.
 """
 
 import json
 import random
 from array import array
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, combinations
@@ -15,12 +19,11 @@ from tempfile import TemporaryFile
 from typing import IO, Any
 
 from text2sql.artifacts import whole_file
-from text2sql.data.formats import file_of
 from text2sql.data.normal import digest
 from text2sql.data.options import CommonOptions, FileOptions
-from text2sql.data.parts import Kept, read_part
-from text2sql.data.split import Splitter
+from text2sql.data.parts import Head, Kept, file_of, read_part
 from text2sql.data.statistics import SplitStatistics
+from text2sql.errors import UserError
 
 _LEFT_OUT = -1
 _NO_PAIR = b"null"
@@ -170,3 +173,54 @@ def _refused(row: Kept, reason: str) -> dict[str, Any]:
     example = json.loads(row.example)
     shown = {key: example[key] for key in ("question_id", "db_id", "question", "sql")}
     return {**shown, "reason": reason, "detail": ""}
+
+
+class Splitter:
+    """Names the split of each row. ``shares`` by split, of which the first takes what the others leave."""
+
+    def __init__(self, shares: dict[str, float], by: str, seed: int) -> None:
+        self.shares, self.by, self.seed = shares, by, seed
+        self.databases: dict[str, str] = {}
+        self.queries: dict[int, str] = {}
+
+    def plan(self, heads: Iterable[Head]) -> None:
+        """Look at all rows once; only databases need it.
+
+        Raises:
+            UserError: there are fewer databases than splits.
+        """
+        if self.by != "database":
+            return
+        rows = Counter(head.db_id for head in heads)
+        if len(rows) < len(self.shares):
+            raise UserError(
+                f"split: {len(rows)} databases cannot be divided into {len(self.shares)} splits; use split_by=random"
+            )
+        waiting = sorted(rows)
+        random.Random(self.seed).shuffle(waiting)
+        first, *others = self.shares
+        for number, name in enumerate(others):
+            left = self.shares[name] * rows.total()
+            reserved = len(others) - number  # databases that the splits after this one, and the first, still need
+            while len(waiting) > reserved and (left > 0 or name not in self.databases.values()):
+                chosen = waiting.pop()
+                if rows[chosen] > 2 * left and name in self.databases.values():
+                    waiting.insert(0, chosen)
+                    break
+                self.databases[chosen] = name
+                left -= rows[chosen]
+        self.databases |= dict.fromkeys(waiting, first)
+
+    def name(self, head: Head) -> str | None:
+        """The row's split, or None where its query belongs to another already."""
+        if self.by == "database":
+            return self.databases[head.db_id]
+        place = digest(str(self.seed), str(head.question)) / (1 << 63)
+        chosen = next(iter(self.shares))
+        for name, share in self.shares.items():
+            if place < share:
+                chosen = name
+                break
+            place -= share
+        query = digest(head.db_id, str(head.query))
+        return chosen if self.queries.setdefault(query, chosen) == chosen else None

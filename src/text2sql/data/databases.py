@@ -15,8 +15,7 @@ from sqleval.run.sandbox import authorize_reading, fetch, guard
 from text2sql.data.options import FileOptions
 from text2sql.data.reading import Fault
 from text2sql.errors import UserError
-from text2sql.schema.model import Schema
-from text2sql.schema.render import STYLES_WITH_DATA, Samples, Style, read_samples, render, render_ddl
+from text2sql.schema.model import STYLES_WITH_DATA, Samples, Schema, Style, read_samples, render, render_ddl
 from text2sql.schema.sqlite import SchemaError, build_from_ddl, open_readonly, read_schema
 from text2sql.schema.tables_json import read_tables_json
 

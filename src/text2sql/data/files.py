@@ -16,9 +16,8 @@ from sqleval import hardness
 from text2sql.data.databases import RowDatabase, RowDatabases
 from text2sql.data.normal import digest
 from text2sql.data.options import FileOptions
-from text2sql.data.rawrow import PARTS, Adapter, RawRow, raw_row
 from text2sql.data.reading import Fault, Row, read_rows
-from text2sql.data.source import MadeRow, Rejected, Unit
+from text2sql.data.source import PARTS, Adapter, MadeRow, RawRow, Rejected, Unit, raw_row
 from text2sql.errors import UserError
 from text2sql.records import Example, TracedExample
 

@@ -21,13 +21,11 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 import sqleval
 from text2sql.artifacts import digest, digest_of, only_one, read_note, write_json, write_note
 from text2sql.data.assemble import Assembler
-from text2sql.data.formats import dataset_info
 from text2sql.data.options import CommonOptions
-from text2sql.data.page import write_page
-from text2sql.data.parts import make_in_worker, start_worker, write_part
+from text2sql.data.parts import dataset_info, make_in_worker, start_worker, write_part
 from text2sql.data.source import Source, Unit
 from text2sql.data.sources import open_source
-from text2sql.data.statistics import require_tokenizer, token_lengths
+from text2sql.data.statistics import require_tokenizer, token_lengths, write_page
 from text2sql.errors import UserError
 
 logger = logging.getLogger(__name__)

@@ -13,8 +13,7 @@ from pydantic.dataclasses import dataclass
 
 from text2sql.data.files import FileSource
 from text2sql.data.options import CommonOptions, Count, FileOptions
-from text2sql.data.rawrow import Adapter
-from text2sql.data.source import Source
+from text2sql.data.source import Adapter, Source
 from text2sql.errors import UserError
 from text2sql.prompts import parse_completion, read_answer
 from text2sql.recipe import STRICT, options_from

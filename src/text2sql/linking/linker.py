@@ -13,9 +13,8 @@ from typing import Any
 
 from sqlglot import exp
 
-from text2sql.linking.embed import open_embedder
-from text2sql.linking.lexical import lexical_scores
-from text2sql.linking.options import LinkOptions
+from text2sql.linking import LinkOptions
+from text2sql.linking.scores import lexical_scores, open_embedder
 from text2sql.schema import Schema
 
 Pair = tuple[str, str]
