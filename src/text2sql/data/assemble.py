@@ -91,7 +91,7 @@ class _Target:
 
 
 class Assembler:
-    """Writes a source's parts into ``output``; ``rows`` and ``statistics`` then say what was written."""
+    """Writes a source's parts into ``output``; ``rows`` and the statistics of ``targets`` then say what was written."""
 
     def __init__(self, options: CommonOptions, training_splits: tuple[str, ...]) -> None:
         self.options, self.training_splits = options, training_splits
@@ -101,8 +101,7 @@ class Assembler:
             self.splitter = Splitter(options.split, options.split_by, options.seed) if options.split else None
         self.seen: dict[int, int] = {}
         self.rows: dict[Path, int] = {}
-        self.statistics: dict[str, SplitStatistics] = {}
-        self.keys: dict[str, tuple[Any, Any]] = {}
+        self.targets: dict[str, _Target] = {}
 
     def write_all(self, parts: Mapping[str, list[Path]]) -> Path:
         """All splits of the source, from their parts; returns the file of the rows that were left out."""
@@ -128,9 +127,9 @@ class Assembler:
                 targets[names[0]].statistics.reject(refused)
                 rejected.write(json.dumps(refused, ensure_ascii=False).encode() + b"\n")
             for name, target in targets.items():
-                self.keys[name] = (target.questions, target.queries)
                 self.rows[_examples(self.options.output, name)] = target.statistics.kept
                 self.rows |= {file.path: file.rows for file in target.training}
+        self.targets |= targets
         self.seen.clear()
 
     def _place(self, row: Kept, only: str) -> tuple[str | None, str]:
@@ -146,22 +145,22 @@ class Assembler:
     def _open(self, name: str, stack: ExitStack) -> _Target:
         formats = self.options.formats if name in self.training_splits else []
         seed = self.options.seed if name.startswith("train") else None
-        statistics = self.statistics[name] = SplitStatistics(self.options.max_prompt_chars)
         examples = stack.enter_context(whole_file(_examples(self.options.output, name), "wb"))
         paths = [self.options.output / file_of(kind, name) for kind in formats]
         files = [stack.enter_context(_training_file(path, seed)) for path in paths]
-        return _Target(statistics, examples, files)
+        return _Target(SplitStatistics(self.options.max_prompt_chars), examples, files)
 
     def overlaps(self) -> dict[str, dict[str, int]]:
         """For each two splits: databases in both, and questions and queries about the same database in both."""
         import numpy as np
 
         found = {}
-        for one, other in combinations(self.keys, 2):
-            pairs = zip(self.keys[one], self.keys[other], strict=True)
-            questions, queries = (len(np.intersect1d(np.array(a), np.array(b))) for a, b in pairs)
-            databases = len(self.statistics[one].databases & self.statistics[other].databases)
-            found[f"{one} and {other}"] = {"databases": databases, "questions": questions, "queries": queries}
+        for (name, one), (other_name, other) in combinations(self.targets.items(), 2):
+            found[f"{name} and {other_name}"] = {
+                "databases": len(one.statistics.databases & other.statistics.databases),
+                "questions": len(np.intersect1d(np.array(one.questions), np.array(other.questions))),
+                "queries": len(np.intersect1d(np.array(one.queries), np.array(other.queries))),
+            }
         return found
 
 

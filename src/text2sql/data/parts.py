@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from text2sql.artifacts import whole_file
 from text2sql.data.normal import digest, normal_question, normal_sql, tables_read
-from text2sql.data.options import CommonOptions, Format
+from text2sql.data.options import Format
 from text2sql.data.source import MadeRow, Rejected, Source, Unit
 from text2sql.data.sources import open_source
 from text2sql.prompts import AnswerFormat, Message, build_messages, gold_answer
@@ -51,8 +51,9 @@ class Kept(NamedTuple):
     lines: list[bytes]
 
 
-def write_part(target: Path, source: Source, options: CommonOptions, unit: Unit) -> None:
+def write_part(target: Path, source: Source, unit: Unit) -> None:
     """Make one unit and write its rows, whole or not at all."""
+    options = source.options
     formats = options.formats if unit.split in (*source.training_splits, "all") else []
     with whole_file(target) as out:
         for row in source.make(unit):
@@ -89,13 +90,13 @@ def read_part(path: Path) -> Iterator[Kept | dict[str, Any]]:
                 yield Kept(Head(*json.loads(head)), example, rest)
 
 
-_worker: dict[str, Any] = {}
+_worker: dict[str, Source] = {}
 
 
 def start_worker(values: dict[str, Any], where: str) -> None:
     """Open the recipe's source in this process, which ends when the one that started it is killed."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _worker["options"], _worker["source"] = open_source(values, where)
+    _worker["source"] = open_source(values, where)
 
 
 def _end_with_parent() -> None:
@@ -107,7 +108,7 @@ def _end_with_parent() -> None:
 
 def make_in_worker(target: Path, unit: Unit) -> None:
     """:func:`write_part` with the source of this process."""
-    write_part(target, _worker["source"], _worker["options"], unit)
+    write_part(target, _worker["source"], unit)
 
 
 _FILES = {"messages": "sft", "alpaca": "alpaca", "ranking": "ranking", "grpo": "grpo"}

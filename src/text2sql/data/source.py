@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
 
+from text2sql.data.options import CommonOptions
 from text2sql.data.reading import Fault
 from text2sql.records import Example
 
@@ -99,6 +100,10 @@ class Source(Protocol):
     splits: tuple[str, ...]
     training_splits: tuple[str, ...]
     jobs: int
+
+    @property
+    def options(self) -> CommonOptions:
+        """The recipe's keys."""
 
     def inputs(self) -> list[Path]:
         """The files whose change makes what was prepared out of date."""

@@ -3,6 +3,7 @@
 import io
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from itertools import islice
@@ -17,6 +18,7 @@ from text2sql.errors import UserError
 from text2sql.prompts import build_messages
 
 _SAMPLE = 2000
+_QUANTILES = ("p50", "p90", "p95", "p99", "max")
 _SHOWN = 3
 
 
@@ -74,10 +76,8 @@ class SplitStatistics:
 
     def _linking(self) -> dict[str, float]:
         names = ("table_recall", "column_recall", "columns_shown")
-        return {
-            name: round(self.linked[n] / max(1, self.linked[n + 1]), 4)
-            for name, n in zip(names, (0, 2, 4), strict=True)
-        }
+        counts = zip(names, self.linked[::2], self.linked[1::2], strict=True)
+        return {name: round(part / max(1, whole), 4) for name, part, whole in counts}
 
 
 def distribution(lengths: Counter[int]) -> dict[str, int]:
@@ -88,11 +88,8 @@ def distribution(lengths: Counter[int]) -> dict[str, int]:
 
     values, counts = np.array(sorted(lengths.items())).T
     places = np.searchsorted(100 * counts.cumsum(), np.array([50, 90, 95, 99, 100]) * counts.sum())
-    names = ("p50", "p90", "p95", "p99", "max")
-    return {
-        "mean": round(int(values @ counts) / int(counts.sum())),
-        **dict(zip(names, values[places].tolist(), strict=True)),
-    }
+    mean = round(int(values @ counts) / int(counts.sum()))
+    return {"mean": mean, **dict(zip(_QUANTILES, values[places].tolist(), strict=True))}
 
 
 def require_tokenizer(folder: Path) -> None:
@@ -135,15 +132,16 @@ def _plots(report: dict[str, Any]) -> list[tuple[str, str]]:
     lengths = {
         name: found["tokens"]["prompt"] if in_tokens else found["prompt_chars"] for name, found in splits.items()
     }
-    hardness = {name: _shares(found["difficulty"], found["kept"]) for name, found in splits.items()}
-    tables = {name: _shares(found["tables_per_query"], found["kept"]) for name, found in splits.items()}
-    words = {name: _shares(found["keywords"], found["kept"]) for name, found in splits.items()}
+    hardness, tables, words = (
+        {name: {key: count / found["kept"] for key, count in found[counts].items()} for name, found in splits.items()}
+        for counts in ("difficulty", "tables_per_query", "keywords")
+    )
     dropped = {name: found["rejected"] for name, found in report["splits"].items() if found["rejected"]}
     known = sorted({level for found in hardness.values() for level in found}, key=lambda x: ((*_ORDER, x).index(x), x))
     reasons = sorted({reason for found in dropped.values() for reason in found})
     share = "share of queries"
     plots = [
-        (f"Length of prompts in {unit}", _bars(lengths, ["p50", "p90", "p95", "p99", "max"], unit)),
+        (f"Length of prompts in {unit}", _bars(lengths, _QUANTILES, unit)),
         ("Hardness", _bars(hardness, known, share)),
         ("Tables per query", _bars(tables, sorted({n for found in tables.values() for n in found}, key=int), share)),
         ("Keywords", _bars(words, list(dict.fromkeys(w for found in words.values() for w in found)), share)),
@@ -151,11 +149,7 @@ def _plots(report: dict[str, Any]) -> list[tuple[str, str]]:
     return [*plots, ("Rows left out", _bars(dropped, reasons, "rows"))] if reasons else plots
 
 
-def _shares(counts: dict[str, int], total: int) -> dict[str, float]:
-    return {name: count / total for name, count in counts.items()}
-
-
-def _bars(series: dict[str, dict[str, float]], labels: list[str], unit: str) -> str:
+def _bars(series: dict[str, dict[str, float]], labels: Sequence[str], unit: str) -> str:
     """Grouped bars as SVG text, one colour a split."""
     import matplotlib
 
