@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from itertools import chain, combinations
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO, Any
+from typing import IO
 
 from text2sql.artifacts import whole_file
 from text2sql.data.normal import digest
@@ -36,16 +36,13 @@ class _TrainingFile:
     path: Path
     file: IO[bytes]
     places: "array[int]" = field(default_factory=lambda: array("q"))
-    end: int = 0
-    rows: int = 0
 
     def add(self, line: bytes, fits: bool) -> None:
         if not fits or line == _NO_PAIR:
             self.places.append(_LEFT_OUT)
-            return
-        self.places.append(self.end)
-        self.end += self.file.write(line + b"\n")
-        self.rows += 1
+        else:
+            self.places.append(self.file.tell())
+            self.file.write(line + b"\n")
 
 
 @contextmanager
@@ -95,6 +92,7 @@ class Assembler:
 
     def __init__(self, options: CommonOptions, training_splits: tuple[str, ...]) -> None:
         self.options, self.training_splits = options, training_splits
+        self.examples = options.output / "examples"
         self.splitter, self.drop = None, False
         if isinstance(options, FileOptions):
             self.drop = options.duplicates == "drop"
@@ -123,12 +121,15 @@ class Assembler:
                 if isinstance(row, Kept) and name is not None:
                     targets[name].write(row, self.options.max_prompt_chars)
                     continue
-                refused = _refused(row, reason) if isinstance(row, Kept) else row
-                targets[names[0]].statistics.reject(refused)
-                rejected.write(json.dumps(refused, ensure_ascii=False).encode() + b"\n")
+                if isinstance(row, Kept):
+                    example = json.loads(row.example)
+                    shown = {key: example[key] for key in ("question_id", "db_id", "question", "sql")}
+                    row = {**shown, "reason": reason, "detail": ""}
+                targets[names[0]].statistics.reject(row)
+                rejected.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
             for name, target in targets.items():
-                self.rows[_examples(self.options.output, name)] = target.statistics.kept
-                self.rows |= {file.path: file.rows for file in target.training}
+                self.rows[self.examples / f"{name}.jsonl"] = target.statistics.kept
+                self.rows |= {file.path: len(file.places) - file.places.count(_LEFT_OUT) for file in target.training}
         self.targets |= targets
         self.seen.clear()
 
@@ -145,7 +146,7 @@ class Assembler:
     def _open(self, name: str, stack: ExitStack) -> _Target:
         formats = self.options.formats if name in self.training_splits else []
         seed = self.options.seed if name.startswith("train") else None
-        examples = stack.enter_context(whole_file(_examples(self.options.output, name), "wb"))
+        examples = stack.enter_context(whole_file(self.examples / f"{name}.jsonl", "wb"))
         paths = [self.options.output / file_of(kind, name) for kind in formats]
         files = [stack.enter_context(_training_file(path, seed)) for path in paths]
         return _Target(SplitStatistics(self.options.max_prompt_chars), examples, files)
@@ -162,16 +163,6 @@ class Assembler:
                 "queries": len(np.intersect1d(np.array(one.queries), np.array(other.queries))),
             }
         return found
-
-
-def _examples(output: Path, split: str) -> Path:
-    return output / "examples" / f"{split}.jsonl"
-
-
-def _refused(row: Kept, reason: str) -> dict[str, Any]:
-    example = json.loads(row.example)
-    shown = {key: example[key] for key in ("question_id", "db_id", "question", "sql")}
-    return {**shown, "reason": reason, "detail": ""}
 
 
 class Splitter:

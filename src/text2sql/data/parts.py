@@ -10,9 +10,11 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Iterator
-from dataclasses import asdict
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import yaml
 
 from text2sql.artifacts import whole_file
 from text2sql.data.normal import digest, normal_question, normal_sql, tables_read
@@ -27,6 +29,7 @@ KEYWORDS = (
     *("union", "intersect", "except", "exists", "case", "with", "over"),
 )
 _SPACED = tuple(f" {word} " for word in KEYWORDS)
+_FORMATS = yaml.safe_load(files(__package__).joinpath("formats.yaml").read_text(encoding="utf-8"))
 _encode = json.JSONEncoder(ensure_ascii=False, check_circular=False).encode
 
 
@@ -57,7 +60,9 @@ def write_part(target: Path, source: Source, unit: Unit) -> None:
     formats = options.formats if unit.split in (*source.training_splits, "all") else []
     with whole_file(target) as out:
         for row in source.make(unit):
-            out.write(_encode(asdict(row)) if isinstance(row, Rejected) else _line(row, options.answer_format, formats))
+            out.write(
+                _encode(row._asdict()) if isinstance(row, Rejected) else _line(row, options.answer_format, formats)
+            )
             out.write("\n")
 
 
@@ -111,28 +116,9 @@ def make_in_worker(target: Path, unit: Unit) -> None:
     write_part(target, _worker["source"], unit)
 
 
-_FILES = {"messages": "sft", "alpaca": "alpaca", "ranking": "ranking", "grpo": "grpo"}
-_TAGS = {f"{role}_tag": role for role in ("role", "content", "user", "assistant", "system")}
-_MESSAGES: dict[str, Any] = {"formatting": "sharegpt", "columns": {"messages": "messages"}, "tags": _TAGS}
-_DESCRIPTIONS: dict[str, dict[str, Any]] = {
-    "messages": _MESSAGES,
-    "grpo": _MESSAGES,
-    "alpaca": {
-        "formatting": "alpaca",
-        "columns": {"prompt": "instruction", "query": "input", "response": "output", "system": "system"},
-    },
-    "ranking": {
-        "formatting": "sharegpt",
-        "ranking": True,
-        "columns": {"messages": "messages", "chosen": "chosen", "rejected": "rejected"},
-        "tags": _TAGS,
-    },
-}
-
-
 def file_of(kind: Format, split: str) -> str:
     """The training file of a format and split."""
-    return f"{_FILES[kind]}_{split}.jsonl"
+    return f"{_FORMATS[kind]['file']}_{split}.jsonl"
 
 
 def dataset_info(name: str, splits: tuple[str, ...], formats: list[Format]) -> dict[str, Any]:
@@ -141,10 +127,8 @@ def dataset_info(name: str, splits: tuple[str, ...], formats: list[Format]) -> d
     Messages are ``<name>_<split>``; other formats have their own name at the end.
     """
     return {
-        f"{name}_{split}{'' if kind == 'messages' else f'_{kind}'}": {
-            "file_name": file_of(kind, split),
-            **_DESCRIPTIONS[kind],
-        }
+        f"{name}_{split}{'' if kind == 'messages' else f'_{kind}'}": {"file_name": file_of(kind, split)}
+        | _FORMATS[kind]["info"]
         for split in splits
         for kind in formats
     }

@@ -24,7 +24,7 @@ from text2sql.data.assemble import Assembler
 from text2sql.data.parts import dataset_info, make_in_worker, start_worker, write_part
 from text2sql.data.source import Source, Unit
 from text2sql.data.sources import open_source
-from text2sql.data.statistics import require_tokenizer, token_lengths, write_page
+from text2sql.data.statistics import token_lengths, write_page
 from text2sql.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -54,8 +54,9 @@ def prepare(values: dict[str, Any], where: str) -> dict[str, Any]:
     if report is not None:
         logger.info("%s is already prepared (data_hash %s)", output, report["data_hash"])
         return report
-    if options.tokenizer is not None:
-        require_tokenizer(options.tokenizer)
+    if options.tokenizer is not None and not (options.tokenizer / "tokenizer.json").is_file():
+        missing = "no tokenizer.json; bash scripts/download_model.sh, or leave the key out"
+        raise UserError(f"tokenizer: {options.tokenizer} has {missing}")
     try:
         output.mkdir(parents=True, exist_ok=True)
         (output / REPORT).unlink(missing_ok=True)

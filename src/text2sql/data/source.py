@@ -6,9 +6,8 @@ A row of a file is first taken apart into a :class:`RawRow`; databases are not l
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from text2sql.data.options import CommonOptions
 from text2sql.data.reading import Fault
@@ -18,8 +17,7 @@ _DAMAGED = re.compile("[\ufffd\ud800-\udfff]")  # what could not be decoded, and
 Adapter = Callable[[dict[str, Any]], dict[str, Any]]
 
 
-@dataclass(frozen=True)
-class RawRow:
+class RawRow(NamedTuple):
     """The parts of a row, as texts; only ``question`` and ``sql`` are never empty."""
 
     question: str
@@ -34,7 +32,7 @@ class RawRow:
     rejected: str = ""
 
 
-PARTS = tuple(field.name for field in fields(RawRow))
+PARTS = RawRow._fields
 
 
 def raw_row(row: dict[str, Any], columns: dict[str, str]) -> RawRow | Fault:
@@ -59,8 +57,7 @@ def raw_row(row: dict[str, Any], columns: dict[str, str]) -> RawRow | Fault:
     return RawRow(**found)
 
 
-@dataclass(frozen=True)
-class Rejected:
+class Rejected(NamedTuple):
     """A row that was left out. ``reason`` is a class to count by, ``detail`` is what happened to this row."""
 
     question_id: str
@@ -71,8 +68,7 @@ class Rejected:
     detail: str = ""
 
 
-@dataclass(frozen=True)
-class Unit:
+class Unit(NamedTuple):
     """A piece of one split that is made as a whole, and not again once it is on disk.
 
     ``name`` is unique in its split and fit for a file's name; ``progress`` is the share of all work (0 to 1)
@@ -85,8 +81,7 @@ class Unit:
     work: Any
 
 
-@dataclass(frozen=True)
-class MadeRow:
+class MadeRow(NamedTuple):
     """An example, a worse query for preference pairs, and the counts of schema linking (:class:`text2sql.linking.Cut`)."""
 
     example: Example

@@ -14,7 +14,6 @@ from jinja2 import Environment
 
 from text2sql.artifacts import write_text
 from text2sql.data.parts import KEYWORDS, Head
-from text2sql.errors import UserError
 from text2sql.prompts import build_messages
 
 _SAMPLE = 2000
@@ -90,14 +89,6 @@ def distribution(lengths: Counter[int]) -> dict[str, int]:
     places = np.searchsorted(100 * counts.cumsum(), np.array([50, 90, 95, 99, 100]) * counts.sum())
     mean = round(int(values @ counts) / int(counts.sum()))
     return {"mean": mean, **dict(zip(_QUANTILES, values[places].tolist(), strict=True))}
-
-
-def require_tokenizer(folder: Path) -> None:
-    """Raises :class:`UserError` where there is no tokenizer in the folder."""
-    if not (folder / "tokenizer.json").is_file():
-        raise UserError(
-            f"tokenizer: {folder} has no tokenizer.json; bash scripts/download_model.sh, or leave the key out"
-        )
 
 
 def token_lengths(examples: Path, rows: int, folder: Path) -> dict[str, Any]:

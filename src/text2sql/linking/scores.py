@@ -5,11 +5,11 @@ import logging
 import os
 import re
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,11 +36,6 @@ def stem(word: str) -> str:
 def name_stems(identifier: str) -> tuple[str, ...]:
     """``HomeTown_ID`` as stems of home, town and id."""
     return tuple(stem(part.lower()) for part in _PARTS.split(identifier) if part)
-
-
-def question_stems(question: str) -> frozenset[str]:
-    """Stems of the question's words."""
-    return frozenset(stem(word) for word in _WORD.findall(question.casefold()))
 
 
 def name_score(identifier: str, stems: frozenset[str]) -> float:
@@ -99,26 +94,22 @@ def value_matches(question: str, path: Path | None) -> frozenset[tuple[str, str]
 
 def lexical_scores(question: str, schema: Schema, path: Path | None) -> dict[tuple[str, str], float]:
     """A score for each (table, column), and for each table under (table, "")."""
-    stems, valued = question_stems(question), value_matches(question, path)
+    stems = frozenset(stem(word) for word in _WORD.findall(question.casefold()))
+    valued = value_matches(question, path)
     scores: dict[tuple[str, str], float] = {}
     for table in schema.tables:
         own = name_score(table.name, stems)
         scores[table.name, ""] = own
         for column in table.columns:
-            score = name_score(column.name, stems) + 0.8 * ((table.name, column.name) in valued)
-            scores[table.name, column.name] = score + 0.1 * own
+            pair = (table.name, column.name)
+            scores[pair] = name_score(column.name, stems) + 0.8 * (pair in valued) + 0.1 * own
     return scores
 
 
 Vectors = NDArray[np.float32]
+Embedder = Callable[[Sequence[str]], Vectors]  # unit vectors, one row a text
 _TEXTS_A_REQUEST = 32  # what small servers take at once
 _RETRIES = 4
-
-
-class Embedder(Protocol):
-    """Texts to unit vectors, one row a text."""
-
-    def __call__(self, texts: Sequence[str]) -> Vectors: ...
 
 
 def open_embedder(model: str, base_url: str | None) -> Embedder:
@@ -127,10 +118,8 @@ def open_embedder(model: str, base_url: str | None) -> Embedder:
     Raises:
         UserError: no such folder.
     """
-    return _remote(model, base_url) if base_url else _local(model)
-
-
-def _local(model: str) -> Embedder:
+    if base_url:
+        return _remote(model, base_url)
     if not Path(model).is_dir():
         raise UserError(
             f"{model}: no such embedding model folder; bash scripts/download_model.sh Qwen/Qwen3-Embedding-0.6B"

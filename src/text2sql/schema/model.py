@@ -6,7 +6,7 @@ model's context short; types and keys stay, because joins and casts need them.
 
 import re
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -123,12 +123,11 @@ def render(schema: Schema, style: Style = "ddl", samples: Samples | None = None)
     both as SQL comments. ``compact``: ``table(column TYPE, ...)`` lines and the joins. ``names``: no types either.
     """
     data = samples or Samples()
-    if style == "ddl_rows":
-        return "\n".join(_with_rows(table, data) for table in schema.tables)
     if style == "ddl_values":
         return "\n".join(_with_values(table, data) for table in schema.tables)
-    if style == "ddl":
-        return render_ddl(schema)
+    if style in ("ddl", "ddl_rows"):
+        rows = data.rows if style == "ddl_rows" else {}
+        return "\n".join(_render_table(table, rows.get(table.name, ())) for table in schema.tables)
     lines = [_short(table, style == "compact") for table in schema.tables]
     joins = [
         f"{quote(table.name)}.{quote(key.column)} = {quote(key.ref_table)}.{quote(key.ref_column)}"
@@ -143,8 +142,9 @@ def render_ddl(schema: Schema) -> str:
     return "\n".join(_render_table(table) for table in schema.tables)
 
 
-def _render_table(table: Table) -> str:
-    return f"CREATE TABLE {quote(table.name)} ({', '.join(_parts(table))});"
+def _render_table(table: Table, rows: Iterable[tuple[str, ...]] = ()) -> str:
+    shown = "".join(f"\n-- ({', '.join(row)})" for row in rows)
+    return f"CREATE TABLE {quote(table.name)} ({', '.join(_parts(table))});{shown}"
 
 
 def _parts(table: Table) -> list[str]:
@@ -161,11 +161,6 @@ def _parts(table: Table) -> list[str]:
     if len(table.primary_key) > 1:
         parts.append(f"PRIMARY KEY ({', '.join(quote(name) for name in table.primary_key)})")
     return parts
-
-
-def _with_rows(table: Table, samples: Samples) -> str:
-    rows = "".join(f"\n-- ({', '.join(row)})" for row in samples.rows.get(table.name, []))
-    return _render_table(table) + rows
 
 
 def _with_values(table: Table, samples: Samples) -> str:
