@@ -28,8 +28,8 @@ from sqleval import Failure, execute
 from text2sql import ledger
 from text2sql.artifacts import digest
 from text2sql.data.leakage import LeakIndex, read_evaluation
+from text2sql.linking import LinkOptions
 from text2sql.linking.linker import Linker
-from text2sql.linking.options import LinkOptions
 from text2sql.schema import Schema, open_readonly, read_schema
 from text2sql.synth.own import LEVELS, write_for_database
 

@@ -11,7 +11,7 @@ from support.tables import lines, recipe, write
 from support.tiny_model import make_model
 from text2sql.data.prepare import prepare
 from text2sql.errors import UserError
-from text2sql.linking.embed import open_embedder
+from text2sql.linking.scores import open_embedder
 
 DDL = "CREATE TABLE staff (id INTEGER PRIMARY KEY, name TEXT, born TEXT, room TEXT, phone TEXT, wage REAL, city TEXT);"
 COLUMNS = ("name", "born", "room", "phone", "wage", "city")
@@ -151,7 +151,7 @@ def test_an_answer_that_holds_no_embeddings_is_one_line(answer, message):
 
 
 def test_no_server_and_no_model_are_one_line(tmp_path, monkeypatch):
-    monkeypatch.setattr("text2sql.linking.embed._RETRIES", 0)
+    monkeypatch.setattr("text2sql.linking.scores._RETRIES", 0)
     with serve(as_openai) as (url, _):
         pass
     with pytest.raises(UserError, match=f"{url}: no embeddings \\(Connection error"):

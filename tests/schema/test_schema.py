@@ -6,7 +6,7 @@ import pytest
 
 from text2sql.errors import UserError
 from text2sql.schema import SchemaError, open_readonly, quote, read_schema, render_ddl, schema_from_ddl
-from text2sql.schema.render import read_samples, render
+from text2sql.schema.model import read_samples, render
 from text2sql.schema.sqlite import build_from_ddl
 from text2sql.schema.tables_json import read_tables_json, spider_entry
 

@@ -28,15 +28,13 @@ def _show(report: dict[str, Any], output: Path) -> None:
     for split, found in splits:
         prompts = found["tokens"]["prompt"] if "tokens" in found else found["prompt_chars"]
         lengths = [prompts.get(name, 0) for name in ("mean", "p95", "max")]
-        rejected = sum(found["rejected"].values())
-        row = (found["kept"], rejected, found["databases"], *lengths, found["over_max_prompt_chars"])
-        table.add_row(split, *map(str, row))
+        counts = (found["kept"], sum(found["rejected"].values()), found["databases"])
+        table.add_row(split, *map(str, (*counts, *lengths, found["over_max_prompt_chars"])))
         if found["without_worse_answer"]:
-            notes.append(
-                f"{split}: {found['without_worse_answer']} rows have no worse query and give no preference pair"
-            )
-        for reason, count in found["rejected"].items():
-            notes.append(f"{split}: left out {count} rows: {reason} (see {output / 'rejected.jsonl'})")
+            unpaired = found["without_worse_answer"]
+            notes.append(f"{split}: {unpaired} rows have no worse query and give no preference pair")
+        place = output / "rejected.jsonl"
+        notes += [f"{split}: left out {n} rows: {reason} (see {place})" for reason, n in found["rejected"].items()]
     console = Console()
     console.print(table)
     for note in [*notes, f"report: {output / REPORT}, data_hash {report['data_hash']}"]:

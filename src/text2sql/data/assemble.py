@@ -1,26 +1,29 @@
 """The second pass: from parts to files, one split after another, deciding by heads and copying lines as they are.
 
-Everything here depends on the parts and their order alone, so a run that was killed ends with the same bytes.
+Everything here depends on the parts and their order alone, so a run that was killed ends with the same bytes. Splits
+that the recipe asks for share nothing: by database, whole databases go to the smaller splits until each has its share.
+At random, a hash of the question's words decides, so that repeated questions stay in one split, and a row whose query
+another split has is left out.
 """
 
 import json
 import random
 from array import array
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, combinations
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO, Any
+from typing import IO
 
 from text2sql.artifacts import whole_file
-from text2sql.data.formats import file_of
 from text2sql.data.normal import digest
 from text2sql.data.options import CommonOptions, FileOptions
-from text2sql.data.parts import Kept, read_part
-from text2sql.data.split import Splitter
+from text2sql.data.parts import Head, Kept, file_of, read_part
 from text2sql.data.statistics import SplitStatistics
+from text2sql.errors import UserError
 
 _LEFT_OUT = -1
 _NO_PAIR = b"null"
@@ -33,16 +36,13 @@ class _TrainingFile:
     path: Path
     file: IO[bytes]
     places: "array[int]" = field(default_factory=lambda: array("q"))
-    end: int = 0
-    rows: int = 0
 
     def add(self, line: bytes, fits: bool) -> None:
         if not fits or line == _NO_PAIR:
             self.places.append(_LEFT_OUT)
-            return
-        self.places.append(self.end)
-        self.end += self.file.write(line + b"\n")
-        self.rows += 1
+        else:
+            self.places.append(self.file.tell())
+            self.file.write(line + b"\n")
 
 
 @contextmanager
@@ -88,18 +88,18 @@ class _Target:
 
 
 class Assembler:
-    """Writes a source's parts into ``output``; ``rows`` and ``statistics`` then say what was written."""
+    """Writes a source's parts into ``output``; ``rows`` and the statistics of ``targets`` then say what was written."""
 
     def __init__(self, options: CommonOptions, training_splits: tuple[str, ...]) -> None:
         self.options, self.training_splits = options, training_splits
+        self.examples = options.output / "examples"
         self.splitter, self.drop = None, False
         if isinstance(options, FileOptions):
             self.drop = options.duplicates == "drop"
             self.splitter = Splitter(options.split, options.split_by, options.seed) if options.split else None
         self.seen: dict[int, int] = {}
         self.rows: dict[Path, int] = {}
-        self.statistics: dict[str, SplitStatistics] = {}
-        self.keys: dict[str, tuple[Any, Any]] = {}
+        self.targets: dict[str, _Target] = {}
 
     def write_all(self, parts: Mapping[str, list[Path]]) -> Path:
         """All splits of the source, from their parts; returns the file of the rows that were left out."""
@@ -121,13 +121,16 @@ class Assembler:
                 if isinstance(row, Kept) and name is not None:
                     targets[name].write(row, self.options.max_prompt_chars)
                     continue
-                refused = _refused(row, reason) if isinstance(row, Kept) else row
-                targets[names[0]].statistics.reject(refused)
-                rejected.write(json.dumps(refused, ensure_ascii=False).encode() + b"\n")
+                if isinstance(row, Kept):
+                    example = json.loads(row.example)
+                    shown = {key: example[key] for key in ("question_id", "db_id", "question", "sql")}
+                    row = {**shown, "reason": reason, "detail": ""}
+                targets[names[0]].statistics.reject(row)
+                rejected.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
             for name, target in targets.items():
-                self.keys[name] = (target.questions, target.queries)
-                self.rows[_examples(self.options.output, name)] = target.statistics.kept
-                self.rows |= {file.path: file.rows for file in target.training}
+                self.rows[self.examples / f"{name}.jsonl"] = target.statistics.kept
+                self.rows |= {file.path: len(file.places) - file.places.count(_LEFT_OUT) for file in target.training}
+        self.targets |= targets
         self.seen.clear()
 
     def _place(self, row: Kept, only: str) -> tuple[str | None, str]:
@@ -143,30 +146,71 @@ class Assembler:
     def _open(self, name: str, stack: ExitStack) -> _Target:
         formats = self.options.formats if name in self.training_splits else []
         seed = self.options.seed if name.startswith("train") else None
-        statistics = self.statistics[name] = SplitStatistics(self.options.max_prompt_chars)
-        examples = stack.enter_context(whole_file(_examples(self.options.output, name), "wb"))
+        examples = stack.enter_context(whole_file(self.examples / f"{name}.jsonl", "wb"))
         paths = [self.options.output / file_of(kind, name) for kind in formats]
         files = [stack.enter_context(_training_file(path, seed)) for path in paths]
-        return _Target(statistics, examples, files)
+        return _Target(SplitStatistics(self.options.max_prompt_chars), examples, files)
 
     def overlaps(self) -> dict[str, dict[str, int]]:
         """For each two splits: databases in both, and questions and queries about the same database in both."""
         import numpy as np
 
         found = {}
-        for one, other in combinations(self.keys, 2):
-            pairs = zip(self.keys[one], self.keys[other], strict=True)
-            questions, queries = (len(np.intersect1d(np.array(a), np.array(b))) for a, b in pairs)
-            databases = len(self.statistics[one].databases & self.statistics[other].databases)
-            found[f"{one} and {other}"] = {"databases": databases, "questions": questions, "queries": queries}
+        for (name, one), (other_name, other) in combinations(self.targets.items(), 2):
+            found[f"{name} and {other_name}"] = {
+                "databases": len(one.statistics.databases & other.statistics.databases),
+                "questions": len(np.intersect1d(np.array(one.questions), np.array(other.questions))),
+                "queries": len(np.intersect1d(np.array(one.queries), np.array(other.queries))),
+            }
         return found
 
 
-def _examples(output: Path, split: str) -> Path:
-    return output / "examples" / f"{split}.jsonl"
+class Splitter:
+    """Names the split of each row. ``shares`` by split, of which the first takes what the others leave."""
 
+    def __init__(self, shares: dict[str, float], by: str, seed: int) -> None:
+        self.shares, self.by, self.seed = shares, by, seed
+        self.databases: dict[str, str] = {}
+        self.queries: dict[int, str] = {}
 
-def _refused(row: Kept, reason: str) -> dict[str, Any]:
-    example = json.loads(row.example)
-    shown = {key: example[key] for key in ("question_id", "db_id", "question", "sql")}
-    return {**shown, "reason": reason, "detail": ""}
+    def plan(self, heads: Iterable[Head]) -> None:
+        """Look at all rows once; only databases need it.
+
+        Raises:
+            UserError: there are fewer databases than splits.
+        """
+        if self.by != "database":
+            return
+        rows = Counter(head.db_id for head in heads)
+        if len(rows) < len(self.shares):
+            raise UserError(
+                f"split: {len(rows)} databases cannot be divided into {len(self.shares)} splits; use split_by=random"
+            )
+        waiting = sorted(rows)
+        random.Random(self.seed).shuffle(waiting)
+        first, *others = self.shares
+        for number, name in enumerate(others):
+            left = self.shares[name] * rows.total()
+            reserved = len(others) - number  # databases that the splits after this one, and the first, still need
+            while len(waiting) > reserved and (left > 0 or name not in self.databases.values()):
+                chosen = waiting.pop()
+                if rows[chosen] > 2 * left and name in self.databases.values():
+                    waiting.insert(0, chosen)
+                    break
+                self.databases[chosen] = name
+                left -= rows[chosen]
+        self.databases |= dict.fromkeys(waiting, first)
+
+    def name(self, head: Head) -> str | None:
+        """The row's split, or None where its query belongs to another already."""
+        if self.by == "database":
+            return self.databases[head.db_id]
+        place = digest(str(self.seed), str(head.question)) / (1 << 63)
+        chosen = next(iter(self.shares))
+        for name, share in self.shares.items():
+            if place < share:
+                chosen = name
+                break
+            place -= share
+        query = digest(head.db_id, str(head.query))
+        return chosen if self.queries.setdefault(query, chosen) == chosen else None

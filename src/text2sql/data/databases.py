@@ -6,8 +6,10 @@ Opened once and kept while rows go on using it; text is built into a database in
 import json
 import sqlite3
 import time
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 from sqleval import Failure, Limits, Outcome, classify, execute
@@ -15,8 +17,7 @@ from sqleval.run.sandbox import authorize_reading, fetch, guard
 from text2sql.data.options import FileOptions
 from text2sql.data.reading import Fault
 from text2sql.errors import UserError
-from text2sql.schema.model import Schema
-from text2sql.schema.render import STYLES_WITH_DATA, Samples, Style, read_samples, render, render_ddl
+from text2sql.schema.model import STYLES_WITH_DATA, Schema, read_samples, render, render_ddl
 from text2sql.schema.sqlite import SchemaError, build_from_ddl, open_readonly, read_schema
 from text2sql.schema.tables_json import read_tables_json
 
@@ -60,24 +61,16 @@ class MemoryDatabase:
 
 @dataclass(frozen=True)
 class RowDatabase:
-    """A schema and a way to run SQL on it; ``text`` is the rendering of the whole schema."""
+    """A schema and a way to run SQL on it; ``text`` is the rendering of the whole schema, ``render`` gives that of a part.
+
+    ``failure(sql, timeout)``: as :func:`gold_failure`.
+    """
 
     schema: Schema
     text: str
-    style: Style
-    samples: Samples | None = None
+    render: Callable[[Schema], str]
+    failure: Callable[[str, float], tuple[str, str] | None]
     file: Path | None = None
-    memory: MemoryDatabase | None = None
-
-    def failure(self, sql: str, timeout: float) -> tuple[str, str] | None:
-        """Why the SQL does not run here (reason to count by, detail), or None."""
-        if self.file is not None:
-            return gold_failure(self.file, sql, timeout)
-        return self.memory.failure(sql, timeout) if self.memory is not None else None
-
-    def render(self, schema: Schema) -> str:
-        """A part of the schema, in the same style."""
-        return render(schema, self.style, self.samples)
 
 
 class RowDatabases:
@@ -110,15 +103,12 @@ class RowDatabases:
 
     def _open_file(self, path: Path) -> RowDatabase | Fault:
         try:
-            connection = open_readonly(path)
+            with closing(open_readonly(path)) as connection:
+                found = self._read(connection, path)
         except UserError as error:
             return Fault("not a database", str(error))
-        try:
-            found = self._read(connection, file=path)
         except sqlite3.DatabaseError as error:
             return Fault("not a database", f"{path}: {error}")
-        finally:
-            connection.close()
         return found if found.schema.tables else Fault("not a database", f"{path}: it has no tables")
 
     def _open_text(self, text: str) -> RowDatabase | Fault:
@@ -131,8 +121,9 @@ class RowDatabases:
     def _read(self, connection: sqlite3.Connection, file: Path | None = None) -> RowDatabase:
         schema = read_schema(connection)
         samples = read_samples(connection, schema) if self.style in STYLES_WITH_DATA else None
-        memory = MemoryDatabase(connection) if file is None else None
-        return RowDatabase(schema, render(schema, self.style, samples), self.style, samples, file, memory)
+        shown = partial(render, style=self.style, samples=samples)
+        run = MemoryDatabase(connection).failure if file is None else partial(gold_failure, file)
+        return RowDatabase(schema, shown(schema), shown, run, file)
 
     def _from_file(self, path: Path) -> RowDatabase:
         if not path.is_file():

@@ -16,9 +16,8 @@ from sqleval import hardness
 from text2sql.data.databases import RowDatabase, RowDatabases
 from text2sql.data.normal import digest
 from text2sql.data.options import FileOptions
-from text2sql.data.rawrow import PARTS, Adapter, RawRow, raw_row
 from text2sql.data.reading import Fault, Row, read_rows
-from text2sql.data.source import MadeRow, Rejected, Unit
+from text2sql.data.source import PARTS, Adapter, MadeRow, RawRow, Rejected, Unit, raw_row
 from text2sql.errors import UserError
 from text2sql.records import Example, TracedExample
 
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 _SMALL = 4 << 20  # bytes of files below which one process is as fast
-Numbered = tuple[int, Row, float]
 
 
 class FileSource:
@@ -84,28 +82,25 @@ class FileSource:
 
     def units(self) -> Iterator[Unit]:
         """A unit for every ``unit_rows`` rows."""
-        total = sum(len(paths) for paths in self.files.values())
-        done = 0
+        total, done = sum(map(len, self.files.values())), 0
         for split, paths in self.files.items():
             first = 1
             names: set[str] = set()
             for place, path in enumerate(paths):
                 found = read_rows(path)
                 named = self._named(names, found) if "question_id" in self.columns else found
-                blocks = groupby(named, key=lambda row: (row[0] - 1) // self.options.unit_rows)
-                for block, batch in blocks:
+                for block, batch in groupby(named, key=lambda row: (row[0] - 1) // self.options.unit_rows):
                     rows = list(batch)
                     progress = (done + rows[-1][2]) / total
                     yield Unit(f"{place:03d}-{block:06d}", split, progress, (path, first, rows))
                     first += len(rows)
                 done += 1
 
-    def _named(self, names: set[str], rows: Iterable[Numbered]) -> Iterator[Numbered]:
+    def _named(self, names: set[str], rows: Iterable[tuple[int, Row, float]]) -> Iterator[tuple[int, Row, float]]:
         """The rows, each with a question_id of its own: one that was there before gets a number at its end."""
         column = self.columns["question_id"]
         for number, row, share in rows:
-            given = row.get(column) if isinstance(row, dict) else None
-            if isinstance(row, dict) and isinstance(given, str | int):
+            if isinstance(row, dict) and isinstance(given := row.get(column), str | int):
                 name, copy = str(given), 1
                 while name in names:
                     copy += 1
@@ -176,17 +171,9 @@ class FileSource:
             if leak is not None:
                 return Fault(f"leak ({leak.rule})", f"matches {leak.row.where}: {leak.row.question}"[:300])
         schema, linked = self._schema(database, split, raw, tree)
-        example = Example(
-            question_id,
-            raw.db_id or f"schema-{digest(database.text if database else ''):016x}",
-            raw.question,
-            schema,
-            raw.sql,
-            raw.evidence,
-            self.options.source,
-            split,
-            raw.difficulty or hardness(raw.sql),
-        )
+        db_id = raw.db_id or f"schema-{digest(database.text if database else ''):016x}"
+        origin = (self.options.source, split, raw.difficulty or hardness(raw.sql))
+        example = Example(question_id, db_id, raw.question, schema, raw.sql, raw.evidence, *origin)
         if raw.reasoning or raw.kind:
             example = TracedExample(**example.__dict__, reasoning=raw.reasoning, kind=raw.kind)
         return MadeRow(example, raw.rejected, linked)

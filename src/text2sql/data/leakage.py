@@ -8,10 +8,9 @@ decides) and ``database`` (the same db_id, or the same tables and columns). Para
 
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from datasketch import MinHash, MinHashLSH
 
@@ -27,8 +26,7 @@ _CANDIDATE = 0.55
 """LSH threshold, below every useful ``near``: candidates are checked exactly, so only misses matter."""
 
 
-@dataclass(frozen=True)
-class Evaluated:
+class Evaluated(NamedTuple):
     """A row of an evaluation set, and where it stands."""
 
     question: str
@@ -37,8 +35,7 @@ class Evaluated:
     where: str
 
 
-@dataclass(frozen=True)
-class Leak:
+class Leak(NamedTuple):
     """The rule that found the row, and the evaluation row it matches."""
 
     rule: str

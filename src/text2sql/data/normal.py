@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from hashlib import blake2b
+from itertools import dropwhile, islice
 from typing import Literal, get_args
 
 LeakRule = Literal["question", "sql", "near", "database"]
@@ -73,12 +74,7 @@ def _tokens(sql: str) -> list[tuple[str, str]]:
 
 def _in_values(bare: list[str]) -> bool:
     """Whether the next token stands in the list of ``IN (...)``: only literals and commas since its bracket."""
-    for place in range(len(bare) - 1, -1, -1):
-        if bare[place] == "(":
-            return place > 0 and bare[place - 1] == "in"
-        if bare[place] not in ("?", ","):
-            return False
-    return False
+    return [*islice(dropwhile({"?", ","}.__contains__, reversed(bare)), 2)] == ["(", "in"]
 
 
 def tables_read(sql: str) -> int:

@@ -8,10 +8,10 @@ from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 
 from text2sql.data.normal import LEAK_RULES, LeakRule
-from text2sql.linking.options import LinkOptions
+from text2sql.linking import LinkOptions
 from text2sql.prompts import AnswerFormat
 from text2sql.recipe import STRICT
-from text2sql.schema.render import Style
+from text2sql.schema.model import Style
 
 Format = Literal["messages", "alpaca", "ranking", "grpo"]
 Count = Annotated[int, Field(ge=1)]

@@ -21,13 +21,10 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 import sqleval
 from text2sql.artifacts import digest, digest_of, only_one, read_note, write_json, write_note
 from text2sql.data.assemble import Assembler
-from text2sql.data.formats import dataset_info
-from text2sql.data.options import CommonOptions
-from text2sql.data.page import write_page
-from text2sql.data.parts import make_in_worker, start_worker, write_part
+from text2sql.data.parts import dataset_info, make_in_worker, start_worker, write_part
 from text2sql.data.source import Source, Unit
 from text2sql.data.sources import open_source
-from text2sql.data.statistics import require_tokenizer, token_lengths
+from text2sql.data.statistics import token_lengths, write_page
 from text2sql.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -49,15 +46,17 @@ def prepare(values: dict[str, Any], where: str) -> dict[str, Any]:
     Raises:
         UserError: a mistake in the recipe or in the source's files, or another process prepares the same folder.
     """
-    options, source = open_source(values, where)
+    source = open_source(values, where)
+    options = source.options
     output = options.output
     made_of = _made_of(values, source)
     report = finished_report(output, made_of)
     if report is not None:
         logger.info("%s is already prepared (data_hash %s)", output, report["data_hash"])
         return report
-    if options.tokenizer is not None:
-        require_tokenizer(options.tokenizer)
+    if options.tokenizer is not None and not (options.tokenizer / "tokenizer.json").is_file():
+        missing = "no tokenizer.json; bash scripts/download_model.sh, or leave the key out"
+        raise UserError(f"tokenizer: {options.tokenizer} has {missing}")
     try:
         output.mkdir(parents=True, exist_ok=True)
         (output / REPORT).unlink(missing_ok=True)
@@ -65,9 +64,11 @@ def prepare(values: dict[str, Any], where: str) -> dict[str, Any]:
         raise UserError(f"{output}: cannot write there ({error.strerror}); choose output=FOLDER") from error
     with only_one(output):
         folder = output / f".parts-{digest_of(made_of)}"
-        _remove_stale(output, folder)
-        parts = _make_parts(options, source, folder, (values, where))
-        found = _write_outputs(options, source, parts)
+        for other in set(output.glob(".parts-*")) - {folder}:  # of another recipe or other inputs
+            shutil.rmtree(other)
+        for partial in output.rglob("*.partial"):  # what a killed run left half-written
+            partial.unlink()
+        found = _write_outputs(source, _make_parts(source, folder, (values, where)))
         write_page(output / PAGE, options.name, found)
         write_note(output / REPORT, made_of, **found)
         shutil.rmtree(folder, ignore_errors=True)
@@ -99,25 +100,14 @@ def _made_of(values: dict[str, Any], source: Source) -> dict[str, Any]:
     return {**versions, "inputs": digest_of(inputs), "recipe": values}
 
 
-def _remove_stale(output: Path, folder: Path) -> None:
-    """Remove parts of another recipe or other inputs, and what a killed run left half-written."""
-    for other in output.glob(".parts-*"):
-        if other != folder:
-            shutil.rmtree(other)
-    for partial in output.rglob("*.partial"):
-        partial.unlink()
-
-
-def _make_parts(
-    options: CommonOptions, source: Source, folder: Path, recipe: tuple[dict[str, Any], str]
-) -> dict[str, list[Path]]:
+def _make_parts(source: Source, folder: Path, recipe: tuple[dict[str, Any], str]) -> dict[str, list[Path]]:
     """Make the units that have no part yet; returns the parts of each split in the source's order."""
     parts: dict[str, list[Path]] = {split: [] for split in source.splits}
     resumed = 0
     columns = [BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TimeRemainingColumn()]
     with (
         Progress(TextColumn("{task.description}"), *columns, transient=True) as progress,
-        _makers(options, source, recipe) as make,
+        _makers(source, recipe) as make,
     ):
         task = progress.add_task("preparing", total=100)
         for unit in source.units():
@@ -134,12 +124,10 @@ def _make_parts(
 
 
 @contextmanager
-def _makers(
-    options: CommonOptions, source: Source, recipe: tuple[dict[str, Any], str]
-) -> Iterator[Callable[[Path, Unit], None]]:
+def _makers(source: Source, recipe: tuple[dict[str, Any], str]) -> Iterator[Callable[[Path, Unit], None]]:
     """A function that makes a part: here, or on ``source.jobs`` processes with two units waiting for each."""
     if source.jobs == 1:
-        yield lambda part, unit: write_part(part, source, options, unit)
+        yield lambda part, unit: write_part(part, source, unit)
         return
     waiting: set[Future[None]] = set()
     context = multiprocessing.get_context("spawn")
@@ -158,18 +146,17 @@ def _makers(
         for future in waiting:
             future.result()
     except BrokenProcessPool as error:
-        raise UserError(
-            "a worker process was ended from outside (out of memory?); start again: finished parts are kept"
-        ) from error
+        why = "a worker process was ended from outside (out of memory?); start again: finished parts are kept"
+        raise UserError(why) from error
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _write_outputs(options: CommonOptions, source: Source, parts: dict[str, list[Path]]) -> dict[str, Any]:
-    output = options.output
+def _write_outputs(source: Source, parts: dict[str, list[Path]]) -> dict[str, Any]:
+    options, output = source.options, source.options.output
     assembler = Assembler(options, source.training_splits)
     rejected = assembler.write_all(parts)
-    splits = {name: statistics.as_dict() for name, statistics in assembler.statistics.items()}
+    splits = {name: target.statistics.as_dict() for name, target in assembler.targets.items()}
     _check_kept(splits, rejected)
     pairs = [rows for path, rows in assembler.rows.items() if path.name.startswith("ranking_")]
     if pairs and not any(pairs):
@@ -193,8 +180,7 @@ def _check_kept(splits: dict[str, Any], rejected: Path) -> None:
     if any(found["kept"] for found in splits.values()):
         return
     with rejected.open(encoding="utf-8") as lines:
-        line = next(lines, "")
-    if not line:
+        first = next(map(json.loads, lines), None)
+    if first is None:
         raise UserError("no row could be used: the files have none")
-    first = json.loads(line)
     raise UserError(f"no row could be used; the first: {first['reason']} ({first['detail']}); see {rejected}")

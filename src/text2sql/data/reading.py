@@ -71,10 +71,6 @@ def read_rows(path: Path) -> Iterator[tuple[int, Row, float]]:
     yield done + 1, Fault("file is cut off or damaged", f"{reason}; nothing after this row was read"), 1.0
 
 
-def _text(stream: IO[bytes]) -> io.BufferedReader:
-    return io.BufferedReader(utf8(stream), 1 << 16)
-
-
 def _json(stream: IO[bytes]) -> Iterator[Row]:
     """An array of objects; objects one after another are taken for lines."""
     text = readable_json(stream)
@@ -156,7 +152,7 @@ class _Values:
 
 
 def _lines(stream: IO[bytes]) -> Iterator[Row]:
-    for line in _text(stream):
+    for line in utf8(stream):
         if not line.strip():
             continue
         try:
@@ -169,7 +165,7 @@ def _lines(stream: IO[bytes]) -> Iterator[Row]:
 
 def _csv(stream: IO[bytes], delimiter: str) -> Iterator[Row]:
     csv.field_size_limit(_MAX_CELL)
-    text = io.TextIOWrapper(_text(stream), encoding="utf-8", newline="")
+    text = io.TextIOWrapper(utf8(stream), encoding="utf-8", newline="")
     reader = csv.DictReader(text, delimiter=delimiter, strict=True)
     while True:
         try:

@@ -1,18 +1,63 @@
 """What a data source gives the preparation: the files it reads, and rows in units of resumable size.
 
+A row of a file is first taken apart into a :class:`RawRow`; databases are not looked at for that.
 :mod:`.toy` is one; :mod:`.files` is one for all sources that read files of rows. :mod:`.sources` lists them by name.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
+from text2sql.data.options import CommonOptions
+from text2sql.data.reading import Fault
 from text2sql.records import Example
 
+_DAMAGED = re.compile("[\ufffd\ud800-\udfff]")  # what could not be decoded, and halves of characters
+Adapter = Callable[[dict[str, Any]], dict[str, Any]]
 
-@dataclass(frozen=True)
-class Rejected:
+
+class RawRow(NamedTuple):
+    """The parts of a row, as texts; only ``question`` and ``sql`` are never empty."""
+
+    question: str
+    sql: str
+    db_id: str = ""
+    schema: str = ""
+    evidence: str = ""
+    difficulty: str = ""
+    question_id: str = ""
+    reasoning: str = ""
+    kind: str = ""
+    rejected: str = ""
+
+
+PARTS = RawRow._fields
+
+
+def raw_row(row: dict[str, Any], columns: dict[str, str]) -> RawRow | Fault:
+    """The row's parts from its ``columns`` (part -> column): whole UTF-8 text, question and SQL not empty."""
+    found: dict[str, str] = {}
+    for part, column in columns.items():
+        value = row.get(column)
+        if isinstance(value, int) and part in ("db_id", "question_id"):
+            value = str(value)
+        if isinstance(value, str):
+            if not value.isascii() and _DAMAGED.search(value):
+                return Fault("damaged text", f"{column!r} is not whole UTF-8 text")
+            found[part] = value.strip().replace("\0", "")
+        elif value is not None:
+            return Fault("wrong type", f"{column!r} should be str, found {type(value).__name__}")
+    for part in ("question", "sql"):
+        column = columns.get(part, part)
+        if not found.get(part):
+            if column in row:
+                return Fault("empty value", f"{column!r} is empty")
+            return Fault("missing key", f"no key {column!r}; found {', '.join(map(repr, row)) or 'none'}"[:300])
+    return RawRow(**found)
+
+
+class Rejected(NamedTuple):
     """A row that was left out. ``reason`` is a class to count by, ``detail`` is what happened to this row."""
 
     question_id: str
@@ -23,8 +68,7 @@ class Rejected:
     detail: str = ""
 
 
-@dataclass(frozen=True)
-class Unit:
+class Unit(NamedTuple):
     """A piece of one split that is made as a whole, and not again once it is on disk.
 
     ``name`` is unique in its split and fit for a file's name; ``progress`` is the share of all work (0 to 1)
@@ -37,8 +81,7 @@ class Unit:
     work: Any
 
 
-@dataclass(frozen=True)
-class MadeRow:
+class MadeRow(NamedTuple):
     """An example, a worse query for preference pairs, and the counts of schema linking (:class:`text2sql.linking.Cut`)."""
 
     example: Example
@@ -52,6 +95,10 @@ class Source(Protocol):
     splits: tuple[str, ...]
     training_splits: tuple[str, ...]
     jobs: int
+
+    @property
+    def options(self) -> CommonOptions:
+        """The recipe's keys."""
 
     def inputs(self) -> list[Path]:
         """The files whose change makes what was prepared out of date."""

@@ -12,9 +12,8 @@ from typing import Any, Literal, NamedTuple
 from pydantic.dataclasses import dataclass
 
 from text2sql.data.files import FileSource
-from text2sql.data.options import CommonOptions, Count, FileOptions
-from text2sql.data.rawrow import Adapter
-from text2sql.data.source import Source
+from text2sql.data.options import Count, FileOptions
+from text2sql.data.source import Adapter, Source
 from text2sql.errors import UserError
 from text2sql.prompts import parse_completion, read_answer
 from text2sql.recipe import STRICT, options_from
@@ -36,14 +35,13 @@ class SpiderOptions(BenchmarkOptions):
 
     train: list[str] = field(default_factory=lambda: ["train_spider.json"])
     dev: list[str] = field(default_factory=lambda: ["dev.json"])
-    database: str = "database"
 
 
 def _spider(options: Any) -> FileOptions:
     """The options with Spider's own files and databases where the recipe names no others."""
     if not options.folder.is_dir():
         raise UserError(f"{options.folder}: no such folder; unpack Spider 1.0 there or say folder=PATH")
-    root = options.database_root or options.folder / options.database
+    root = options.database_root or options.folder / "database"
     if not root.is_dir():
         raise UserError(f"{root}: Spider's databases are missing; they belong in that folder")
     own = {split: names for split, names in (("train", options.train), ("dev", options.dev)) if names}
@@ -52,10 +50,9 @@ def _spider(options: Any) -> FileOptions:
 
 
 def _bird(options: FileOptions) -> FileOptions:
-    if options.database_root is not None and not options.database_root.is_dir():
-        raise UserError(
-            f"{options.database_root}: BIRD's databases are missing; unpack them there or say database_root=PATH"
-        )
+    root = options.database_root
+    if root is not None and not root.is_dir():
+        raise UserError(f"{root}: BIRD's databases are missing; unpack them there or say database_root=PATH")
     return options
 
 
@@ -76,8 +73,8 @@ def _process_row(row: dict[str, Any]) -> dict[str, Any]:
     answer = read_answer(response)
     sql = answer.sql
     if not sql.lower().startswith(("select", "with", "(")):
-        inside = "<answer>" in response
-        sql = response.rpartition("<answer>")[2].partition("</answer>")[0].strip() if inside else ""
+        _, tag, inside = response.rpartition("<answer>")
+        sql = inside.partition("</answer>")[0].strip() if tag else ""
     return {**row, "reasoning": answer.reasoning, "sql": sql}
 
 
@@ -112,8 +109,8 @@ _LAYOUTS = {
 }
 
 
-def open_source(values: dict[str, Any], where: str) -> tuple[CommonOptions, Source]:
-    """The options and the source that a recipe's keys ask for.
+def open_source(values: dict[str, Any], where: str) -> Source:
+    """The source that a recipe's keys ask for.
 
     Raises:
         UserError: no such source, keys that it does not know, or values of another kind.
@@ -122,10 +119,9 @@ def open_source(values: dict[str, Any], where: str) -> tuple[CommonOptions, Sour
     if name == "toy":
         from text2sql.data.toy import ToyOptions, ToySource  # workers on files need neither the generator nor its data
 
-        toy = options_from(ToyOptions, values, where)
-        return toy, ToySource(toy)
+        return ToySource(options_from(ToyOptions, values, where))
     layout = _LAYOUTS.get(str(name))
     if layout is None:
         raise UserError(f"{where}: source is one of {', '.join(sorted([*_LAYOUTS, 'toy']))}, not {name!r}")
     options = layout.locate(options_from(layout.options, values, where))
-    return options, FileSource(options, layout.columns, layout.adapt)
+    return FileSource(options, layout.columns, layout.adapt)

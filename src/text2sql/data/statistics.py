@@ -1,17 +1,23 @@
-"""The report's figures of a split, counted row by row so that a split of any size can be described."""
+"""The report's figures of a split, counted row by row so that a split of any size can be described, and its HTML page."""
 
+import io
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from importlib.resources import files
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from jinja2 import Environment
+
+from text2sql.artifacts import write_text
 from text2sql.data.parts import KEYWORDS, Head
-from text2sql.errors import UserError
 from text2sql.prompts import build_messages
 
 _SAMPLE = 2000
+_QUANTILES = ("p50", "p90", "p95", "p99", "max")
 _SHOWN = 3
 
 
@@ -69,10 +75,8 @@ class SplitStatistics:
 
     def _linking(self) -> dict[str, float]:
         names = ("table_recall", "column_recall", "columns_shown")
-        return {
-            name: round(self.linked[n] / max(1, self.linked[n + 1]), 4)
-            for name, n in zip(names, (0, 2, 4), strict=True)
-        }
+        counts = zip(names, self.linked[::2], self.linked[1::2], strict=True)
+        return {name: round(part / max(1, whole), 4) for name, part, whole in counts}
 
 
 def distribution(lengths: Counter[int]) -> dict[str, int]:
@@ -83,19 +87,8 @@ def distribution(lengths: Counter[int]) -> dict[str, int]:
 
     values, counts = np.array(sorted(lengths.items())).T
     places = np.searchsorted(100 * counts.cumsum(), np.array([50, 90, 95, 99, 100]) * counts.sum())
-    names = ("p50", "p90", "p95", "p99", "max")
-    return {
-        "mean": round(int(values @ counts) / int(counts.sum())),
-        **dict(zip(names, values[places].tolist(), strict=True)),
-    }
-
-
-def require_tokenizer(folder: Path) -> None:
-    """Raises :class:`UserError` where there is no tokenizer in the folder."""
-    if not (folder / "tokenizer.json").is_file():
-        raise UserError(
-            f"tokenizer: {folder} has no tokenizer.json; bash scripts/download_model.sh, or leave the key out"
-        )
+    mean = round(int(values @ counts) / int(counts.sum()))
+    return {"mean": mean, **dict(zip(_QUANTILES, values[places].tolist(), strict=True))}
 
 
 def token_lengths(examples: Path, rows: int, folder: Path) -> dict[str, Any]:
@@ -111,3 +104,63 @@ def token_lengths(examples: Path, rows: int, folder: Path) -> dict[str, Any]:
             prompts[sum(len(tokenizer.encode(message["content"]).ids) for message in messages)] += 1
             answers[len(tokenizer.encode(row["sql"]).ids)] += 1
     return {"rows": prompts.total(), "prompt": distribution(prompts), "sql": distribution(answers)}
+
+
+_ORDER = ("easy", "medium", "hard", "extra")
+
+
+def write_page(target: Path, name: str, report: dict[str, Any]) -> None:
+    """Write the HTML page of a report, whole. Equal reports give equal bytes."""
+    template = files(__package__).joinpath("page.html.j2").read_text(encoding="utf-8")
+    text = Environment(autoescape=True).from_string(template).render(name=name, report=report, plots=_plots(report))
+    write_text(target, text)
+
+
+def _plots(report: dict[str, Any]) -> list[tuple[str, str]]:
+    splits = {name: found for name, found in report["splits"].items() if found["kept"]}
+    in_tokens = any("tokens" in found for found in splits.values())
+    unit = "tokens" if in_tokens else "characters"
+    lengths = {
+        name: found["tokens"]["prompt"] if in_tokens else found["prompt_chars"] for name, found in splits.items()
+    }
+    hardness, tables, words = (
+        {name: {key: count / found["kept"] for key, count in found[counts].items()} for name, found in splits.items()}
+        for counts in ("difficulty", "tables_per_query", "keywords")
+    )
+    dropped = {name: found["rejected"] for name, found in report["splits"].items() if found["rejected"]}
+    known = sorted({level for found in hardness.values() for level in found}, key=lambda x: ((*_ORDER, x).index(x), x))
+    reasons = sorted({reason for found in dropped.values() for reason in found})
+    share = "share of queries"
+    plots = [
+        (f"Length of prompts in {unit}", _bars(lengths, _QUANTILES, unit)),
+        ("Hardness", _bars(hardness, known, share)),
+        ("Tables per query", _bars(tables, sorted({n for found in tables.values() for n in found}, key=int), share)),
+        ("Keywords", _bars(words, list(dict.fromkeys(w for found in words.values() for w in found)), share)),
+    ]
+    return [*plots, ("Rows left out", _bars(dropped, reasons, "rows"))] if reasons else plots
+
+
+def _bars(series: dict[str, dict[str, float]], labels: Sequence[str], unit: str) -> str:
+    """Grouped bars as SVG text, one colour a split."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    with matplotlib.rc_context({"svg.hashsalt": "text2sql", "svg.fonttype": "none", "font.size": 9}):
+        figure, axes = pyplot.subplots(figsize=(max(4.5, 0.55 * len(labels) + 2), 2.8), layout="constrained")
+        width = 0.8 / max(1, len(series))
+        for place, (name, found) in enumerate(series.items()):
+            positions = [number + place * width for number in range(len(labels))]
+            axes.bar(positions, [found.get(label, 0) for label in labels], width, label=name)
+        middle = 0.4 - width / 2
+        axes.set_xticks([number + middle for number in range(len(labels))], labels)
+        if len(labels) >= 7 or max(map(len, labels), default=0) > 12:
+            pyplot.setp(axes.get_xticklabels(), rotation=35, ha="right", rotation_mode="anchor")
+        axes.set_ylabel(unit)
+        if series:
+            figure.legend(loc="outside upper center", ncols=len(series), frameon=False)
+        out = io.StringIO()
+        figure.savefig(out, format="svg", metadata={"Date": None})
+        pyplot.close(figure)
+    return out.getvalue()[out.getvalue().index("<svg") :]

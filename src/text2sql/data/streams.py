@@ -56,9 +56,9 @@ def _frames(raw: IO[bytes]) -> Iterator[bytes]:
         raise EOFError("the compressed data end too early")
 
 
-def utf8(stream: IO[bytes]) -> ByteStream:
+def utf8(stream: IO[bytes]) -> io.BufferedReader:
     """A stream of UTF-8 whatever the file's own marks say; what cannot be decoded becomes U+FFFD, seen by the checks."""
-    return ByteStream(_recoded(stream))
+    return io.BufferedReader(ByteStream(_recoded(stream)), 1 << 16)
 
 
 def readable_json(stream: IO[bytes]) -> ByteStream:

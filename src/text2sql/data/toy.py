@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Literal
 
@@ -61,12 +62,8 @@ class ToySource:
         """A unit a split and database, after all databases are built (seconds, so not worth resuming)."""
         for spec in self.specs:
             self._build(spec)
-        work = [
-            (split, spec)
-            for split, asked in self.options.questions.items()
-            for spec in self.specs
-            if spec.split == asked.databases
-        ]
+        pairs = product(self.options.questions.items(), self.specs)
+        work = [(split, spec) for (split, asked), spec in pairs if spec.split == asked.databases]
         for number, (split, spec) in enumerate(work, 1):
             yield Unit(spec.db_id, split, number / len(work), spec)
 

@@ -6,23 +6,20 @@ every join that a query may need stays possible.
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlglot import exp
 
-from text2sql.linking.embed import open_embedder
-from text2sql.linking.lexical import lexical_scores
-from text2sql.linking.options import LinkOptions
+from text2sql.linking import LinkOptions
+from text2sql.linking.scores import lexical_scores, open_embedder
 from text2sql.schema import Schema
 
 Pair = tuple[str, str]
 
 
-@dataclass(frozen=True)
-class Cut:
+class Cut(NamedTuple):
     """What is left of a schema. ``counts``: gold tables kept and in all, gold columns kept and in all, columns left
     and in all; counted before the gold query's columns are put back."""
 
@@ -86,13 +83,12 @@ class Linker:
         ranked = sorted(best, key=lambda name: -best[name])[: self.options.tables]
         tables = _with_joins(schema, ranked)
         kept: set[Pair] = set()
-        for table in schema.tables:
-            if table.name not in tables:
-                continue
+        chosen = [table for table in schema.tables if table.name in tables]
+        for table in chosen:
             columns = sorted(table.columns, key=lambda c: -scores[table.name, c.name])[: self.options.columns]
             keys = {*table.primary_key, *(key.column for key in table.foreign_keys)}
             kept |= {(table.name, c.name) for c in (*columns, *(c for c in table.columns if c.name in keys))}
-        referred = {(k.ref_table, k.ref_column) for t in schema.tables if t.name in tables for k in t.foreign_keys}
+        referred = {(k.ref_table, k.ref_column) for t in chosen for k in t.foreign_keys}
         return kept | {(table, column) for table, column in referred if table in tables}
 
 

@@ -15,7 +15,6 @@ _BUILD_SECONDS = 5.0
 _FORBIDDEN = frozenset(
     (sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH, sqlite3.SQLITE_PRAGMA, sqlite3.SQLITE_CREATE_VTABLE)
 )
-_FOREIGN = ("mysql", "postgres", "tsql")
 _TABLES = (
     "SELECT m.name FROM sqlite_master AS m JOIN pragma_table_list AS l ON l.name = m.name AND l.schema = 'main' "
     "WHERE l.type != 'shadow' AND m.type IN ('table', 'view') AND m.name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY m.rowid"
@@ -63,7 +62,7 @@ def build_from_ddl(text: str) -> sqlite3.Connection:
     from sqlglot import exp
     from sqlglot.errors import SqlglotError
 
-    for dialect in _FOREIGN:
+    for dialect in ("mysql", "postgres", "tsql"):
         try:
             trees = [tree for tree in sqlglot.parse(text, read=dialect) if isinstance(tree, exp.Create | exp.Insert)]
             return _build([_portable(tree).sql("sqlite") for tree in trees])

@@ -91,14 +91,12 @@ def spider_entry(db_id: str, schema: Schema) -> dict[str, Any]:
             number[table.name.lower(), column.name.lower()] = len(original)
             original.append([index, column.name])
             types.append(next((kind for kind, pattern in _KINDS if re.search(pattern, column.type)), "others"))
-    primary: list[int] = []
-    foreign = []
-    for table in schema.tables:
-        primary += [number[table.name.lower(), name.lower()] for name in table.primary_key[:1]]
-        for link in table.foreign_keys:
-            target = number.get((link.ref_table.lower(), link.ref_column.lower()))
-            if target is not None:
-                foreign.append([number[table.name.lower(), link.column.lower()], target])
+    foreign = [
+        [number[table.name.lower(), link.column.lower()], target]
+        for table in schema.tables
+        for link in table.foreign_keys
+        if (target := number.get((link.ref_table.lower(), link.ref_column.lower()))) is not None
+    ]
     names = [table.name for table in schema.tables]
     return {
         "db_id": db_id,
@@ -107,7 +105,7 @@ def spider_entry(db_id: str, schema: Schema) -> dict[str, Any]:
         "column_names_original": original,
         "column_names": [[table, _words(name)] for table, name in original],
         "column_types": types,
-        "primary_keys": primary,
+        "primary_keys": [number[t.name.lower(), name.lower()] for t in schema.tables for name in t.primary_key[:1]],
         "foreign_keys": foreign,
     }
 

@@ -1,10 +1,18 @@
-"""Lexical scores: how well names and values match a question's words, by stems, so "singers" finds ``singer_id``."""
+"""Scores for schema linking: by words, whose stems let "singers" find ``singer_id``, and by embeddings of a local model
+(a sentence-transformers folder) or of one behind an OpenAI-compatible endpoint."""
 
+import logging
+import os
 import re
 import sqlite3
+from collections.abc import Callable, Sequence
 from contextlib import closing
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from text2sql.errors import UserError
 from text2sql.schema import Schema, open_readonly, quote, read_schema
@@ -28,11 +36,6 @@ def stem(word: str) -> str:
 def name_stems(identifier: str) -> tuple[str, ...]:
     """``HomeTown_ID`` as stems of home, town and id."""
     return tuple(stem(part.lower()) for part in _PARTS.split(identifier) if part)
-
-
-def question_stems(question: str) -> frozenset[str]:
-    """Stems of the question's words."""
-    return frozenset(stem(word) for word in _WORD.findall(question.casefold()))
 
 
 def name_score(identifier: str, stems: frozenset[str]) -> float:
@@ -91,12 +94,79 @@ def value_matches(question: str, path: Path | None) -> frozenset[tuple[str, str]
 
 def lexical_scores(question: str, schema: Schema, path: Path | None) -> dict[tuple[str, str], float]:
     """A score for each (table, column), and for each table under (table, "")."""
-    stems, valued = question_stems(question), value_matches(question, path)
+    stems = frozenset(stem(word) for word in _WORD.findall(question.casefold()))
+    valued = value_matches(question, path)
     scores: dict[tuple[str, str], float] = {}
     for table in schema.tables:
         own = name_score(table.name, stems)
         scores[table.name, ""] = own
         for column in table.columns:
-            score = name_score(column.name, stems) + 0.8 * ((table.name, column.name) in valued)
-            scores[table.name, column.name] = score + 0.1 * own
+            pair = (table.name, column.name)
+            scores[pair] = name_score(column.name, stems) + 0.8 * (pair in valued) + 0.1 * own
     return scores
+
+
+Vectors = NDArray[np.float32]
+Embedder = Callable[[Sequence[str]], Vectors]  # unit vectors, one row a text
+_TEXTS_A_REQUEST = 32  # what small servers take at once
+_RETRIES = 4
+
+
+def open_embedder(model: str, base_url: str | None) -> Embedder:
+    """The embedder of a model's name or folder; it is loaded, or the server called, at the first text.
+
+    Raises:
+        UserError: no such folder.
+    """
+    if base_url:
+        return _remote(model, base_url)
+    if not Path(model).is_dir():
+        raise UserError(
+            f"{model}: no such embedding model folder; bash scripts/download_model.sh Qwen/Qwen3-Embedding-0.6B"
+        )
+    load = cache(_load)
+    how: dict[str, Any] = {"normalize_embeddings": True, "show_progress_bar": False}
+    return lambda texts: np.asarray(load(model).encode(list(texts), **how), dtype=np.float32)
+
+
+def _load(model: str) -> Any:
+    from safetensors import SafetensorError
+    from sentence_transformers import SentenceTransformer
+
+    try:
+        return SentenceTransformer(model, local_files_only=True)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, SafetensorError) as error:
+        raise UserError(f"{model}: cannot be loaded as an embedding model ({_line(error)})") from error
+
+
+def _remote(model: str, base_url: str) -> Embedder:
+    from openai import OpenAI, OpenAIError
+
+    for library in ("httpx", "httpx2"):  # a line for each request hides the progress
+        logging.getLogger(library).setLevel(logging.WARNING)
+    client = OpenAI(base_url=base_url, api_key=os.environ.get("OPENAI_API_KEY", "none"), max_retries=_RETRIES)
+
+    def ask(texts: Sequence[str]) -> Vectors:
+        try:
+            reply = client.embeddings.create(model=model, input=list(texts), encoding_format="float")
+            items = sorted(reply.data, key=lambda item: item.index)
+            vectors = np.array([item.embedding for item in items], dtype=np.float32)
+        except OpenAIError as error:
+            raise UserError(f"{base_url}: no embeddings ({_line(error)})") from error
+        except (AttributeError, TypeError, ValueError) as error:
+            raise UserError(f"{base_url}: its answer holds no embeddings ({_line(error)})") from error
+        if vectors.ndim != 2 or len(vectors) != len(texts):
+            raise UserError(f"{base_url}: gave {len(vectors)} embeddings for {len(texts)} texts")
+        return vectors
+
+    def embed(texts: Sequence[str]) -> Vectors:
+        starts = range(0, len(texts), _TEXTS_A_REQUEST)
+        vectors = np.concatenate([ask(texts[start : start + _TEXTS_A_REQUEST]) for start in starts])
+        unit: Vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+        return unit
+
+    return embed
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
