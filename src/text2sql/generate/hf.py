@@ -7,16 +7,16 @@ prefix; position ids follow the attention mask and skip the padding.
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from text2sql.errors import UserError
 from text2sql.generate import attention
 from text2sql.generate.render import Renderer, refused
-from text2sql.generate.types import Completion, Decoding, EngineSettings, Request
+from text2sql.generate.types import Completion, Decoding, Engine, EngineSettings, Request
 
 
-class TransformersEngine:
-    """A model in this process, on the GPU where there is one. Implements :class:`text2sql.generate.types.Engine`.
+class TransformersEngine(Engine):
+    """A model in this process, on the GPU where there is one.
 
     Sampling is seeded per batch with ``decoding.seed`` and the batch's number: the same call gives the same samples.
 
@@ -30,7 +30,7 @@ class TransformersEngine:
         import torch
 
         self.settings = settings
-        self.renderer = Renderer(Path(settings.model), settings.enable_thinking, settings.max_model_len)
+        self.renderer = Renderer(Path(settings.model_name_or_path), settings.enable_thinking, settings.max_model_len)
         self.device, automatic = ("cuda", "bfloat16") if torch.cuda.is_available() else ("cpu", "float32")
         dtype = automatic if settings.dtype == "auto" else settings.dtype
         self.model = _load(settings, getattr(torch, dtype)).to(self.device).eval()
@@ -75,10 +75,8 @@ class TransformersEngine:
         new = out[:, width:].tolist()
         return [new[start : start + decoding.n] for start in range(0, len(new), decoding.n)]
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
+    def close(self) -> None:
+        """Free the model's memory."""
         del self.model
 
 
@@ -108,16 +106,16 @@ def _load(settings: EngineSettings, dtype: Any) -> Any:
 
     try:
         model = AutoModelForCausalLM.from_pretrained(
-            settings.model, dtype=dtype, local_files_only=True, attn_implementation=attention.register()
+            settings.model_name_or_path, dtype=dtype, local_files_only=True, attn_implementation=attention.register()
         )
-        if settings.adapter is not None:
+        if settings.adapter_name_or_path is not None:
             from peft import PeftModel
 
-            model = PeftModel.from_pretrained(model, str(settings.adapter))
+            model = PeftModel.from_pretrained(model, str(settings.adapter_name_or_path))
     except (OSError, ValueError, RuntimeError) as error:
-        what = settings.adapter or settings.model
+        what = settings.adapter_name_or_path or settings.model_name_or_path
         raise UserError(f"{what}: cannot be loaded ({' '.join(str(error).split())[:300]})") from error
-    bare = model.get_base_model() if settings.adapter is not None else model
+    bare = model.get_base_model() if settings.adapter_name_or_path is not None else model
     bare.generation_config = (
         GenerationConfig()
     )  # else generate() takes the model's values for settings left at a default

@@ -1,4 +1,4 @@
-"""Batch arithmetic: sequences and tokens a step, steps an epoch, and the examples' lengths."""
+"""Batch arithmetic: sequences and tokens a step, steps an epoch, the examples' lengths, and operations (FLOPs)."""
 
 import json
 import math
@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from text2sql.checkpoint.shape import Shape
 from text2sql.errors import UserError
 from text2sql.plan.layout import Layout
 from text2sql.recipe.keys import data_files
@@ -130,3 +131,17 @@ def token_counts(tokenizer: Path, conversations: Sequence[Sequence[Mapping[str, 
     encoded = Tokenizer.from_file(str(tokenizer)).encode_batch(flat, add_special_tokens=False)
     sizes = iter(len(one.ids) for one in encoded)
     return [sum(next(sizes) + _TURN for _ in turns) for turns in texts]
+
+
+def training_flops(shape: Shape, lora_parameters: int, lengths: Sequence[int]) -> float:
+    """Operations of a forward and a backward pass over examples of these lengths (tokens), nothing recomputed.
+
+    They are the numerator of model FLOPs utilisation.     Chowdhery et al. 2022, PaLM, appendix B: a weight of a matrix costs 2 a token forward and 4 backward, half of which for
+    its own gradient, which a frozen one has not; the output head counts, the embedding's look-up does not. Attention over
+    l tokens costs 4 l^2 for each query dimension and layer forward, and twice that backward; half of it, since it is causal.
+    ``lora_parameters`` is 0 where all weights learn.
+    """
+    tokens, squares = sum(lengths), sum(length**2 for length in lengths)
+    matrices = shape.layers * shape.layer_matrices + shape.embedding
+    weights = 4 * matrices + 6 * lora_parameters if lora_parameters else 6 * matrices
+    return tokens * weights + 6 * squares * shape.query * shape.layers
