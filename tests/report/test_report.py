@@ -16,7 +16,7 @@ from text2sql.evaluate.answers import EvaluateOptions
 from text2sql.evaluate.score import Report, Score, wilson
 from text2sql.infer import InferOptions
 from text2sql.recipe import load_recipe, options_from
-from text2sql.report.compare import compare
+from text2sql.report.figure import compare
 from text2sql.report.readme import FIGURE, READMES, fill, render, toy_chart
 from text2sql.report.tables import ACCURACIES, BLOCKS, MEASUREMENTS, WORDS, markdown
 

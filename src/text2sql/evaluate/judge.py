@@ -137,7 +137,7 @@ def _judge_one(engine: EndpointEngine, item: _Item, options: JudgeOptions, turn:
             if reply.finish_reason == "prompt_too_long":
                 reason, detail = "prompt_too_long", "longer than the judge can read"
                 break
-            found = read_reply(reply.text)
+            scores, comment = read_reply(reply.text)
         except UnreadableReplyError as problem:
             reason = "cut_off" if reply.finish_reason == "length" else problem.reason
             detail = f"{problem}: {reply.text[-200:]!r}"
@@ -146,7 +146,7 @@ def _judge_one(engine: EndpointEngine, item: _Item, options: JudgeOptions, turn:
             reason, detail = error.reason if isinstance(error, NoAnswerError) else "refused", str(error)
             break
         else:
-            return Judgement(item.key, item.question_id, item.sample, found.scores, found.comment, attempts=attempt)
+            return Judgement(item.key, item.question_id, item.sample, scores, comment, attempts=attempt)
     return Judgement(item.key, item.question_id, item.sample, None, "", reason, detail[:500], attempt)
 
 

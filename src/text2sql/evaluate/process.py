@@ -71,15 +71,11 @@ def evaluate_process(options: EvaluateOptions) -> dict[str, Any]:
     return report
 
 
-def _sample(answer: Answer) -> RewardSample:
-    """The completion as a reward sees it."""
-    example, row = answer.example, answer.prediction
-    prompt = build_messages(example.question, example.schema, example.evidence, "process")[-1]["content"]
-    return RewardSample(prompt, row.text or row.pred, example)
-
-
 def _rows(answers: Sequence[Answer]) -> list[Row]:
-    samples = [_sample(answer) for answer in answers]
+    samples = []
+    for example, row in ((answer.example, answer.prediction) for answer in answers):
+        prompt = build_messages(example.question, example.schema, example.evidence, "process")[-1]["content"]
+        samples.append(RewardSample(prompt, row.text or row.pred, example))
     with RewardContext() as context:
         thinking = RewardSuite(["thinking_quality"], context).score("thinking_quality", samples).scores
     return [_row(*parts) for parts in zip(answers, samples, thinking, strict=True)]

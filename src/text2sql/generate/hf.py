@@ -11,7 +11,7 @@ from typing import Any
 
 from text2sql.errors import UserError
 from text2sql.generate import attention
-from text2sql.generate.render import Renderer, refused
+from text2sql.generate.render import Renderer
 from text2sql.generate.types import Completion, Decoding, Engine, EngineSettings, Request
 
 
@@ -37,8 +37,8 @@ class TransformersEngine(Engine):
 
     def generate(self, requests: Sequence[Request], decoding: Decoding) -> Iterator[Completion]:
         """Yield completions batch by batch, those that share a schema together."""
-        fitting, too_long = self.renderer.admit(requests)
-        yield from refused(too_long, decoding)
+        fitting, refused = self.renderer.admit(requests, decoding.n)
+        yield from refused
         fitting.sort(key=lambda item: item[1])
         prompts = [ids for _, ids in fitting]
         for number, (start, stop) in enumerate(plan_batches(prompts, max(1, self.settings.batch_size // decoding.n))):
@@ -92,9 +92,8 @@ def plan_batches(prompts: list[list[int]], size: int) -> Iterator[tuple[int, int
     while start < len(prompts):
         stop = min(start + size, len(prompts))
         enough = len(prompts[start]) // 2
-        related = start
-        while related < stop and shared_prefix(prompts[start], prompts[related]) >= enough:
-            related += 1
+        rows = range(start, stop)
+        related = next((row for row in rows if shared_prefix(prompts[start], prompts[row]) < enough), stop)
         if related - start >= size // 4:
             stop = max(related, start + 1)
         yield start, stop
@@ -116,9 +115,8 @@ def _load(settings: EngineSettings, dtype: Any) -> Any:
         what = settings.adapter_name_or_path or settings.model_name_or_path
         raise UserError(f"{what}: cannot be loaded ({' '.join(str(error).split())[:300]})") from error
     bare = model.get_base_model() if settings.adapter_name_or_path is not None else model
-    bare.generation_config = (
-        GenerationConfig()
-    )  # else generate() takes the model's values for settings left at a default
+    # Else generate() takes the model's values for settings left at a default.
+    bare.generation_config = GenerationConfig()
     return model
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from text2sql.checkpoint.model import adapter_rank
 from text2sql.errors import UserError
-from text2sql.generate.render import Renderer, refused
+from text2sql.generate.render import Renderer
 from text2sql.generate.types import Completion, Decoding, Engine, EngineSettings, Request
 from text2sql.plan.layout import gpu_count
 
@@ -63,8 +63,8 @@ class VllmEngine(Engine):
 
     def generate(self, requests: Sequence[Request], decoding: Decoding) -> Iterator[Completion]:
         """Yield completions chunk by chunk, short prompts first."""
-        fitting, too_long = self.renderer.admit(requests)
-        yield from refused(too_long, decoding)
+        fitting, refused = self.renderer.admit(requests, decoding.n)
+        yield from refused
         lengths = {request.key: len(ids) for request, ids in fitting}
         job = {
             "prompts": [{"key": request.key, "ids": ids} for request, ids in fitting],
