@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,19 +43,15 @@ class Judgement:
     key: str
     question_id: str
     sample: int
-    scores: dict[str, float] | None
+    scores: dict[str, float] | None = None
     comment: str = ""
     failure: str = ""
     detail: str = ""
     attempts: int = 1
 
 
-@dataclass(frozen=True)
-class _Item:
-    key: str
-    question_id: str
-    sample: int
-    messages: list[Message]
+_Item = tuple[Judgement, list[Message]]
+"""A judgement that is still to be made, and the messages that ask for it."""
 
 
 def judge(options: JudgeOptions) -> dict[str, Any]:
@@ -76,13 +72,13 @@ def judge(options: JudgeOptions) -> dict[str, Any]:
         _journal(options.output_dir) as (known, append),
     ):
         items, model = _items(options, engine.model), engine.model
-        rest = [item for item in items if item.key not in known or known[item.key].scores is None]
+        rest = [item for item in items if item[0].key not in known or known[item[0].key].scores is None]
         if len(rest) < len(items):
             logger.info("%d of %d completions are judged already", len(items) - len(rest), len(items))
         for judgement in _judge_all(engine, rest, options):
             known[judgement.key] = judgement
             append(judgement)
-    section = _summarize([known[item.key] for item in items], model, options.language)
+    section = _summarize([known[item.key] for item, _ in items], model, options.language)
     write_sections(options.output_dir, digest(options.examples, options.predictions), {"judge": section})
     if not section["judged"]:
         failed = ", ".join(f"{name} {count}" for name, count in section["failed"].items())
@@ -95,7 +91,7 @@ def _items(options: JudgeOptions, model: str) -> list[_Item]:
     for example, row in join(options):
         messages = judge_messages(example, row.text or row.pred, options.answer_format, options.language)
         key = digest_of([model, example.question_id, row.sample, messages])
-        items.append(_Item(key, example.question_id, row.sample, messages))
+        items.append((Judgement(key, example.question_id, row.sample), messages))
     return items
 
 
@@ -130,10 +126,11 @@ def _judge_all(engine: EndpointEngine, items: Sequence[_Item], options: JudgeOpt
 
 def _judge_one(engine: EndpointEngine, item: _Item, options: JudgeOptions, turn: int) -> Judgement:
     decoding = Decoding(temperature=options.temperature, max_new_tokens=options.max_new_tokens, seed=options.seed)
-    messages, reason, detail, attempt = item.messages, "", "", 0
+    judgement, asked = item
+    messages, reason, detail, attempt = asked, "", "", 0
     for attempt in range(1, options.attempts + 1):
         try:
-            reply = engine.answer(Request(item.key, messages), decoding, turn)[0]
+            reply = engine.answer(Request(judgement.key, messages), decoding, turn)[0]
             if reply.finish_reason == "prompt_too_long":
                 reason, detail = "prompt_too_long", "longer than the judge can read"
                 break
@@ -141,13 +138,13 @@ def _judge_one(engine: EndpointEngine, item: _Item, options: JudgeOptions, turn:
         except UnreadableReplyError as problem:
             reason = "cut_off" if reply.finish_reason == "length" else problem.reason
             detail = f"{problem}: {reply.text[-200:]!r}"
-            messages = [*item.messages, *judge_again(reply.text, str(problem), options.language)]
+            messages = [*asked, *judge_again(reply.text, str(problem), options.language)]
         except UserError as error:
             reason, detail = error.reason if isinstance(error, NoAnswerError) else "refused", str(error)
             break
         else:
-            return Judgement(item.key, item.question_id, item.sample, scores, comment, attempts=attempt)
-    return Judgement(item.key, item.question_id, item.sample, None, "", reason, detail[:500], attempt)
+            return replace(judgement, scores=scores, comment=comment, attempts=attempt)
+    return replace(judgement, failure=reason, detail=detail[:500], attempts=attempt)
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 More servers give more speed: requests go to them in turn, and a request that a server fails goes to the next.
 """
 
-import itertools
 import logging
 import os
 from collections.abc import Iterator, Sequence
@@ -20,8 +19,6 @@ for _library in ("httpx", "httpx2"):  # they log a line for every request, which
     logging.getLogger(_library).setLevel(logging.WARNING)
 
 _TAKES_EXTRAS = ("vllm", "sglang", "text2sql")
-_RETRIES = 4
-_TIMEOUT_SECONDS = 600.0
 
 
 class NoAnswerError(UserError):
@@ -46,7 +43,7 @@ class EndpointEngine(Engine):
 
     name = "openai"
 
-    def __init__(self, settings: EngineSettings, timeout: float = _TIMEOUT_SECONDS, retries: int = _RETRIES) -> None:
+    def __init__(self, settings: EngineSettings, timeout: float = 600.0, retries: int = 4) -> None:
         key = os.environ.get("OPENAI_API_KEY", "none")
         self.settings = settings
         self.clients = [
@@ -63,13 +60,9 @@ class EndpointEngine(Engine):
 
     def generate(self, requests: Sequence[Request], decoding: Decoding) -> Iterator[Completion]:
         """Yield completions as servers answer."""
-        turns = itertools.cycle(range(len(self.clients)))
         pool = ThreadPoolExecutor(self.settings.batch_size * len(self.clients))
         try:
-            waiting = [
-                pool.submit(self.answer, request, decoding, turn)
-                for request, turn in zip(requests, turns, strict=False)
-            ]
+            waiting = [pool.submit(self.answer, request, decoding, turn) for turn, request in enumerate(requests)]
             for future in as_completed(waiting):
                 yield from future.result()
         finally:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from text2sql.checkpoint.model import adapter_rank
+from text2sql.checkpoint.model import read_json
 from text2sql.errors import UserError
 from text2sql.generate.render import Renderer
 from text2sql.generate.types import Completion, Decoding, Engine, EngineSettings, Request
@@ -120,7 +120,8 @@ def _worker_settings(settings: EngineSettings, limit: int) -> dict[str, Any]:
         "seed": 0,
     }
     if settings.adapter_name_or_path is not None:
-        rank = adapter_rank(settings.adapter_name_or_path)
+        lora = read_json(settings.adapter_name_or_path / "adapter_config.json")
+        rank = max([int(lora["r"]), *map(int, (lora.get("rank_pattern") or {}).values())])
         llm |= {"enable_lora": True, "max_lora_rank": next((r for r in _RANKS if r >= rank), rank)}
     return {
         "llm": llm,

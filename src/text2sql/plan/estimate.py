@@ -56,25 +56,21 @@ class Estimate:
         return self.shape.parameters + (self.trainable if self.work.targets else 0)
 
     @property
-    def resident(self) -> float:
-        """Bytes of tensors that always exist: weights, optimizer, buffers, a reference model."""
-        return self.states.weights + self.states.optimizer + self.states.buffers + self.reference
-
-    @property
     def moments(self) -> dict[str, float]:
         """Bytes of tensors at the moments that may be the peak.
 
         Gradients grow in the backward pass while activations shrink, so the first step of an accumulation has its peak
         at either end of the pass; later steps also hold the gradients of earlier ones.
         """
+        resident = self.states.weights + self.states.optimizer + self.states.buffers + self.reference
         kept = self.states.gradients if self.work.accumulation > 1 else 0.0
         master = self.layout.engine == "deepspeed" and self.layout.zero > 0  # 16-bit gradients go when fp32 ones come
         moments = {
-            "end of the forward pass": self.resident + kept + self.activations + self.mask + self.loss,
-            "optimizer step": self.resident + self.states.step + (0.0 if master else self.states.gradients),
+            "end of the forward pass": resident + kept + self.activations + self.mask + self.loss,
+            "optimizer step": resident + self.states.step + (0.0 if master else self.states.gradients),
         }
         if self.generation:
-            moments["generation"] = self.resident + self.generation
+            moments["generation"] = resident + self.generation
         return moments
 
     @property

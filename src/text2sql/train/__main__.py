@@ -94,11 +94,14 @@ def _lead(recipe: Recipe, run: Run, output_dir: Path, added: dict[str, str], loc
     plan = plan_run(output_dir, run, overwrite=bool(recipe.get("overwrite_output_dir")))
     for path in plan.broken:
         logger.info("%s was never finished; leaving it out", path)
+    effective = {key: value for key, value in recipe.items() if key != "overwrite_output_dir"}
     if plan.checkpoint is not None:
         logger.info("resuming from %s", plan.checkpoint)
+        # Restores the callbacks too: early stopping would otherwise count evaluations without progress from zero.
+        effective |= {"resume_from_checkpoint": str(plan.checkpoint), "restore_callback_states_from_checkpoint": True}
     begin(output_dir, run, plan)
     path = output_dir / "recipe.yaml"
-    write_text(path, yaml.safe_dump(_effective(recipe, plan.checkpoint), sort_keys=False, allow_unicode=True))
+    write_text(path, yaml.safe_dump(effective, sort_keys=False, allow_unicode=True))
     try:
         run_llamafactory(["train", str(path)], added, output_dir / "train.log", lock, COMMAND)
     except KeyboardInterrupt:
@@ -107,15 +110,6 @@ def _lead(recipe: Recipe, run: Run, output_dir: Path, added: dict[str, str], loc
     if not (output_dir / "trainer_state.json").is_file():
         raise UserError(f"{output_dir}: the trainer ended without its final state; see {output_dir / 'train.log'}")
     logger.info("trained %d steps: %s", finish(output_dir, run), output_dir)
-
-
-def _effective(recipe: Recipe, checkpoint: Path | None) -> Recipe:
-    """What llamafactory-cli reads; it names the checkpoint to resume from, which is never a half-written one."""
-    effective = {key: value for key, value in recipe.items() if key != "overwrite_output_dir"}
-    if checkpoint is not None:
-        # Restores the callbacks too: early stopping would otherwise count evaluations without progress from zero.
-        effective |= {"resume_from_checkpoint": str(checkpoint), "restore_callback_states_from_checkpoint": True}
-    return effective
 
 
 if __name__ == "__main__":
