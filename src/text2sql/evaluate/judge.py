@@ -43,7 +43,7 @@ class Judgement:
     key: str
     question_id: str
     sample: int
-    scores: dict[str, float] | None = None
+    scores: dict[str, float] | None
     comment: str = ""
     failure: str = ""
     detail: str = ""
@@ -91,7 +91,7 @@ def _items(options: JudgeOptions, model: str) -> list[_Item]:
     for example, row in join(options):
         messages = judge_messages(example, row.text or row.pred, options.answer_format, options.language)
         key = digest_of([model, example.question_id, row.sample, messages])
-        items.append((Judgement(key, example.question_id, row.sample), messages))
+        items.append((Judgement(key, example.question_id, row.sample, None), messages))
     return items
 
 
