@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from text2sql.errors import UserError, run_command
+from text2sql.recipe.command import single
 
 Kind = Literal["model", "dataset"]
 
@@ -35,10 +36,16 @@ def fetch_command(
 
 
 def _from_huggingface(kind: Kind, name: str, folder: Path) -> None:
-    from huggingface_hub import snapshot_download
+    """Compare every file with the checksum that the hub publishes, too; a damaged one is removed."""
+    from huggingface_hub import HfApi, snapshot_download
 
     snapshot_download(name, local_dir=folder, repo_type=kind)
-    _check(kind, name, folder)
+    for file in HfApi().repo_info(name, repo_type=kind, files_metadata=True).siblings or []:
+        path = folder / file.rfilename
+        expected = file.lfs.sha256 if file.lfs is not None else file.blob_id
+        if expected is not None and path.is_file() and _checksum(path, large=file.lfs is not None) != expected:
+            path.unlink()
+            raise UserError(f"{path}: arrived damaged (checksum) and was removed; start again")
 
 
 def _from_modelscope(kind: Kind, name: str, folder: Path) -> None:
@@ -52,18 +59,6 @@ def _from_modelscope(kind: Kind, name: str, folder: Path) -> None:
         raise ConnectionError(str(error)) from error
 
 
-def _check(kind: Kind, name: str, folder: Path) -> None:
-    """Compare every file with the checksum that the Hugging Face hub publishes; a damaged one is removed."""
-    from huggingface_hub import HfApi
-
-    for file in HfApi().repo_info(name, repo_type=kind, files_metadata=True).siblings or []:
-        path = folder / file.rfilename
-        expected = file.lfs.sha256 if file.lfs is not None else file.blob_id
-        if expected is not None and path.is_file() and _checksum(path, large=file.lfs is not None) != expected:
-            path.unlink()
-            raise UserError(f"{path}: arrived damaged (checksum) and was removed; start again")
-
-
 def _checksum(path: Path, large: bool) -> str:
     """SHA-256 of a large file, git's blob hash of a small one: what the hub publishes for each."""
     if not large:
@@ -74,6 +69,4 @@ def _checksum(path: Path, large: bool) -> str:
 
 
 if __name__ == "__main__":
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command(no_args_is_help=True)(fetch_command)
-    run_command(app)
+    run_command(single(fetch_command))

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic.dataclasses import dataclass
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -18,9 +18,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from text2sql.artifacts import digest, digest_of
 from text2sql.checkpoint.model import fingerprint
 from text2sql.errors import UserError, run_command
-from text2sql.generate import Decoding, EngineSettings, Request, open_engine
-from text2sql.generate.engines import check_engine
-from text2sql.generate.types import Completion, EngineName
+from text2sql.generate import Decoding, EngineSettings, Request, check_engine, open_engine
+from text2sql.generate.types import Completion
 from text2sql.predictions import PredictionFile, Shard
 from text2sql.prompts import AnswerFormat, build_messages, parse_completion
 from text2sql.recipe import STRICT, load_recipe, options_from
@@ -31,35 +30,20 @@ logger = logging.getLogger("text2sql.infer")
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class InferOptions(Decoding):
-    """Keys of an inference recipe: those of :class:`Decoding`, and of :class:`EngineSettings` by the same names.
+class InferOptions(Decoding, EngineSettings):
+    """Keys of an inference recipe: those of :class:`Decoding` and :class:`EngineSettings`, and more.
 
     ``answer_format`` is the one the model was trained on (see :mod:`text2sql.prompts`); ``limit`` takes the first
     examples only; ``shard: i/n`` every n-th from the i-th (1 to n), for n machines or processes, and the last to
     finish joins the parts in ``output``; ``overwrite`` starts again and keeps nothing.
     """
 
-    model_name_or_path: str
     examples: Path
     output: Path
-    adapter_name_or_path: Path | None = None
-    engine: EngineName = "auto"
-    base_urls: tuple[str, ...] = ()
-    enable_thinking: bool | None = False
     answer_format: AnswerFormat = "plain"
-    max_model_len: int | None = None
-    batch_size: int = 32
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     limit: int | None = None
     shard: str = "1/1"
     overwrite: bool = False
-
-    @property
-    def settings(self) -> EngineSettings:
-        """The model and the engine that answers."""
-        keys = ("engine", "enable_thinking", "batch_size", "max_model_len", "dtype", "base_urls")
-        same = {key: getattr(self, key) for key in keys}
-        return EngineSettings(model=self.model_name_or_path, adapter=self.adapter_name_or_path, **same)
 
 
 def infer(options: InferOptions) -> Path:
@@ -92,7 +76,7 @@ def _complete(options: InferOptions, examples: list[Example], file: PredictionFi
             for key, e in known.items()
         ]
         started = time.monotonic()
-        with open_engine(options.settings) as engine:
+        with open_engine(options) as engine:
             loaded = time.monotonic()
             finished = _collect(engine.generate(requests, options), known, file)
         _report(finished, options.n, time.monotonic() - loaded, loaded - started, engine.name)
@@ -124,16 +108,14 @@ def provenance(options: InferOptions) -> dict[str, Any]:
     Raises:
         UserError: model, adapter or engine are missing or do not fit together.
     """
-    settings, remote = options.settings, options.engine == "openai"
-    engine = check_engine(settings)
+    model, adapter, remote = options.model_name_or_path, options.adapter_name_or_path, options.engine == "openai"
+    engine = check_engine(options)
     return {
-        "model": settings.model if remote else fingerprint(Path(settings.model)),
-        "adapter": fingerprint(settings.adapter) if settings.adapter and not remote else None,
+        "model": model if remote else fingerprint(Path(model)),
+        "adapter": fingerprint(adapter) if adapter and not remote else None,
         "examples": digest(options.examples),
         "engine": engine,
-        "enable_thinking": settings.enable_thinking,
-        "dtype": settings.dtype,
-        "max_model_len": settings.max_model_len,
+        **{key: getattr(options, key) for key in ("enable_thinking", "dtype", "max_model_len")},
         "decoding": {field.name: getattr(options, field.name) for field in fields(Decoding)},
         "decoding_words": options.words,
         "prompt": digest_of(build_messages("question", "schema", "evidence", options.answer_format)),

@@ -7,7 +7,6 @@ import fcntl
 import json
 import os
 import re
-import shutil
 import statistics
 import subprocess
 import sys
@@ -171,8 +170,6 @@ def machine() -> str:
     """Cores, memory and GPUs in words."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     words = f"{len(os.sched_getaffinity(0))} CPU cores, {memory:.0f} GB memory"
-    if shutil.which("nvidia-smi") is None:
-        return words
     try:
         names = _run(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]).splitlines()
     except (OSError, subprocess.CalledProcessError):

@@ -142,3 +142,28 @@ class Shard:
         write_note(note_path(output), notes[0] or {})
         logger.info("all %d parts are there: joined in %s", self.count, output)
         return True
+
+
+def agree(first: Path, second: Path) -> tuple[int, list[str]]:
+    """Compare completions of the same questions and samples to the byte: how many there are, and the keys of unequal ones.
+
+    Do a merged model and its adapter, or two engines, give the same answers?
+
+    Raises:
+        UserError: a file is missing or empty, or the two do not answer the same questions.
+    """
+    left, right = _texts(first), _texts(second)
+    if left.keys() != right.keys():
+        odd = sorted(left.keys() ^ right.keys())
+        raise UserError(
+            f"{first} and {second} do not answer the same questions ({len(odd)} in one only, first: {odd[0][0]})"
+        )
+    differing = [key for key, text in left.items() if text != right[key]]
+    return len(left), [key if sample == 0 else f"{key}#{sample}" for key, sample in differing]
+
+
+def _texts(path: Path) -> dict[tuple[str, int], str]:
+    found = {(row.question_id, row.sample): row.text or row.pred for row in read_jsonl(path, Prediction)}
+    if not found:
+        raise UserError(f"{path}: no predictions in it")
+    return found

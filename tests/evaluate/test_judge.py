@@ -15,8 +15,7 @@ from support.judge_server import GOOD, Say, serve
 from support.tiny_model import SCHEMA
 from text2sql.errors import UserError
 from text2sql.evaluate.answers import JudgeOptions
-from text2sql.evaluate.judge import judge
-from text2sql.evaluate.judgements import JUDGEMENTS
+from text2sql.evaluate.judge import JUDGEMENTS, judge
 from text2sql.evaluate.reply import UnreadableReplyError, read_reply
 from text2sql.evaluate.score import write_sections
 from text2sql.prompts import JUDGE_AXES, JUDGES, judge_messages
@@ -60,7 +59,7 @@ UNREADABLE = {
 
 @pytest.mark.parametrize("name", READABLE)
 def test_what_can_be_understood_is(name: str) -> None:
-    assert read_reply(READABLE[name]).scores == SCORES
+    assert read_reply(READABLE[name])[0] == SCORES
 
 
 @pytest.mark.parametrize("text", UNREADABLE)

@@ -10,9 +10,9 @@ import pytest
 
 from text2sql import ledger
 from text2sql.errors import UserError
-from text2sql.evaluate.agree import agree
 from text2sql.evaluate.answers import EvaluateOptions
 from text2sql.evaluate.score import evaluate, read_report, wilson
+from text2sql.predictions import agree
 from text2sql.recipe import options_from
 from text2sql.records import Example, Prediction, write_jsonl
 
@@ -176,8 +176,7 @@ def test_the_command_prints_a_table(options, tmp_path):
 def test_agreement_of_two_files(options, tmp_path):
     predict(tmp_path / "a.jsonl", ["SELECT 1", "SELECT 2"], ["SELECT 3", "SELECT 4"])
     predict(tmp_path / "b.jsonl", ["SELECT 1", "SELECT 2"], ["SELECT 3", "SELECT 5"])
-    found = agree(tmp_path / "a.jsonl", tmp_path / "b.jsonl")
-    assert (found.n, found.same, found.differing) == (4, 3, ("q1#1",))
+    assert agree(tmp_path / "a.jsonl", tmp_path / "b.jsonl") == (4, ["q1#1"])
     with pytest.raises(UserError, match="do not answer the same questions"):
         agree(tmp_path / "a.jsonl", options.predictions)
     command = [sys.executable, "-m", "text2sql.evaluate", "agree", str(tmp_path / "a.jsonl"), str(tmp_path / "b.jsonl")]

@@ -81,7 +81,7 @@ class Server:
 
 def test_endpoint_engine_deals_out_and_falls_over():
     first, second = Server(), Server(fail_after=2)
-    settings = EngineSettings(model="", engine="openai", base_urls=(first.url, second.url))
+    settings = EngineSettings(model_name_or_path="", engine="openai", base_urls=(first.url, second.url))
     requests = [*questions(10), Request("long", build_messages("too much", SCHEMA))]
     found = answers(settings, requests, Decoding(temperature=0.5, n=2, max_new_tokens=7, seed=9, stop=(";",)))
     assert len(found) == 22
@@ -102,12 +102,12 @@ def test_endpoint_engine_deals_out_and_falls_over():
     }
     assert body["chat_template_kwargs"] == {"enable_thinking": False}
     with pytest.raises(UserError, match="has no model 'other'; it serves m"):
-        open_engine(EngineSettings(model="other", engine="openai", base_urls=(first.url,)))
+        open_engine(EngineSettings(model_name_or_path="other", engine="openai", base_urls=(first.url,)))
 
 
 def test_plain_endpoints_get_no_extra_keys_and_errors_are_one_line():
     server = Server(owner="someone", fail_after=1)
-    settings = EngineSettings(model="m", engine="openai", base_urls=(server.url,), batch_size=1)
+    settings = EngineSettings(model_name_or_path="m", engine="openai", base_urls=(server.url,), batch_size=1)
     with pytest.raises(UserError, match="no server answered q1"):
         answers(settings, questions(3), Decoding())
     assert not {"top_k", "repetition_penalty", "chat_template_kwargs"} & set(server.bodies[0])

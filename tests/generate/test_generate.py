@@ -38,7 +38,7 @@ def answers(settings, requests, decoding):
 
 
 def hf(model, **options):
-    return EngineSettings(model=str(model), engine="transformers", **options)
+    return EngineSettings(model_name_or_path=str(model), engine="transformers", **options)
 
 
 def one_by_one(model, requests, tokens):
@@ -125,7 +125,7 @@ def test_adapter_changes_answers_and_equals_the_merged_model(model, adapter, tmp
     tuned.save_pretrained(merged)
     AutoTokenizer.from_pretrained(model).save_pretrained(merged)
     requests, decoding = questions(12), Decoding(max_new_tokens=10)
-    by_adapter = answers(hf(model, adapter=adapter), requests, decoding)
+    by_adapter = answers(hf(model, adapter_name_or_path=adapter), requests, decoding)
     assert by_adapter == answers(hf(merged), requests, decoding)
     assert by_adapter != answers(hf(model), requests, decoding)
 
@@ -136,7 +136,7 @@ def test_vllm_agrees_with_transformers_samples_stops_and_serves_twice(model):
     requests, decoding = questions(60), Decoding(max_new_tokens=24)
     ours = answers(hf(model), requests, decoding)
     few = [*questions(3), Request("long", build_messages("x " * 3000, SCHEMA))]
-    with open_engine(EngineSettings(model=str(model), engine="vllm")) as engine:
+    with open_engine(EngineSettings(model_name_or_path=str(model), engine="vllm")) as engine:
         theirs = {(c.key, c.sample): c for c in engine.generate(requests, decoding)}
         stop = theirs["q0", 0].text[4:6]
         cut = {c.key: c for c in engine.generate(few, Decoding(max_new_tokens=24, stop=(stop,)))}
@@ -152,8 +152,10 @@ def test_vllm_agrees_with_transformers_samples_stops_and_serves_twice(model):
 @pytest.mark.slow
 def test_vllm_with_an_adapter_agrees_with_transformers(model, adapter):
     requests, decoding = questions(60), Decoding(max_new_tokens=24)
-    ours = answers(hf(model, adapter=adapter), requests, decoding)
-    theirs = answers(EngineSettings(model=str(model), adapter=adapter, engine="vllm"), requests, decoding)
+    ours = answers(hf(model, adapter_name_or_path=adapter), requests, decoding)
+    theirs = answers(
+        EngineSettings(model_name_or_path=str(model), adapter_name_or_path=adapter, engine="vllm"), requests, decoding
+    )
     assert sum(ours[key].text == theirs[key].text for key in ours) >= 0.98 * len(ours)
 
 
@@ -164,7 +166,7 @@ def test_vllm_failure_is_one_line(model, tmp_path):
     config = json.loads((broken / "config.json").read_text())
     (broken / "config.json").write_text(json.dumps(config | {"num_key_value_heads": 3}))
     with pytest.raises(UserError, match="vLLM stopped with status") as error:
-        open_engine(EngineSettings(model=str(broken), engine="vllm"))
+        open_engine(EngineSettings(model_name_or_path=str(broken), engine="vllm"))
     assert "\n" not in str(error.value)
 
 
@@ -200,11 +202,11 @@ def test_missing_and_broken_models_are_one_line(model, adapter, tmp_path, monkey
 
     refused(hf(tmp_path / "absent"), "no such model folder")
     refused(hf(adapter), "holds an adapter, not a model; .*it as adapter_name_or_path")
-    refused(hf(model, adapter=tmp_path), "no adapter there")
+    refused(hf(model, adapter_name_or_path=tmp_path), "no adapter there")
     wider = make_model(tmp_path / "wider", hidden=192)
-    refused(hf(wider, adapter=adapter), "does not fit")
+    refused(hf(wider, adapter_name_or_path=adapter), "does not fit")
     shallow = make_model(tmp_path / "shallow", layers=1)
-    refused(hf(shallow, adapter=adapter), "no layer")
+    refused(hf(shallow, adapter_name_or_path=adapter), "no layer")
     weights = shallow / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:5000])
     refused(hf(shallow), "cut short")
@@ -213,10 +215,13 @@ def test_missing_and_broken_models_are_one_line(model, adapter, tmp_path, monkey
     weights.unlink()
     refused(hf(shallow), "no weights")
     monkeypatch.setenv("TEXT2SQL_ENV_DIR", str(tmp_path))
-    refused(EngineSettings(model=str(model), engine="vllm"), "setup.sh vllm")
-    refused(EngineSettings(model="x", engine="openai"), "base_urls")
-    refused(EngineSettings(model="x", engine="openai", base_urls=("http://127.0.0.1:9/v1",)), "no server answers")
-    with open_engine(EngineSettings(model=str(model))) as engine:
+    refused(EngineSettings(model_name_or_path=str(model), engine="vllm"), "setup.sh vllm")
+    refused(EngineSettings(model_name_or_path="x", engine="openai"), "base_urls")
+    refused(
+        EngineSettings(model_name_or_path="x", engine="openai", base_urls=("http://127.0.0.1:9/v1",)),
+        "no server answers",
+    )
+    with open_engine(EngineSettings(model_name_or_path=str(model))) as engine:
         assert engine.name == "transformers"
 
 

@@ -16,10 +16,9 @@ from text2sql.evaluate.answers import EvaluateOptions
 from text2sql.evaluate.score import Report, Score, wilson
 from text2sql.infer import InferOptions
 from text2sql.recipe import load_recipe, options_from
-from text2sql.report.compare import compare
+from text2sql.report.figure import compare
 from text2sql.report.readme import FIGURE, READMES, fill, render, toy_chart
-from text2sql.report.tables import ACCURACIES, BLOCKS, MEASUREMENTS, markdown
-from text2sql.report.words import WORDS
+from text2sql.report.tables import ACCURACIES, BLOCKS, MEASUREMENTS, WORDS, markdown
 
 ROOT = Path(__file__).parents[2]
 MARKED = "# Title\n\n<!-- results:toy -->\n<!-- /results -->\n\ntext\n\n<!-- results:bench_table -->\nold\n<!-- /results -->\nend\n"

@@ -16,13 +16,19 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from text2sql.artifacts import check_own, digest, is_current, read_note, whole_folder, write_note
-from text2sql.checkpoint.folder import check_tensors, read_config, write_folder
+from text2sql.checkpoint.folder import (
+    check_tensors,
+    has_partitions,
+    load_partitions,
+    load_whole,
+    read_config,
+    write_folder,
+)
 from text2sql.checkpoint.megatron import in_order, merge_all
 from text2sql.checkpoint.model import folder_shapes
 from text2sql.checkpoint.run import find_checkpoints, find_megatron, is_megatron
 from text2sql.checkpoint.shape import Shape, read_shape
 from text2sql.checkpoint.verify import same_as_adapter, same_logits, same_parts, same_tensors
-from text2sql.checkpoint.zero import has_partitions, load_partitions, load_whole
 from text2sql.errors import UserError, run_command
 from text2sql.recipe import STRICT, load_recipe, options_from
 from text2sql.recipe.command import Overrides, RecipePath, single

@@ -4,7 +4,6 @@ Megatron splits a matrix over tensor-parallel processes by rows (column parallel
 (row parallel), and stores queries, keys and values as one matrix, group by group, and gate and up projection as another.
 """
 
-import logging
 import pickle
 import re
 from collections.abc import Mapping, Sequence
@@ -104,9 +103,6 @@ def split(name: str, tensors: Mapping[str, Tensor], shape: Shape, size: int) -> 
         groups = [tensor.view(shape.kv_heads, -1, tensor.shape[-1]) for tensor in found]
         found = [torch.cat(groups, dim=1).reshape(-1, found[0].shape[-1])]
     return list(found[0].chunk(size))
-
-
-logger = logging.getLogger(__name__)
 
 
 def load_states(path: Path, *, trust: bool = False) -> list[dict[str, Tensor]]:

@@ -87,9 +87,6 @@ def fingerprint(folder: Path) -> str:
     return found.hexdigest()[:16]
 
 
-_WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
-
-
 def check_model(folder: Path, *, weights: bool = True) -> None:
     """Require a whole model folder, without ``weights`` where training starts from scratch.
 
@@ -109,7 +106,7 @@ def check_model(folder: Path, *, weights: bool = True) -> None:
         if not (folder / name).is_file():
             raise UserError(f"{folder}: no {name} in it, so it is not a whole model; download or copy it again")
     check_index(folder)
-    found = [path for pattern in _WEIGHTS for path in folder.glob(pattern)]
+    found = [path for pattern in ("*.safetensors", "pytorch_model*.bin") for path in folder.glob(pattern)]
     if weights and not found:
         raise UserError(f"{folder}: no weights in it; download or train the model again")
     for path in found:
@@ -150,9 +147,3 @@ def check_adapter(adapter: Path, base: Path | None) -> None:
     run = read_note(adapter / RUN)
     if run is not None and run["made_of"]["base"] != fingerprint(base):
         raise UserError(f"{adapter} was trained on another model than {base} is now; train it again")
-
-
-def adapter_rank(adapter: Path) -> int:
-    """The largest LoRA rank in the adapter."""
-    config = read_json(adapter / "adapter_config.json")
-    return max([int(config["r"]), *(int(rank) for rank in (config.get("rank_pattern") or {}).values())])

@@ -10,7 +10,6 @@ import re
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from text2sql.artifacts import read_note
 from text2sql.checkpoint.model import RUN, read_json, read_shapes
@@ -101,7 +100,10 @@ def find_megatron(folder: Path) -> MegatronCheckpoint:
     ranks = _rank_folders(at)
     if not ranks:
         raise UserError(f"{at}: no mp_rank_ folders in it; {RETRY}")
-    config = _read_config(root / MCA_CONFIG)
+    path = root / MCA_CONFIG  # of mcore_adapter
+    config = read_json(path) if path.is_file() else {}
+    if int(config.get("expert_model_parallel_size") or 1) > 1:
+        raise UserError(f"{path}: a checkpoint with expert parallelism; only dense models can be converted")
     tensor = int(config.get("tensor_model_parallel_size") or 1 + max(t for t, _ in ranks))
     pipeline = int(config.get("pipeline_model_parallel_size") or 1 + max(p for _, p in ranks))
     files = {}
@@ -134,11 +136,3 @@ def _iteration(folder: Path) -> Path:
 def _rank_folders(folder: Path) -> dict[tuple[int, int], Path]:
     found = ((_RANK.match(path.name), path) for path in folder.glob("mp_rank_*") if (path / _STATES).exists())
     return {(int(match[1]), int(match[2] or 0)): path for match, path in found if match}
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    """mcore_adapter's configuration; empty for other checkpoints."""
-    config = read_json(path) if path.is_file() else {}
-    if int(config.get("expert_model_parallel_size") or 1) > 1:
-        raise UserError(f"{path}: a checkpoint with expert parallelism; only dense models can be converted")
-    return config

@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from text2sql.checkpoint.folder import load_whole
 from text2sql.checkpoint.megatron import hf_names, split
 from text2sql.checkpoint.shape import Shape
-from text2sql.checkpoint.zero import load_whole
 from text2sql.errors import UserError
 
 _ADAPTER = """

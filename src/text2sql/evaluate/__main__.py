@@ -8,11 +8,11 @@ from rich.console import Console
 from rich.table import Table
 
 from text2sql.errors import run_command
-from text2sql.evaluate.agree import agree as compare_files
 from text2sql.evaluate.answers import EvaluateOptions, JudgeOptions
 from text2sql.evaluate.judge import judge as judge_answers
 from text2sql.evaluate.process import evaluate_process
 from text2sql.evaluate.score import Score, evaluate
+from text2sql.predictions import agree as compare_files
 from text2sql.recipe import load_recipe, options_from
 from text2sql.recipe.command import Overrides, RecipePath, group
 from text2sql.recipe.load import from_caller
@@ -77,12 +77,13 @@ def agree(
     at_least: Annotated[float, typer.Option(min=0, max=1, help="Exit with 1 if a smaller fraction is equal.")] = 0.0,
 ) -> None:
     """Count the completions that are equal in two predictions files."""
-    found = compare_files(Path(from_caller(str(first))), Path(from_caller(str(second))))
+    n, differing = compare_files(Path(from_caller(str(first))), Path(from_caller(str(second))))
+    same = n - len(differing)
     console = Console()
-    console.print(f"{found.same} of {found.n} completions are equal ({found.share:.2%})")
-    if found.differing:
-        console.print(f"differing: {', '.join(found.differing[:10])}{' ...' * (len(found.differing) > 10)}")
-    if found.share < at_least:
+    console.print(f"{same} of {n} completions are equal ({same / n:.2%})")
+    if differing:
+        console.print(f"differing: {', '.join(differing[:10])}{' ...' * (len(differing) > 10)}")
+    if same / n < at_least:
         raise typer.Exit(1)
 
 

@@ -143,10 +143,8 @@ def execute(options: EvaluateOptions) -> list[Answer]:
     pairs, protocol = join(options), protocol_of(options)
     _check_databases(options.database_root, {example.db_id for example, _ in pairs})
     evaluator = Evaluator(options.database_root, protocol, jobs=options.jobs, timeout=options.timeout)
-    progress = Progress(
-        TextColumn("scoring"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()
-    )
-    with evaluator, progress:
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with evaluator, Progress(TextColumn("scoring"), *columns) as progress:
         task = progress.add_task("scoring", total=len(pairs))
         triples = [(example.db_id, example.sql, row.pred) for example, row in pairs]
         verdicts = evaluator.score_batch(triples, lambda done: progress.advance(task, done))

@@ -71,15 +71,11 @@ def evaluate_process(options: EvaluateOptions) -> dict[str, Any]:
     return report
 
 
-def _sample(answer: Answer) -> RewardSample:
-    """The completion as a reward sees it."""
-    example, row = answer.example, answer.prediction
-    prompt = build_messages(example.question, example.schema, example.evidence, "process")[-1]["content"]
-    return RewardSample(prompt, row.text or row.pred, example)
-
-
 def _rows(answers: Sequence[Answer]) -> list[Row]:
-    samples = [_sample(answer) for answer in answers]
+    samples = []
+    for example, row in ((answer.example, answer.prediction) for answer in answers):
+        prompt = build_messages(example.question, example.schema, example.evidence, "process")[-1]["content"]
+        samples.append(RewardSample(prompt, row.text or row.pred, example))
     with RewardContext() as context:
         thinking = RewardSuite(["thinking_quality"], context).score("thinking_quality", samples).scores
     return [_row(*parts) for parts in zip(answers, samples, thinking, strict=True)]
@@ -119,7 +115,7 @@ def measure(rows: Sequence[Row]) -> dict[str, Any]:
     precision, recall and F1 over all issues named and all that are there (1 where there are none of either).
     ``issue_detection_rate``: of completions with issues, those that name at least one of them. ``issue_rate``: by kind.
     """
-    n = len(rows)
+    n, detected = len(rows), [bool({*row.declared_issues} & {*row.issues}) for row in rows if row.issues]
     return {
         "execution_accuracy": sum(row.correct for row in rows) / n,
         "sql_validity": sum(row.outcome in ("match", "mismatch") for row in rows) / n,
@@ -127,7 +123,7 @@ def measure(rows: Sequence[Row]) -> dict[str, Any]:
         "thinking_quality": statistics.fmean(row.thinking_quality for row in rows),
         "format_rate": sum(row.formatted for row in rows) / n,
         "self_assessment": _assessment(rows),
-        "issue_detection_rate": _detection(rows),
+        "issue_detection_rate": statistics.fmean(detected) if detected else None,
         "issue_rate": {name: count / n for name, count in Counter(i for r in rows for i in r.issues).most_common()},
         "complexity": {
             "types": _counts(row.own_type for row in rows),
@@ -147,11 +143,6 @@ def _assessment(rows: Sequence[Row]) -> dict[str, float]:
     recall = both / there if there else float(not said)
     f1 = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
     return {"precision": precision, "recall": recall, "f1": f1}
-
-
-def _detection(rows: Sequence[Row]) -> float | None:
-    faulty = [row for row in rows if row.issues]
-    return sum(bool({*row.declared_issues} & {*row.issues}) for row in faulty) / len(faulty) if faulty else None
 
 
 def _lengths(characters: Sequence[int]) -> dict[str, float]:

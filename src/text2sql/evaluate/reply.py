@@ -7,7 +7,8 @@ Chinese keys. Such forms are accepted; a reply with a score that is missing or b
 import ast
 import json
 import re
-from dataclasses import dataclass
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from text2sql.prompts import JUDGE_AXES
@@ -18,20 +19,13 @@ _NAMES = {
     "format": ("format", "格式"),
     "educational": ("educat", "教"),
 }
+_SCORE = ("score", "rating", "分数", "得分")
 _NUMBER = re.compile(r"\s*(-?\d+(?:\.\d+)?)\s*(?:/\s*5|out\s+of\s+5|points?|分)?\s*\Z", re.IGNORECASE)
 _LINE = re.compile(
     r"^[\W\d_]*(sql|reasoning|format|educational|推理|格式|教育)[^:：=\n]{0,24}[:：=]\W*(-?\d+(?:\.\d+)?)(?:\s*/\s*(\d+))?",
     re.IGNORECASE | re.MULTILINE,
 )
 _QUOTES = str.maketrans("“”„‘’，：", '"""\'\',:')
-
-
-@dataclass(frozen=True)
-class JudgeScores:
-    """One completion's scores, 1 to 5, by axis (:data:`text2sql.prompts.JUDGE_AXES`), with the judge's comment."""
-
-    scores: dict[str, float]
-    comment: str = ""
 
 
 class UnreadableReplyError(Exception):
@@ -42,8 +36,8 @@ class UnreadableReplyError(Exception):
         self.reason = reason
 
 
-def read_reply(text: str) -> JudgeScores:
-    """Scores from a judge's reply.
+def read_reply(text: str) -> tuple[dict[str, float], str]:
+    """Scores, 1 to 5, by axis (:data:`text2sql.prompts.JUDGE_AXES`), and the comment in a judge's reply.
 
     Raises:
         UnreadableReplyError: there are none, one is missing, or one is not within 1 and 5; says which.
@@ -61,7 +55,7 @@ def read_reply(text: str) -> JudgeScores:
     outside = [f"{axis} {values[axis]:g}" for axis in JUDGE_AXES if not 1 <= values[axis] <= 5]
     if outside:
         raise UnreadableReplyError("out_of_range", f"not within 1 and 5: {', '.join(outside)}")
-    return JudgeScores({axis: values[axis] for axis in JUDGE_AXES}, comment)
+    return {axis: values[axis] for axis in JUDGE_AXES}, comment
 
 
 def _objects(text: str) -> list[dict[Any, Any]]:
@@ -80,14 +74,10 @@ def _objects(text: str) -> list[dict[Any, Any]]:
 
 def _parse(body: str) -> Any:
     plain = re.sub(r",(\s*[}\]])", r"\1", body)
-    try:
-        return json.loads(plain, strict=False)
-    except ValueError:
-        pass
-    try:
-        return ast.literal_eval(plain)
-    except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
-        return None
+    for parse in (partial(json.loads, strict=False), ast.literal_eval):
+        with suppress(ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
+            return parse(plain)
+    return None
 
 
 def _end(text: str, start: int) -> int:
@@ -106,9 +96,7 @@ def _by_axis(found: dict[Any, Any]) -> tuple[dict[str, float], str] | None:
     for axis, starts in _NAMES.items():
         value = next((v for key, v in found.items() if str(key).strip().lower().startswith(starts)), None)
         if isinstance(value, dict):
-            value = next(
-                (v for key, v in value.items() if str(key).lower() in ("score", "rating", "分数", "得分")), None
-            )
+            value = next((v for key, v in value.items() if str(key).lower() in _SCORE), None)
         number = _number(value)
         if number is not None:
             scores[axis] = number

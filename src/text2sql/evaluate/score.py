@@ -117,13 +117,8 @@ def evaluate(options: EvaluateOptions) -> Report:
     return report
 
 
-def _mean(samples: Sequence[Answer]) -> float:
-    """Execution accuracy over the samples of one question."""
-    return sum(answer.verdict.correct for answer in samples) / len(samples)
-
-
 def _score(questions: Sequence[Sequence[Answer]]) -> Score:
-    correct, n = sum(map(_mean, questions)), len(questions)
+    n, correct = len(questions), sum(sum(a.verdict.correct for a in samples) / len(samples) for samples in questions)
     low, high = wilson(correct, n)
     return Score(n, round(correct, 6), correct / n, low, high)
 

@@ -3,33 +3,22 @@
 More servers give more speed: requests go to them in turn, and a request that a server fails goes to the next.
 """
 
-import itertools
 import logging
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from typing import Any, Self
+from typing import Any
 
-from openai import (
-    APIConnectionError,
-    APIStatusError,
-    APITimeoutError,
-    BadRequestError,
-    NotFoundError,
-    OpenAI,
-    OpenAIError,
-)
+import openai
 
 from text2sql.errors import UserError
-from text2sql.generate.types import Completion, Decoding, EngineSettings, FinishReason, Request
+from text2sql.generate.types import Completion, Decoding, Engine, EngineSettings, FinishReason, Request
 
 logger = logging.getLogger(__name__)
 for _library in ("httpx", "httpx2"):  # they log a line for every request, which would hide progress and warnings
     logging.getLogger(_library).setLevel(logging.WARNING)
 
 _TAKES_EXTRAS = ("vllm", "sglang", "text2sql")
-_RETRIES = 4
-_TIMEOUT_SECONDS = 600.0
 
 
 class NoAnswerError(UserError):
@@ -41,8 +30,8 @@ class NoAnswerError(UserError):
         self.reason = reason
 
 
-class EndpointEngine:
-    """A client of the servers at ``base_urls``. Implements :class:`text2sql.generate.types.Engine`.
+class EndpointEngine(Engine):
+    """A client of the servers at ``base_urls``.
 
     ``batch_size`` requests are in flight at each server. The key is read from ``OPENAI_API_KEY``; local servers need
     none. ``enable_thinking`` and ``top_k`` reach servers that name themselves vllm or sglang; others do not know them.
@@ -54,14 +43,14 @@ class EndpointEngine:
 
     name = "openai"
 
-    def __init__(self, settings: EngineSettings, timeout: float = _TIMEOUT_SECONDS, retries: int = _RETRIES) -> None:
+    def __init__(self, settings: EngineSettings, timeout: float = 600.0, retries: int = 4) -> None:
         key = os.environ.get("OPENAI_API_KEY", "none")
         self.settings = settings
         self.clients = [
-            OpenAI(base_url=url, api_key=key, max_retries=retries, timeout=timeout) for url in settings.base_urls
+            openai.OpenAI(base_url=url, api_key=key, max_retries=retries, timeout=timeout) for url in settings.base_urls
         ]
-        served = [_served_models(client, settings.model) for client in self.clients]
-        self.model = settings.model or next(iter(served[0]), "")
+        served = [_served_models(client, settings.model_name_or_path) for client in self.clients]
+        self.model = settings.model_name_or_path or next(iter(served[0]), "")
         for client, models in zip(self.clients, served, strict=True):
             if self.model not in models:
                 raise UserError(
@@ -71,13 +60,9 @@ class EndpointEngine:
 
     def generate(self, requests: Sequence[Request], decoding: Decoding) -> Iterator[Completion]:
         """Yield completions as servers answer."""
-        turns = itertools.cycle(range(len(self.clients)))
         pool = ThreadPoolExecutor(self.settings.batch_size * len(self.clients))
         try:
-            waiting = [
-                pool.submit(self.answer, request, decoding, turn)
-                for request, turn in zip(requests, turns, strict=False)
-            ]
+            waiting = [pool.submit(self.answer, request, decoding, turn) for turn, request in enumerate(requests)]
             for future in as_completed(waiting):
                 yield from future.result()
         finally:
@@ -98,11 +83,11 @@ class EndpointEngine:
                 if _is_chat(reply):
                     return _completions(request, reply, decoding)
                 failure = NoAnswerError(f"{client.base_url}: its answer to {request.key} is no chat", "no_chat")
-            except BadRequestError as error:
+            except openai.BadRequestError as error:
                 if "context length" in str(error) or "too long" in str(error):
                     return [Completion(request.key, i, "", "prompt_too_long", 0, 0) for i in range(decoding.n)]
                 raise UserError(f"{client.base_url}: refused {request.key}: {_line(error)}") from error
-            except (OpenAIError, ValueError) as error:  # ValueError: the answer is not JSON
+            except (openai.OpenAIError, ValueError) as error:  # ValueError: the answer is not JSON
                 said = f"no server answered {request.key}; the last said: {_line(error)}"
                 failure = NoAnswerError(said, _reason(error))
             logger.warning("%s: %s", client.base_url, failure)
@@ -120,19 +105,17 @@ class EndpointEngine:
             payload["extra_body"] = extra
         return payload
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
+    def close(self) -> None:
+        """Close the connections."""
         for client in self.clients:
             client.close()
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, APIStatusError):
+    if isinstance(error, openai.APIStatusError):
         return f"status_{error.status_code}"
-    if isinstance(error, APIConnectionError):
-        return "timeout" if isinstance(error, APITimeoutError) else "connection"
+    if isinstance(error, openai.APIConnectionError):
+        return "timeout" if isinstance(error, openai.APITimeoutError) else "connection"
     return "no_chat"
 
 
@@ -142,19 +125,19 @@ def _is_chat(reply: Any) -> bool:
     return isinstance(choices, list) and bool(choices) and all(getattr(c, "message", None) for c in choices)
 
 
-def _served_models(client: OpenAI, wanted: str) -> dict[str, str]:
+def _served_models(client: openai.OpenAI, wanted: str) -> dict[str, str]:
     """Names of a server's models with their owner; a server that does not list them is assumed to have ``wanted``."""
     try:
         return {model.id: model.owned_by for model in client.models.list()}
-    except NotFoundError as error:
+    except openai.NotFoundError as error:
         if not wanted:
             raise UserError(f"{client.base_url}: does not list its models; name one") from error
         return {wanted: ""}
-    except APIConnectionError as error:
+    except openai.APIConnectionError as error:
         raise UserError(
             f"{client.base_url}: no server answers; start one (vllm serve MODEL) or correct base_urls"
         ) from error
-    except APIStatusError as error:
+    except openai.APIStatusError as error:
         raise UserError(f"{client.base_url}: {_line(error)}") from error
     except (AttributeError, TypeError, ValueError) as error:
         raise UserError(f"{client.base_url}: gives no list of models; base_urls usually end in /v1") from error

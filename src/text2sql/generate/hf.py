@@ -7,16 +7,16 @@ prefix; position ids follow the attention mask and skip the padding.
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from text2sql.errors import UserError
 from text2sql.generate import attention
-from text2sql.generate.render import Renderer, refused
-from text2sql.generate.types import Completion, Decoding, EngineSettings, Request
+from text2sql.generate.render import Renderer
+from text2sql.generate.types import Completion, Decoding, Engine, EngineSettings, Request
 
 
-class TransformersEngine:
-    """A model in this process, on the GPU where there is one. Implements :class:`text2sql.generate.types.Engine`.
+class TransformersEngine(Engine):
+    """A model in this process, on the GPU where there is one.
 
     Sampling is seeded per batch with ``decoding.seed`` and the batch's number: the same call gives the same samples.
 
@@ -30,15 +30,15 @@ class TransformersEngine:
         import torch
 
         self.settings = settings
-        self.renderer = Renderer(Path(settings.model), settings.enable_thinking, settings.max_model_len)
+        self.renderer = Renderer(Path(settings.model_name_or_path), settings.enable_thinking, settings.max_model_len)
         self.device, automatic = ("cuda", "bfloat16") if torch.cuda.is_available() else ("cpu", "float32")
         dtype = automatic if settings.dtype == "auto" else settings.dtype
         self.model = _load(settings, getattr(torch, dtype)).to(self.device).eval()
 
     def generate(self, requests: Sequence[Request], decoding: Decoding) -> Iterator[Completion]:
         """Yield completions batch by batch, those that share a schema together."""
-        fitting, too_long = self.renderer.admit(requests)
-        yield from refused(too_long, decoding)
+        fitting, refused = self.renderer.admit(requests, decoding.n)
+        yield from refused
         fitting.sort(key=lambda item: item[1])
         prompts = [ids for _, ids in fitting]
         for number, (start, stop) in enumerate(plan_batches(prompts, max(1, self.settings.batch_size // decoding.n))):
@@ -75,10 +75,8 @@ class TransformersEngine:
         new = out[:, width:].tolist()
         return [new[start : start + decoding.n] for start in range(0, len(new), decoding.n)]
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
+    def close(self) -> None:
+        """Free the model's memory."""
         del self.model
 
 
@@ -94,9 +92,8 @@ def plan_batches(prompts: list[list[int]], size: int) -> Iterator[tuple[int, int
     while start < len(prompts):
         stop = min(start + size, len(prompts))
         enough = len(prompts[start]) // 2
-        related = start
-        while related < stop and shared_prefix(prompts[start], prompts[related]) >= enough:
-            related += 1
+        rows = range(start, stop)
+        related = next((row for row in rows if shared_prefix(prompts[start], prompts[row]) < enough), stop)
         if related - start >= size // 4:
             stop = max(related, start + 1)
         yield start, stop
@@ -108,19 +105,18 @@ def _load(settings: EngineSettings, dtype: Any) -> Any:
 
     try:
         model = AutoModelForCausalLM.from_pretrained(
-            settings.model, dtype=dtype, local_files_only=True, attn_implementation=attention.register()
+            settings.model_name_or_path, dtype=dtype, local_files_only=True, attn_implementation=attention.register()
         )
-        if settings.adapter is not None:
+        if settings.adapter_name_or_path is not None:
             from peft import PeftModel
 
-            model = PeftModel.from_pretrained(model, str(settings.adapter))
+            model = PeftModel.from_pretrained(model, str(settings.adapter_name_or_path))
     except (OSError, ValueError, RuntimeError) as error:
-        what = settings.adapter or settings.model
+        what = settings.adapter_name_or_path or settings.model_name_or_path
         raise UserError(f"{what}: cannot be loaded ({' '.join(str(error).split())[:300]})") from error
-    bare = model.get_base_model() if settings.adapter is not None else model
-    bare.generation_config = (
-        GenerationConfig()
-    )  # else generate() takes the model's values for settings left at a default
+    bare = model.get_base_model() if settings.adapter_name_or_path is not None else model
+    # Else generate() takes the model's values for settings left at a default.
+    bare.generation_config = GenerationConfig()
     return model
 
 

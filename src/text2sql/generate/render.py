@@ -52,21 +52,16 @@ class Renderer:
         ids = self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, **self.template_options)
         return list(ids)
 
-    def admit(self, requests: Sequence[Request]) -> tuple[list[tuple[Request, list[int]]], list[tuple[Request, int]]]:
-        """Encode requests; returns those that leave room for an answer, shortest first, and those too long."""
-        fitting: list[tuple[Request, list[int]]] = []
-        too_long: list[tuple[Request, int]] = []
-        for request in requests:
-            ids = self.encode(request.messages)
-            if len(ids) < self.limit:
-                fitting.append((request, ids))
-            else:
-                too_long.append((request, len(ids)))
+    def admit(self, requests: Sequence[Request], n: int) -> tuple[list[tuple[Request, list[int]]], list[Completion]]:
+        """Encode requests; returns those that leave room for an answer, shortest first, and ``n`` empty answers to others."""
+        encoded = [(request, self.encode(request.messages)) for request in requests]
+        fitting = sorted((item for item in encoded if len(item[1]) < self.limit), key=lambda item: len(item[1]))
+        too_long = [(request, len(ids)) for request, ids in encoded if len(ids) >= self.limit]
         if too_long:
             said = f"{len(too_long)} of {len(requests)} prompts exceed {self.limit} tokens and get no answer"
             logger.warning("%s (first: %s with %d); raise max_model_len", said, too_long[0][0].key, too_long[0][1])
-        fitting.sort(key=lambda item: len(item[1]))
-        return fitting, too_long
+        refused = [Completion(r.key, i, "", "prompt_too_long", length, 0) for r, length in too_long for i in range(n)]
+        return fitting, refused
 
     def complete(
         self, key: str, sample: int, prompt_tokens: int, new_ids: Sequence[int], decoding: Decoding
@@ -84,12 +79,3 @@ class Renderer:
             if found:
                 text, reason = head, "stop"
         return Completion(key, sample, text, reason, prompt_tokens, len(ids))
-
-
-def refused(too_long: Sequence[tuple[Request, int]], decoding: Decoding) -> list[Completion]:
-    """Empty completions for prompts that exceed the model's length."""
-    return [
-        Completion(request.key, sample, "", "prompt_too_long", length, 0)
-        for request, length in too_long
-        for sample in range(decoding.n)
-    ]

@@ -1,9 +1,10 @@
 """What callers and engines exchange. Engines differ only in speed, so no setting here belongs to one engine."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, Self
+from typing import Literal, Self
 
 from text2sql.errors import UserError
 from text2sql.prompts import Message
@@ -30,16 +31,14 @@ class Decoding:
     stop: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        equal = f"n={self.n} samples need temperature above 0; greedy ones are equal"
         wrong = [
             (self.temperature < 0, f"temperature is 0 (greedy) or more, not {self.temperature}"),
             (not 0 < self.top_p <= 1, f"top_p is above 0 and at most 1, not {self.top_p}"),
             (self.top_k < 0, f"top_k is 0 (off) or more, not {self.top_k}"),
             (self.n < 1, f"n is 1 or more, not {self.n}"),
             (self.max_new_tokens < 1, f"max_new_tokens is 1 or more, not {self.max_new_tokens}"),
-            (
-                self.n > 1 and not self.temperature,
-                f"n={self.n} samples need temperature above 0; greedy ones are equal",
-            ),
+            (self.n > 1 and not self.temperature, equal),
         ]
         for is_wrong, reason in wrong:
             if is_wrong:
@@ -59,14 +58,14 @@ class Decoding:
 class EngineSettings:
     """Which model answers and by which engine.
 
-    ``model`` is a folder in Hugging Face form (for ``openai``: the served model's name, empty for the only one served);
-    ``adapter`` a PEFT LoRA folder; ``enable_thinking`` goes to the chat template (None leaves its default);
+    ``model_name_or_path`` is a folder in Hugging Face form (for ``openai``: a served name, empty for the only one);
+    ``adapter_name_or_path`` a PEFT LoRA folder; ``enable_thinking`` goes to the chat template (None leaves its default);
     ``batch_size`` counts sequences in flight; ``max_model_len`` caps prompt and answer (None: what the model allows);
     ``dtype`` ``auto`` is bfloat16 on a GPU and float32 on a CPU.
     """
 
-    model: str
-    adapter: Path | None = None
+    model_name_or_path: str
+    adapter_name_or_path: Path | None = None
     engine: EngineName = "auto"
     enable_thinking: bool | None = False
     batch_size: int = 32
@@ -98,15 +97,21 @@ class Completion:
     completion_tokens: int
 
 
-class Engine(Protocol):
+class Engine(ABC):
     """A loaded model. A context manager; ``generate`` may be called any number of times."""
 
     name: str
 
+    @abstractmethod
     def generate(self, requests: Sequence[Request], decoding: Decoding) -> Iterator[Completion]:
         """Yield completions as they finish, in any order of requests, the ``n`` samples of a request in a row."""
-        ...
 
-    def __enter__(self) -> Self: ...
+    @abstractmethod
+    def close(self) -> None:
+        """Free what the engine holds."""
 
-    def __exit__(self, *error: object) -> None: ...
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()

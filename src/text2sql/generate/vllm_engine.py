@@ -8,12 +8,12 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-from text2sql.checkpoint.model import adapter_rank
+from text2sql.checkpoint.model import read_json
 from text2sql.errors import UserError
-from text2sql.generate.render import Renderer, refused
-from text2sql.generate.types import Completion, Decoding, EngineSettings, Request
+from text2sql.generate.render import Renderer
+from text2sql.generate.types import Completion, Decoding, Engine, EngineSettings, Request
 from text2sql.plan.layout import gpu_count
 
 logger = logging.getLogger(__name__)
@@ -31,8 +31,8 @@ def vllm_python() -> Path | None:
     return python if python.is_file() and installed else None
 
 
-class VllmEngine:
-    """A worker process in the vLLM environment. Satisfies :class:`text2sql.generate.types.Engine`.
+class VllmEngine(Engine):
+    """A worker process in the vLLM environment.
 
     Raises:
         UserError: the worker ended; the message has its last error and the path of its log.
@@ -42,7 +42,7 @@ class VllmEngine:
 
     def __init__(self, settings: EngineSettings) -> None:
         self.settings = settings
-        self.renderer = Renderer(Path(settings.model), settings.enable_thinking, settings.max_model_len)
+        self.renderer = Renderer(Path(settings.model_name_or_path), settings.enable_thinking, settings.max_model_len)
         with tempfile.NamedTemporaryFile("wb", prefix="vllm-", suffix=".log", delete=False) as log:
             self.log = Path(log.name)
             arguments = ["-P", str(WORKER), json.dumps(_worker_settings(settings, self.renderer.limit))]
@@ -54,7 +54,7 @@ class VllmEngine:
                 encoding="utf-8",
                 env=_environment(),
             )
-        logger.info("vLLM is loading %s", settings.model)
+        logger.info("vLLM is loading %s", settings.model_name_or_path)
         try:
             self._read()
         except BaseException:  # also Ctrl-C: a worker left behind would keep its memory
@@ -63,8 +63,8 @@ class VllmEngine:
 
     def generate(self, requests: Sequence[Request], decoding: Decoding) -> Iterator[Completion]:
         """Yield completions chunk by chunk, short prompts first."""
-        fitting, too_long = self.renderer.admit(requests)
-        yield from refused(too_long, decoding)
+        fitting, refused = self.renderer.admit(requests, decoding.n)
+        yield from refused
         lengths = {request.key: len(ids) for request, ids in fitting}
         job = {
             "prompts": [{"key": request.key, "ids": ids} for request, ids in fitting],
@@ -107,17 +107,11 @@ class VllmEngine:
             self.process.wait()
         self.log.unlink(missing_ok=True)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
-
 
 def _worker_settings(settings: EngineSettings, limit: int) -> dict[str, Any]:
     gpu = bool(gpu_count()) or shutil.which("nvidia-smi") is not None
     llm: dict[str, Any] = {
-        "model": str(Path(settings.model).resolve()),
+        "model": str(Path(settings.model_name_or_path).resolve()),
         "dtype": settings.dtype if settings.dtype != "auto" else "bfloat16" if gpu else "float32",
         "max_model_len": limit,
         "max_num_seqs": settings.batch_size,
@@ -125,10 +119,14 @@ def _worker_settings(settings: EngineSettings, limit: int) -> dict[str, Any]:
         "enforce_eager": not gpu,
         "seed": 0,
     }
-    if settings.adapter is not None:
-        rank = adapter_rank(settings.adapter)
+    if settings.adapter_name_or_path is not None:
+        lora = read_json(settings.adapter_name_or_path / "adapter_config.json")
+        rank = max([int(lora["r"]), *map(int, (lora.get("rank_pattern") or {}).values())])
         llm |= {"enable_lora": True, "max_lora_rank": next((r for r in _RANKS if r >= rank), rank)}
-    return {"llm": llm, "adapter": str(settings.adapter.resolve()) if settings.adapter else None}
+    return {
+        "llm": llm,
+        "adapter": str(settings.adapter_name_or_path.resolve()) if settings.adapter_name_or_path else None,
+    }
 
 
 def _sampling(decoding: Decoding, end_ids: list[int]) -> dict[str, Any]:

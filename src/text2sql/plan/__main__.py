@@ -37,9 +37,7 @@ def plan(
     processes, memory = gpus or found, memory or size
     result = estimate(values, recipe, processes)
     console = Console()
-    console.print(_model_table(result))
-    console.print(_memory_table(result, processes))
-    console.print(_batch_table(result))
+    console.print(_model_table(result), _memory_table(result, processes), _batch_table(result))
     if memory is None:
         console.print("No GPU here: give --memory GB for a verdict.")
         return

@@ -1,13 +1,14 @@
-"""Batch arithmetic: sequences and tokens a step, steps an epoch, and the examples' lengths."""
+"""Batch arithmetic: sequences and tokens a step, steps an epoch, the examples' lengths, and operations (FLOPs)."""
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from text2sql.checkpoint.shape import Shape
 from text2sql.errors import UserError
 from text2sql.plan.layout import Layout
 from text2sql.recipe.keys import data_files
@@ -100,7 +101,8 @@ def read_lengths(recipe: Mapping[str, Any], where: Path) -> Lengths | None:
         return None
     stride = -(-rows // _SAMPLE)
     try:
-        sampled = [json.loads(line) for line in islice(_lines(files), 0, None, stride)]
+        lines = (line for path in files for line in path.open(encoding="utf-8") if line.strip())
+        sampled = [json.loads(line) for line in islice(lines, 0, None, stride)]
     except ValueError as error:
         raise UserError(
             f"{', '.join(map(str, files))}: a line is not JSON ({error}); prepare the data again"
@@ -115,12 +117,6 @@ def read_lengths(recipe: Mapping[str, Any], where: Path) -> Lengths | None:
     return Lengths(examples, sum(counts) / len(counts), max(counts), stride == 1 and counts != [0])
 
 
-def _lines(files: list[Path]) -> Iterator[str]:
-    for path in files:
-        with path.open(encoding="utf-8") as file:
-            yield from (line for line in file if line.strip())
-
-
 def token_counts(tokenizer: Path, conversations: Sequence[Sequence[Mapping[str, Any]]]) -> list[int]:
     """Tokens of conversations in the Qwen chat format; ``tokenizer`` is a model folder's tokenizer.json."""
     from tokenizers import Tokenizer
@@ -130,3 +126,18 @@ def token_counts(tokenizer: Path, conversations: Sequence[Sequence[Mapping[str, 
     encoded = Tokenizer.from_file(str(tokenizer)).encode_batch(flat, add_special_tokens=False)
     sizes = iter(len(one.ids) for one in encoded)
     return [sum(next(sizes) + _TURN for _ in turns) for turns in texts]
+
+
+def training_flops(shape: Shape, lora_parameters: int, lengths: Sequence[int]) -> float:
+    """Operations of a forward and a backward pass over examples of these lengths (tokens), nothing recomputed.
+
+    They are the numerator of model FLOPs utilisation.
+    Chowdhery et al. 2022, PaLM, appendix B: a weight of a matrix costs 2 a token forward and 4 backward, half of which for
+    its own gradient, which a frozen one has not; the output head counts, the embedding's look-up does not. Attention over
+    l tokens costs 4 l^2 for each query dimension and layer forward, and twice that backward; half of it, since it is causal.
+    ``lora_parameters`` is 0 where all weights learn.
+    """
+    tokens, squares = sum(lengths), sum(length**2 for length in lengths)
+    matrices = shape.layers * shape.layer_matrices + shape.embedding
+    weights = 4 * matrices + 6 * lora_parameters if lora_parameters else 6 * matrices
+    return tokens * weights + 6 * squares * shape.query * shape.layers

@@ -56,25 +56,21 @@ class Estimate:
         return self.shape.parameters + (self.trainable if self.work.targets else 0)
 
     @property
-    def resident(self) -> float:
-        """Bytes of tensors that always exist: weights, optimizer, buffers, a reference model."""
-        return self.states.weights + self.states.optimizer + self.states.buffers + self.reference
-
-    @property
     def moments(self) -> dict[str, float]:
         """Bytes of tensors at the moments that may be the peak.
 
         Gradients grow in the backward pass while activations shrink, so the first step of an accumulation has its peak
         at either end of the pass; later steps also hold the gradients of earlier ones.
         """
+        resident = self.states.weights + self.states.optimizer + self.states.buffers + self.reference
         kept = self.states.gradients if self.work.accumulation > 1 else 0.0
         master = self.layout.engine == "deepspeed" and self.layout.zero > 0  # 16-bit gradients go when fp32 ones come
         moments = {
-            "end of the forward pass": self.resident + kept + self.activations + self.mask + self.loss,
-            "optimizer step": self.resident + self.states.step + (0.0 if master else self.states.gradients),
+            "end of the forward pass": resident + kept + self.activations + self.mask + self.loss,
+            "optimizer step": resident + self.states.step + (0.0 if master else self.states.gradients),
         }
         if self.generation:
-            moments["generation"] = self.resident + self.generation
+            moments["generation"] = resident + self.generation
         return moments
 
     @property
@@ -122,7 +118,7 @@ def estimate(recipe: Mapping[str, Any], where: Path, processes: int = 1) -> Esti
         mask=memory.mask_bytes(work, precision.compute),
         loss=loss,
         generation=_generation(recipe, shape, work, precision) if stage == "grpo" else 0.0,
-        reserve=_reserve(recipe, layout),
+        reserve=CPU_RESERVE if recipe.get("use_cpu") else GPU_RESERVE + NCCL_RESERVE * (layout.processes > 1),
         batch=read_batch(recipe, layout, work.length, lengths),
     )
 
@@ -154,24 +150,19 @@ def _work(recipe: Mapping[str, Any], targets: tuple[str, ...], layout: Layout, l
         attention = "eager"
     elif layout.engine != "megatron" and flash != "fa2" and (neat or not packing):
         attention = "block mask" if neat else "padding mask"
+    # LLaMA-Factory recomputes activations unless told not to; Megatron only where told to.
+    told = recipe.get("recompute_granularity") == "full"
     return Work(
         sequences=pairs * int(recipe.get("per_device_train_batch_size") or 8),
         length=-(-length // 8) * 8,
         attention=attention,
-        checkpointing=_checkpointing(recipe, layout),
+        checkpointing=told if layout.engine == "megatron" else not recipe.get("disable_gradient_checkpointing"),
         liger=liger,
         fused_loss=liger and stage in ("sft", "pt"),
         accumulation=int(recipe.get("gradient_accumulation_steps") or 1),
         targets=targets,
         dropout=float(recipe.get("lora_dropout") or 0) > 0,
     )
-
-
-def _checkpointing(recipe: Mapping[str, Any], layout: Layout) -> bool:
-    """LLaMA-Factory recomputes activations unless told not to; Megatron only where told to."""
-    if layout.engine == "megatron":
-        return recipe.get("recompute_granularity") == "full"
-    return not recipe.get("disable_gradient_checkpointing")
 
 
 def _reference(recipe: Mapping[str, Any], shape: Shape, layout: Layout, precision: Precision, lora: bool) -> float:
@@ -187,9 +178,3 @@ def _generation(recipe: Mapping[str, Any], shape: Shape, work: Work, precision: 
     """Keys and values of all completions of a step, which are generated together before the model learns from them."""
     completions = work.sequences * int(recipe.get("steps_per_generation") or work.accumulation)
     return completions * work.length * 2 * shape.layers * shape.key * precision.compute
-
-
-def _reserve(recipe: Mapping[str, Any], layout: Layout) -> float:
-    if recipe.get("use_cpu"):
-        return CPU_RESERVE
-    return GPU_RESERVE + (NCCL_RESERVE if layout.processes > 1 else 0.0)

@@ -11,7 +11,7 @@ from text2sql.errors import UserError, run_command
 from text2sql.ledger import LEDGER
 from text2sql.recipe.command import group
 from text2sql.recipe.load import from_caller
-from text2sql.report.compare import compare as compare_reports
+from text2sql.report.figure import compare as compare_reports
 from text2sql.report.readme import render
 
 logger = logging.getLogger("text2sql.report")

@@ -11,8 +11,7 @@ from text2sql.errors import UserError
 from text2sql.evaluate.score import LEVELS
 from text2sql.ledger import Row
 from text2sql.report.figure import Chart, Series, draw, drawn_digest
-from text2sql.report.tables import ACCURACIES, BLOCKS, markdown
-from text2sql.report.words import WORDS, Language
+from text2sql.report.tables import ACCURACIES, BLOCKS, WORDS, Language, markdown
 
 logger = logging.getLogger(__name__)
 

@@ -1,14 +1,25 @@
-"""Ledger rows as Markdown, in English and Chinese.
+"""Ledger rows as Markdown, in English and Chinese; the templates of ``words.yaml`` are filled in with their figures.
 
 Protocol, n, decoding and seeds stand in every row of accuracies: a table that is copied elsewhere must still tell them.
 """
 
-from collections.abc import Sequence
+import string
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
 
 from text2sql import ledger
+from text2sql.errors import UserError
 from text2sql.evaluate.score import LEVELS
 from text2sql.ledger import Row
-from text2sql.report.words import WORDS, Language, measurement_row, sentences
+
+Language = Literal["en", "zh"]
+
+WORDS: dict[str, dict[str, dict[str, Any]]] = yaml.safe_load(
+    Path(__file__).with_name("words.yaml").read_text(encoding="utf-8")
+)
 
 ACCURACIES: dict[str, tuple[str, ...]] = {
     "toy": ("toy.base", "toy.lora_qv_sft", "toy.lora_all_sft", "toy.full_sft"),
@@ -34,7 +45,7 @@ _NONE = {"en": "No measurement yet.", "zh": "尚无测量结果。"}
 def markdown(name: str, rows: Sequence[Row], language: Language) -> str:
     """The block ``name`` (one of ``BLOCKS``) of all rows, without a trailing newline."""
     if name in WORDS["sentences"]:
-        return sentences(name, rows, language) or _NONE[language]
+        return _sentences(name, rows, language) or _NONE[language]
     if name in ACCURACIES:
         groups = [group for experiment in ACCURACIES[name] for group in _by_split(experiment, rows)]
         table = [_HEADS[language], ["---", *["---:"] * 6, *["---"] * 4]]
@@ -42,7 +53,7 @@ def markdown(name: str, rows: Sequence[Row], language: Language) -> str:
     else:
         known = sorted({row.experiment for row in rows if row.experiment.startswith(MEASUREMENTS[name])})
         groups = [group for experiment in known for group in _by_split(experiment, rows)]
-        table = [_MEASUREMENT_HEADS, ["---"] * 4, *map(measurement_row, groups)]
+        table = [_MEASUREMENT_HEADS, ["---"] * 4, *map(_measurement_row, groups)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in table) if groups else _NONE[language]
 
 
@@ -67,3 +78,53 @@ def _accuracy_row(group: list[Row], language: Language) -> list[str]:
     cells = [WORDS["names"][newest.experiment][language], *(percent(group, metric) for metric in metrics)]
     seeds = ", ".join(str(row.seed) for row in group)
     return [*cells, str(newest.n), newest.split, newest.protocol, newest.decoding, seeds]
+
+
+class _Figures(string.Formatter):
+    """Replaces fields by figures of ``rows``, or of the rows ``own`` where a field names no experiment.
+
+    Raises:
+        KeyError: a figure has not been measured.
+    """
+
+    def __init__(self, rows: Sequence[Row], own: Sequence[Row] = ()) -> None:
+        self.rows, self.own = rows, own
+
+    def get_field(self, field_name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Any, str]:
+        *place, metric = field_name.split()
+        group = ledger.latest(self.rows, *place) if place else self.own
+        if group and metric in ("n", "split"):
+            return getattr(group[-1], metric), field_name
+        summary = ledger.summarize(group, metric)
+        if summary is None:
+            raise KeyError(field_name)
+        return summary.mean, field_name
+
+
+def _sentences(name: str, rows: Sequence[Row], language: Language) -> str:
+    """The sentences called ``name`` without those that have a figure which is not measured."""
+    found = []
+    for text in WORDS["sentences"][name][language]:
+        try:
+            found.append(_Figures(rows).format(text))
+        except KeyError:
+            continue
+    return ("" if language == "zh" else " ").join(found)
+
+
+def _measurement_row(group: Sequence[Row]) -> list[str]:
+    """What was measured, the result, the command and the machine, of an experiment's latest rows.
+
+    Raises:
+        UserError: ``words.yaml`` has no words for it, or they name a figure that the rows do not have.
+    """
+    newest = group[-1]
+    try:
+        words = WORDS["measurements"][newest.experiment]
+        cells = [_Figures((), group).format(words[part]) for part in ("what", "result")]
+    except KeyError as error:
+        raise UserError(
+            f"{newest.experiment}: words.yaml of text2sql.report lacks it, or the row lacks {error}"
+        ) from None
+    command = newest.command if newest.command.startswith("python ") else f"python benchmarks/{newest.command}"
+    return [*cells, f"`{command}`", newest.machine]

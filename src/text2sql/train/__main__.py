@@ -20,17 +20,8 @@ from text2sql.recipe import Recipe, load_recipe
 from text2sql.recipe.command import Overrides, RecipePath, single
 from text2sql.recipe.keys import deepspeed_settings
 from text2sql.recipe.megatron import check_keys, is_megatron
+from text2sql.train import preflight
 from text2sql.train.launch import environment, run_llamafactory
-from text2sql.train.preflight import (
-    check_adapters,
-    check_attention,
-    check_disk,
-    check_output,
-    check_resume,
-    data_hashes,
-    fit_device,
-    model_folder,
-)
 from text2sql.train.processes import Processes, check_port, check_processes, read_processes, wait_for_first
 from text2sql.train.runs import Run, begin, finish, identify, is_done, plan_run
 
@@ -46,18 +37,18 @@ def train(where: RecipePath, overrides: Overrides = None) -> None:
 
         check_keys(recipe, where)
         check_packages(recipe, where)
-    base = model_folder(recipe, where)
-    data = data_hashes(recipe, where)
-    output_dir = check_output(recipe, where, base)
+    base = preflight.model_folder(recipe, where)
+    data = preflight.data_hashes(recipe, where)
+    output_dir = preflight.check_output(recipe, where, base)
     this = identify(recipe, data, fingerprint(base) if base else str(recipe["model_name_or_path"]))
     if not recipe.get("overwrite_output_dir") and is_done(output_dir, this):
         logger.info("already trained: %s (overwrite_output_dir=true trains it again)", output_dir)
         return
-    check_adapters(recipe, base)
-    check_resume(recipe)
-    check_attention(recipe, where)
+    preflight.check_adapters(recipe, base)
+    preflight.check_resume(recipe)
+    preflight.check_attention(recipe, where)
     recipe, added, processes = _fit(recipe, where, base, megatron)
-    check_disk(recipe, output_dir, base)
+    preflight.check_disk(recipe, output_dir, base)
     if processes.node:
         wait_for_first(processes)
         _join(output_dir, added, processes.node)
@@ -75,7 +66,7 @@ def _fit(recipe: Recipe, where: Path, base: Path | None, megatron: bool) -> tupl
     """
     gpus = gpu_count()
     known = known_arguments("megatron" if megatron else "train", ours=find_stage(recipe) is not None)
-    recipe, note = fit_device(check_arguments(recipe, known, where), where, gpus)
+    recipe, note = preflight.fit_device(check_arguments(recipe, known, where), where, gpus)
     if note:
         logger.info("%s", note)
     settings = deepspeed_settings(recipe, where)
@@ -103,11 +94,14 @@ def _lead(recipe: Recipe, run: Run, output_dir: Path, added: dict[str, str], loc
     plan = plan_run(output_dir, run, overwrite=bool(recipe.get("overwrite_output_dir")))
     for path in plan.broken:
         logger.info("%s was never finished; leaving it out", path)
+    effective = {key: value for key, value in recipe.items() if key != "overwrite_output_dir"}
     if plan.checkpoint is not None:
         logger.info("resuming from %s", plan.checkpoint)
+        # Restores the callbacks too: early stopping would otherwise count evaluations without progress from zero.
+        effective |= {"resume_from_checkpoint": str(plan.checkpoint), "restore_callback_states_from_checkpoint": True}
     begin(output_dir, run, plan)
     path = output_dir / "recipe.yaml"
-    write_text(path, yaml.safe_dump(_effective(recipe, plan.checkpoint), sort_keys=False, allow_unicode=True))
+    write_text(path, yaml.safe_dump(effective, sort_keys=False, allow_unicode=True))
     try:
         run_llamafactory(["train", str(path)], added, output_dir / "train.log", lock, COMMAND)
     except KeyboardInterrupt:
@@ -116,15 +110,6 @@ def _lead(recipe: Recipe, run: Run, output_dir: Path, added: dict[str, str], loc
     if not (output_dir / "trainer_state.json").is_file():
         raise UserError(f"{output_dir}: the trainer ended without its final state; see {output_dir / 'train.log'}")
     logger.info("trained %d steps: %s", finish(output_dir, run), output_dir)
-
-
-def _effective(recipe: Recipe, checkpoint: Path | None) -> Recipe:
-    """What llamafactory-cli reads; it names the checkpoint to resume from, which is never a half-written one."""
-    effective = {key: value for key, value in recipe.items() if key != "overwrite_output_dir"}
-    if checkpoint is not None:
-        # Restores the callbacks too: early stopping would otherwise count evaluations without progress from zero.
-        effective |= {"resume_from_checkpoint": str(checkpoint), "restore_callback_states_from_checkpoint": True}
-    return effective
 
 
 if __name__ == "__main__":

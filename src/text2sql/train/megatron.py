@@ -40,12 +40,8 @@ def check_machine(recipe: Mapping[str, Any], where: Path, processes: int, gpus: 
             f"{where}: needs about {result.peak / 1e9:.0f} GB a GPU, which have {memory / 1e9:.0f}; text2sql plan "
             f"{where} --gpus {processes} says what of"
         )
-    logger.info(
-        "layout: %s, optimizer %s, global batch %d sequences",
-        result.layout.describe(),
-        recipe.get("optimizer", "adam"),
-        result.batch.global_sequences,
-    )
+    layout, optimizer, batch = result.layout.describe(), recipe.get("optimizer", "adam"), result.batch.global_sequences
+    logger.info("layout: %s, optimizer %s, global batch %d sequences", layout, optimizer, batch)
     return result
 
 

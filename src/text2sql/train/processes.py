@@ -22,9 +22,8 @@ from text2sql.recipe.keys import tensor_parallel, whole_number
 logger = logging.getLogger("text2sql.train")
 
 TORCHRUN_PORT = 29500
-_DEEPSPEED = Version(
-    "0.19.6"
-)  # older ones do not sum the gradients of q_norm and k_norm over tensor-parallel processes
+# Older ones do not sum the gradients of q_norm and k_norm over tensor-parallel processes.
+_DEEPSPEED = Version("0.19.6")
 
 
 @dataclass(frozen=True)

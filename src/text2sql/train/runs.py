@@ -7,7 +7,7 @@ and by the contents of its data and base, so that a run with other ones is never
 import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 from text2sql.artifacts import is_current, read_note, remove, write_note, write_text
 from text2sql.checkpoint.model import RUN
@@ -146,15 +146,11 @@ def _read(output_dir: Path) -> Run | None:
     path = output_dir / RUN
     if not path.is_file():
         return None
-    note = read_note(path)
+    note = read_note(path) or {}
     try:
-        return Run(**note.pop("made_of"), **note) if note else _unreadable(path)
+        return Run(**note.pop("made_of", {}), **note)
     except TypeError:
-        return _unreadable(path)
-
-
-def _unreadable(path: Path) -> NoReturn:
-    raise UserError(f"{path} was written by an older version, or is damaged; {_WAY_OUT}")
+        raise UserError(f"{path} was written by an older version, or is damaged; {_WAY_OUT}") from None
 
 
 def _write(output_dir: Path, run: Run) -> None:
