@@ -335,3 +335,9 @@ def test_spider_databases_give_a_thousand_pairs(db_id):
     assert len(made.examples) == 1000
     assert all(made.levels.values())
     assert len({(e.question.casefold(), e.sql) for e in made.examples}) == 1000
+
+
+def test_further_patterns_leave_the_core_alone() -> None:
+    before = json.dumps(load_language.__wrapped__("en").patterns)
+    assert set(load_language.__wrapped__("en", more=True).patterns) > set(json.loads(before))
+    assert json.dumps(load_language.__wrapped__("en").patterns) == before

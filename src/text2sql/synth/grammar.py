@@ -64,10 +64,8 @@ def load_language(code: str, more: bool = False) -> Language:
     if code not in known:
         raise UserError(f"language {code!r}: known languages are {', '.join(known)}")
     found = read_yaml(f"{code}.yaml")
-    if more:
-        for section, phrasings in read_yaml(f"more_{code}.yaml").items():
-            found[section] = {**found[section], **phrasings}
-    return Language(code, **found)
+    added = read_yaml(f"more_{code}.yaml") if more else {}
+    return Language(code, **{**found, **{section: {**found[section], **added[section]} for section in added}})
 
 
 @cache
