@@ -1,6 +1,7 @@
 """The engines on a real, randomly initialised Qwen3 model: they must agree, and obey nothing but ``Decoding``."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -228,3 +229,18 @@ def test_missing_and_broken_models_are_one_line(model, adapter, tmp_path, monkey
 def test_worker_needs_nothing_of_ours():
     source = (Path(__file__).parents[2] / "src/text2sql/generate/vllm_worker.py").read_text()
     assert "text2sql" not in source
+
+
+def test_vllm_is_found_in_its_own_environment_or_in_this_one(tmp_path, monkeypatch):
+    monkeypatch.setenv("TEXT2SQL_ENV_DIR", str(tmp_path))
+    monkeypatch.setattr("text2sql.generate.vllm_engine.find_spec", lambda name: None)
+    assert vllm_python() is None
+    monkeypatch.setattr("text2sql.generate.vllm_engine.find_spec", lambda name: name == "vllm")
+    assert vllm_python() == Path(sys.executable), "with CUDA builds one environment has both"
+    package = tmp_path / ".venv-vllm/lib/python3.11/site-packages/vllm/__init__.py"
+    package.parent.mkdir(parents=True)
+    package.touch()
+    assert vllm_python() == Path(sys.executable), "without an interpreter it is half made"
+    (tmp_path / ".venv-vllm/bin").mkdir()
+    (tmp_path / ".venv-vllm/bin/python").touch()
+    assert vllm_python() == tmp_path / ".venv-vllm/bin/python"

@@ -5,8 +5,10 @@ import logging
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +26,14 @@ _CHUNKS = 16  # completions arrive after this many batches at the latest, so tha
 
 
 def vllm_python() -> Path | None:
-    """The interpreter of the vLLM environment, None where there is none; ``TEXT2SQL_ENV_DIR`` names its parent folder."""
+    """The interpreter that has vLLM, None where there is none: that of .venv-vllm, or this one if it has vLLM itself.
+
+    With CUDA builds one environment trains and generates. ``TEXT2SQL_ENV_DIR`` names the folder of .venv-vllm.
+    """
     home = Path(os.environ.get("TEXT2SQL_ENV_DIR") or Path(__file__).parents[3]) / ".venv-vllm"
-    installed = any(home.glob("lib/python3*/site-packages/vllm/__init__.py"))
-    python = home / "bin" / "python"
-    return python if python.is_file() and installed else None
+    if (home / "bin/python").is_file() and any(home.glob("lib/python3*/site-packages/vllm/__init__.py")):
+        return home / "bin/python"
+    return Path(sys.executable) if find_spec("vllm") else None
 
 
 class VllmEngine(Engine):
