@@ -57,15 +57,8 @@ answer() { # name, model
 }
 
 score() { # name, experiment
-  local folder="$results/$1" key
-  key="$(cat "$folder/predictions.jsonl" "$examples" | sha256sum) ${limit:-all}"
-  if [ -f "$folder/report.json" ] && [ "$(cat "$folder/.scored" 2>/dev/null)" = "$key" ]; then
-    note "already scored: $folder/report.json"
-    return
-  fi
-  bash scripts/evaluate_sql.sh recipes/tiny/evaluate.yaml "examples=$examples" \
-    "predictions=$folder/predictions.jsonl" "output_dir=$folder" "experiment=$2" "ledger=$results/ledger.jsonl" ${limit:+"limit=$limit"}
-  printf '%s\n' "$key" >"$folder/.scored"
+  bash scripts/evaluate_sql.sh recipes/tiny/evaluate.yaml "examples=$examples" "predictions=$results/$1/predictions.jsonl" \
+    "output_dir=$results/$1" "experiment=$2" "ledger=$results/ledger.jsonl" once=true ${limit:+"limit=$limit"}
 }
 
 step "Python environment" "one to five minutes, once"

@@ -199,3 +199,16 @@ def test_wilson_interval_holds_its_share_in_spite_of_rounding() -> None:
         for correct in range(n + 1):
             low, high = wilson(correct, n)
             assert 0 <= low <= correct / n <= high <= 1
+
+
+def test_once_scores_the_same_predictions_once(options, caplog):
+    once = replace(options, once=True, experiment="toy.base", profile="tiny")
+    first = evaluate(once)
+    assert evaluate(once) == first
+    assert len(ledger.read(options.ledger)) == 1
+    evaluate(replace(once, seed=8))
+    assert len(ledger.read(options.ledger)) == 2, "another seed is another measurement"
+    lines = options.predictions.read_text(encoding="utf-8").splitlines(keepends=True)
+    options.predictions.write_text("".join(lines[::-1]), encoding="utf-8")
+    evaluate(once)
+    assert len(ledger.read(options.ledger)) == 3, "the predictions changed"

@@ -37,7 +37,8 @@ class EvaluateOptions(InputOptions):
 
     ``experiment`` (a dotted name such as toy.base) asks for a ledger row, with the recipe's ``profile``, the training's
     ``seed`` and the ``split``. ``decoding`` says in words how predictions of other programs were made; those of
-    ``text2sql.infer`` know it. ``timeout`` is the seconds of one prediction.
+    ``text2sql.infer`` know it. ``timeout`` is the seconds of one prediction. ``once``: predictions that were scored in
+    this way already are neither scored nor written to the ledger again.
     """
 
     database_root: Path
@@ -54,6 +55,7 @@ class EvaluateOptions(InputOptions):
     seed: int = 0
     split: str = ""
     ledger: Path = LEDGER
+    once: bool = False
 
     def __post_init__(self) -> None:
         if self.experiment and not self.profile:

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from sqleval import hardness
 from text2sql import ledger
-from text2sql.artifacts import digest, write_json
+from text2sql.artifacts import digest, is_current, write_json, write_note
 from text2sql.errors import UserError, first_complaint
 from text2sql.evaluate.answers import Answer, EvaluateOptions, execute, protocol_of
 from text2sql.predictions import provenance
@@ -93,6 +93,7 @@ def write_sections(folder: Path, data_hash: str, sections: Mapping[str, Any]) ->
 
 
 logger = logging.getLogger(__name__)
+_NOTE = "report.meta.json"
 
 
 def evaluate(options: EvaluateOptions) -> Report:
@@ -102,6 +103,10 @@ def evaluate(options: EvaluateOptions) -> Report:
         UserError: examples, predictions or databases are missing, or do not belong together.
     """
     started = time.monotonic()
+    made_of = _made_of(options)
+    if options.once and is_current(options.output_dir / _NOTE, made_of):
+        logger.info("already scored: %s", options.output_dir / "report.json")
+        return read_report(options.output_dir / "report.json")
     options.output_dir.mkdir(parents=True, exist_ok=True)
     questions: dict[str, list[Answer]] = {}
     for answer in execute(options):
@@ -114,7 +119,16 @@ def evaluate(options: EvaluateOptions) -> Report:
     if options.experiment:
         ledger.append(options.ledger, _ledger_row(options, report, options.experiment))
         logger.info("ledger: %s, seed %d -> %s", options.experiment, options.seed, options.ledger)
+    write_note(options.output_dir / _NOTE, made_of)
     return report
+
+
+def _made_of(options: EvaluateOptions) -> dict[str, object]:
+    """What the report and the ledger row depend on."""
+    speed_and_places = {"jobs", "once", "examples", "predictions", "output_dir", "ledger"}
+    how = {key: value for key, value in asdict(options).items() if key not in speed_and_places}
+    files = {"examples": options.examples, "predictions": options.predictions}
+    return {**how, **{name: digest(path) if path.is_file() else "" for name, path in files.items()}}
 
 
 def _score(questions: Sequence[Sequence[Answer]]) -> Score:
