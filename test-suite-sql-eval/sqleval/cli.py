@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sqleval.exact.match import foreign_key_map
 from sqleval.files import written_whole
-from sqleval.inputs import InputError, Task, read_tasks
+from sqleval.inputs import InputError, Task, read_tasks, run_command
 from sqleval.protocol import NAMES, Protocol, Settings
 from sqleval.report.summary import example_lines, official_table, summary
 from sqleval.report.tally import Comparison, Scored, compare_paired, groups, turns
@@ -45,23 +45,6 @@ def parser() -> argparse.ArgumentParser:
     add("--html", type=Path, help="report for a browser, one file")
     add("--compare", type=Path, help="second prediction file: paired bootstrap and McNemar's test")
     return p
-
-
-def run_command(command: Callable[[], None]) -> int:
-    """Run a command; returns its exit code (2 after an error that the user can correct)."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr)
-    try:
-        command()
-    except InputError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        return 130
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 141
-    return 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

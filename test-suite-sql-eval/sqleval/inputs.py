@@ -5,7 +5,8 @@ Everything wrong with a file is said here, with its name and line, before any SQ
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -20,6 +21,23 @@ _BIRD_MARK = "\t----- bird -----\t"
 
 class InputError(Exception):
     """A file, folder or flag that the user has to correct: the message says where and what."""
+
+
+def run_command(command: Callable[[], None]) -> int:
+    """Run a command; returns its exit code (2 after an error that the user can correct)."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr)
+    try:
+        command()
+    except InputError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 141
+    return 0
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ item it was at, and re-import the caller's main module, which in a training run 
 
 import logging
 import math
-import mmap
 import os
 import subprocess
 import sys
@@ -22,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from sqleval.outcome import ErrorClass, Failure, Verdict
-from sqleval.run.worker import HEARTBEAT
+from sqleval.run.worker import HEARTBEAT_BYTES, open_heartbeat
 
 log = logging.getLogger(__name__)
 
@@ -48,8 +47,8 @@ class _Worker:
     def __init__(self, settings: dict[str, Any]) -> None:
         self.pipe, theirs = Pipe()
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
-        self._file.truncate(HEARTBEAT.size)
-        self._heartbeat = mmap.mmap(self._file.fileno(), HEARTBEAT.size)
+        self._file.truncate(HEARTBEAT_BYTES)
+        self._heartbeat = open_heartbeat(self._file.fileno())
         self.chunk: _Chunk | None = None
         fds = (theirs.fileno(), self._file.fileno())
         # -S: no site-packages, which keeps the start short; the worker needs the standard library and this package.
@@ -61,26 +60,27 @@ class _Worker:
 
     def start(self, chunk: _Chunk, items: Sequence[Item]) -> None:
         """Hand over a chunk."""
-        # The worker writes place and time one after the other; between the two, the time must not look like the past.
-        HEARTBEAT.pack_into(self._heartbeat, 0, -1.0, math.inf)
+        self._heartbeat[1] = math.inf
+        self._heartbeat[0] = -1
         self.chunk = chunk
         self.pipe.send([items[number] for number in chunk.numbers])
 
     def place(self) -> int:
         """Place in the chunk of the item being judged; -1: none yet."""
-        return int(HEARTBEAT.unpack_from(self._heartbeat, 0)[0])
+        return int(self._heartbeat[0])
 
     def overdue(self) -> bool:
         """Whether the worker hangs where SQLite does not check the clock."""
-        place, due = HEARTBEAT.unpack_from(self._heartbeat, 0)
+        place, due = self._heartbeat[0], self._heartbeat[1]
         return self.chunk is not None and place >= 0 and time.monotonic() > due + _GRACE_SECONDS
 
     def end(self) -> None:
         """Kill the process and free what it held; a large process takes a moment to end, so a thread waits for it."""
         self.process.kill()
         threading.Thread(target=self.process.wait, daemon=True).start()
-        for held in (self.pipe, self._heartbeat, self._file):
-            held.close()
+        self._heartbeat.release()
+        self.pipe.close()
+        self._file.close()
 
 
 class Pool:

@@ -4,11 +4,11 @@ Before every step the worker writes, into memory shared with its parent, which i
 so that the parent can end it when SQLite hangs where no clock is checked. It ends when its pipe closes.
 """
 
+import math
 import mmap
 import resource
 import signal
 import sqlite3
-import struct
 import sys
 import time
 from collections import OrderedDict
@@ -105,21 +105,31 @@ class Session:
             self._close(db_id)
 
 
-HEARTBEAT = struct.Struct("dd")  # item number in the chunk (-1: idle), monotonic time by which its step should be done
+HEARTBEAT_BYTES = 16
+
+
+def open_heartbeat(fd: int) -> "memoryview[float]":
+    """Two numbers in shared memory: the item's place in the chunk (-1: idle), the monotonic time by which its step is due.
+
+    Each is written by one store, so that the parent never reads half of one; struct.pack_into would clear both first.
+    """
+    return memoryview(mmap.mmap(fd, HEARTBEAT_BYTES)).cast("d")
 
 
 def main() -> None:
     """Serve chunks of items until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     pipe = Pipe(int(sys.argv[1]))
-    heartbeat = mmap.mmap(int(sys.argv[2]), HEARTBEAT.size)
+    heartbeat = open_heartbeat(int(sys.argv[2]))
     settings: dict[str, Any] = pipe.recv()
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     place = -1
 
     def announce(seconds: float) -> None:
-        HEARTBEAT.pack_into(heartbeat, 0, place, time.monotonic() + seconds)
+        heartbeat[1] = math.inf  # until the place is right, nothing is due
+        heartbeat[0] = place
+        heartbeat[1] = time.monotonic() + seconds
 
     session = Session(**settings, announce=announce)
     while True:
@@ -133,5 +143,5 @@ def main() -> None:
             place = len(found)
             found.append(session.score(*item))
         place = -1
-        HEARTBEAT.pack_into(heartbeat, 0, -1.0, 0.0)
+        heartbeat[0] = -1
         pipe.send(found)

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from sqleval.cli import run_command
-from sqleval.inputs import InputError
+from sqleval.inputs import InputError, run_command
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
