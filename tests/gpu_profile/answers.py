@@ -51,7 +51,7 @@ def main(base: str, adapter: str, merged: str, bits: str, questions: str, count:
         ),
         "base alone": load(base),
     }
-    shares = {"lower case": sum(answer == answer.lower() for answer in expected) / len(expected)}
+    shares = {"with semicolon": sum(answer.endswith(";") for answer in expected) / len(expected)}
     for name, model in others.items():
         same = sum(a == b for a, b in zip(expected, answers(model), strict=True))
         shares[name] = same / len(expected)

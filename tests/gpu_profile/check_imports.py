@@ -15,7 +15,7 @@ from profile_recipes import FOLDER, ROOT
 # Key (or key=value) of a recipe to what it needs. LLaMA-Factory's optional features are here whether or not a recipe names
 # them today, so that one which comes to do so is checked.
 NEEDS = {
-    "enable_liger_kernel": ["liger_kernel.transformers", "liger_kernel.ops.rms_norm"],
+    "enable_liger_kernel": ["liger_kernel.transformers.monkey_patch", "liger_kernel.ops.rms_norm"],
     "quantization_bit": ["bitsandbytes"],
     "deepspeed": [
         "deepspeed",

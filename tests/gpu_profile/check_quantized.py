@@ -10,17 +10,17 @@ import pytest
 from profile_recipes import HERE, NO_EVALUATION, ON_CPU, ONE_STEP, ROOT, finish, history, read, train_all
 
 BITS = (4, 8)
-QUESTIONS = 100
+QUESTIONS = 60
 
 
 @pytest.fixture(scope="module")
-def lower(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The toy world's training rows with answers in lower case, which the tiny base does not write by itself."""
-    folder = tmp_path_factory.mktemp("lower")
+def ended(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The toy world's training rows with a semicolon after every answer, which the tiny base does not write."""
+    folder = tmp_path_factory.mktemp("ended")
     with (toy / "sft_train.jsonl").open(encoding="utf-8") as file, (folder / "rows.jsonl").open("w") as changed:
         for line in itertools.islice(file, 0, None, 20):
             row = json.loads(line)
-            row["messages"][-1]["content"] = row["messages"][-1]["content"].lower()
+            row["messages"][-1]["content"] += ";"
             changed.write(json.dumps(row) + "\n")
     described = json.loads((toy / "dataset_info.json").read_text(encoding="utf-8"))["toy_train"]
     entry = {"spider_train": described | {"file_name": "rows.jsonl"}}
@@ -29,19 +29,19 @@ def lower(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trained(base: Path, lower: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(base: Path, ended: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """``lora_all_sft`` with the keys that its comment offers, 30 steps in 4 and in 8 bits."""
     root = tmp_path_factory.mktemp("quantized")
     jobs = []
     for bits in BITS:
         given = ONE_STEP | ON_CPU | NO_EVALUATION
-        given |= {"model_name_or_path": str(base), "dataset_dir": str(lower), "output_dir": str(root / str(bits))}
+        given |= {"model_name_or_path": str(base), "dataset_dir": str(ended), "output_dir": str(root / str(bits))}
         given |= {"quantization_bit": bits, "quantization_method": "bnb", "double_quantization": True}
-        # liger's kernels are another check's; a model this narrow takes larger steps.
+        # liger's kernels are another check's; the rate is that of recipes/tiny.
         given |= {
             "enable_liger_kernel": False,
             "max_steps": 30,
-            "learning_rate": 1e-3,
+            "learning_rate": 2e-3,
             "bf16": False,
             "cutoff_len": 512,
         }

@@ -26,14 +26,15 @@ _CHUNKS = 16  # completions arrive after this many batches at the latest, so tha
 
 
 def vllm_python() -> Path | None:
-    """The interpreter that has vLLM, None where there is none: that of .venv-vllm, or this one if it has vLLM itself.
+    """The interpreter that has vLLM, None where there is none: this one, or that of .venv-vllm.
 
     With CUDA builds one environment trains and generates. ``TEXT2SQL_ENV_DIR`` names the folder of .venv-vllm.
     """
+    if find_spec("vllm"):
+        return Path(sys.executable)
     home = Path(os.environ.get("TEXT2SQL_ENV_DIR") or Path(__file__).parents[3]) / ".venv-vllm"
-    if (home / "bin/python").is_file() and any(home.glob("lib/python3*/site-packages/vllm/__init__.py")):
-        return home / "bin/python"
-    return Path(sys.executable) if find_spec("vllm") else None
+    installed = any(home.glob("lib/python3*/site-packages/vllm/__init__.py"))
+    return home / "bin/python" if installed and (home / "bin/python").is_file() else None
 
 
 class VllmEngine(Engine):
