@@ -83,6 +83,7 @@ def main() -> None:
         run_command(overview(), prog_name="text2sql")
         return
     if COMMANDS[name].at_home and (HOME / "recipes").is_dir():
-        os.environ.setdefault("TEXT2SQL_CALLER_DIR", str(Path.cwd()))
+        if Path.cwd() != HOME:  # a script stands there already, and has said where the user typed
+            os.environ["TEXT2SQL_CALLER_DIR"] = str(Path.cwd())
         os.chdir(HOME)
     run_command(load(name), args=arguments, prog_name=f"text2sql {name}")
