@@ -19,7 +19,7 @@ from training_run import train
 
 from text2sql.artifacts import digest
 from text2sql.errors import UserError
-from text2sql.plan import estimate
+from text2sql.plan.estimate import estimate
 from text2sql.recipe import load_recipe
 
 RECIPE = ROOT / "recipes/tiny/full_sft.yaml"

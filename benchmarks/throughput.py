@@ -28,8 +28,8 @@ from training_run import TrainingRun, train
 from text2sql.artifacts import digest, whole_folder
 from text2sql.checkpoint.shape import KNOWN
 from text2sql.errors import UserError
-from text2sql.plan import estimate
 from text2sql.plan.batch import training_flops
+from text2sql.plan.estimate import estimate
 from text2sql.recipe import load_recipe
 from text2sql.recipe.command import Overrides, RecipePath
 from text2sql.recipe.keys import is_lora

@@ -8,7 +8,7 @@ usage() {
 Usage: bash scripts/test.sh [pytest arguments]
 
 Makes both environments if they are missing, then runs ruff, mypy, the import contracts and all tests, the slow ones (which train and serve
-small models) included: about fifteen minutes on two cores. Arguments go to pytest.
+small models) included: fifteen to twenty minutes on two cores. Arguments go to pytest.
 
 Examples:
   bash scripts/test.sh

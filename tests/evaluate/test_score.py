@@ -212,3 +212,5 @@ def test_once_scores_the_same_predictions_once(options, caplog):
     options.predictions.write_text("".join(lines[::-1]), encoding="utf-8")
     evaluate(once)
     assert len(ledger.read(options.ledger)) == 3, "the predictions changed"
+    (options.output_dir / "report.json").unlink()
+    assert evaluate(once).overall.n == first.overall.n, "a report that was removed is made again"

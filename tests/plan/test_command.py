@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from text2sql.plan import estimate
+from text2sql.plan.estimate import estimate
 from text2sql.recipe import load_recipe
 
 ROOT = Path(__file__).parents[2]

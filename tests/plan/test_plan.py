@@ -10,9 +10,9 @@ import torch
 from text2sql.checkpoint.model import folder_shapes
 from text2sql.checkpoint.shape import KNOWN, Shape, shape_of
 from text2sql.errors import UserError
-from text2sql.plan import Estimate, estimate
 from text2sql.plan.advice import advise
 from text2sql.plan.batch import training_flops
+from text2sql.plan.estimate import Estimate, estimate
 from text2sql.plan.layout import Layout
 from text2sql.plan.memory import Precision, Work, autocast_bytes, layer_bytes, local_parameters, precision_of, states
 from text2sql.recipe import load_recipe

@@ -104,9 +104,10 @@ def evaluate(options: EvaluateOptions) -> Report:
     """
     started = time.monotonic()
     made_of = _made_of(options)
-    if options.once and is_current(options.output_dir / _NOTE, made_of):
-        logger.info("already scored: %s", options.output_dir / "report.json")
-        return read_report(options.output_dir / "report.json")
+    scored = options.output_dir / "report.json"
+    if options.once and scored.is_file() and is_current(options.output_dir / _NOTE, made_of):
+        logger.info("already scored: %s", scored)
+        return read_report(scored)
     options.output_dir.mkdir(parents=True, exist_ok=True)
     questions: dict[str, list[Answer]] = {}
     for answer in execute(options):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from text2sql.errors import UserError
-from text2sql.plan import Estimate, estimate
+from text2sql.plan.estimate import Estimate, estimate
 from text2sql.plan.layout import gpu_memory
 from text2sql.recipe.megatron import adapter_is_here
 
