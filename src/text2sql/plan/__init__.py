@@ -1,4 +1,4 @@
 """Estimates whether a recipe fits before it is started: parameters, memory of a process, and batch arithmetic.
 
-``text2sql plan RECIPE [--gpus N] [--memory GB] [key=value ...]`` prints the estimate; :func:`text2sql.plan.estimate.estimate` returns it.
+``text2sql plan RECIPE [--gpus N] [--memory GB] [key=value ...]`` prints what :func:`.estimate.estimate` returns.
 """
