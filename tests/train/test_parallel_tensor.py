@@ -6,26 +6,11 @@ from pathlib import Path
 import pytest
 
 from support.parallel_comparison import converts, same_model, same_training
-from support.parallel_runs import Training, make_world
+from support.parallel_runs import Training
 from text2sql.checkpoint.run import is_whole
 
 pytestmark = pytest.mark.slow
 STEPS, SAVE, BATCH = 20, 8, 4
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("parallel")
-
-
-@pytest.fixture(scope="module")
-def given(world: Path) -> list[str]:
-    return make_world(world, STEPS, SAVE)
-
-
-@pytest.fixture(scope="module")
-def full(world: Path, given: list[str]) -> Path:
-    return Training("full_sft", [*given, f"per_device_train_batch_size={BATCH}"], world / "full", 1).finish().out
 
 
 def test_zero2_with_tensor_parallelism_and_a_kill_while_saving(world: Path, given: list[str], full: Path) -> None:

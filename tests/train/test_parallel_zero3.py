@@ -6,20 +6,10 @@ from pathlib import Path
 import pytest
 
 from support.parallel_comparison import same_model, same_training
-from support.parallel_runs import Training, make_world
+from support.parallel_runs import Training
 
 pytestmark = pytest.mark.slow
 STEPS, SAVE, BATCH = 20, 8, 4
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("parallel")
-
-
-@pytest.fixture(scope="module")
-def given(world: Path) -> list[str]:
-    return make_world(world, STEPS, SAVE)
 
 
 @pytest.fixture(scope="module")

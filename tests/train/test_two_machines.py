@@ -6,25 +6,10 @@ from pathlib import Path
 import pytest
 
 from support.loss_curves import read_curve
-from support.parallel_runs import ROOT, SlurmTraining, Training, make_world
+from support.parallel_runs import ROOT, SlurmTraining
 
 pytestmark = pytest.mark.slow
 STEPS, SAVE, BATCH = 4, 4, 4
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("parallel")
-
-
-@pytest.fixture(scope="module")
-def given(world: Path) -> list[str]:
-    return make_world(world, STEPS, SAVE)
-
-
-@pytest.fixture(scope="module")
-def full(world: Path, given: list[str]) -> Path:
-    return Training("full_sft", [*given, f"per_device_train_batch_size={BATCH}"], world / "full", 1).finish().out
 
 
 STAND_IN = """#!/usr/bin/env bash
