@@ -33,6 +33,10 @@ def _show(report: dict[str, Any], output: Path) -> None:
         if found["without_worse_answer"]:
             unpaired = found["without_worse_answer"]
             notes.append(f"{split}: {unpaired} rows have no worse query and give no preference pair")
+        if found["without_database"]:
+            notes.append(
+                f"{split}: {found['without_database']} rows have no database and are not in grpo_{split}.jsonl"
+            )
         place = output / "rejected.jsonl"
         notes += [f"{split}: left out {n} rows: {reason} (see {place})" for reason, n in found["rejected"].items()]
     console = Console()
