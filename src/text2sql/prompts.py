@@ -5,15 +5,19 @@ bytes: both start from :func:`build_messages`, and a test compares the results t
 """
 
 import hashlib
+import logging
 import re
 from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import Path
 from typing import Literal
 
 import yaml
 
+from text2sql.artifacts import read_note
 from text2sql.records import Example
 
+logger = logging.getLogger(__name__)
 Message = dict[str, str]
 AnswerFormat = Literal["plain", "reasoning", "process"]
 JudgeLanguage = Literal["en", "zh"]
@@ -22,6 +26,8 @@ _TEXTS = yaml.safe_load(files("text2sql").joinpath("prompts.yaml").read_text(enc
 SYSTEMS: dict[AnswerFormat, str] = _TEXTS["systems"]
 SYSTEM = SYSTEMS["plain"]
 JUDGES: dict[JudgeLanguage, dict[str, str]] = _TEXTS["judges"]
+PREPARED = "data_preparation_report.json"
+"""What data preparation leaves beside its files: how they were made, the system prompt included."""
 JUDGE_AXES = ("sql", "reasoning", "format", "educational")
 
 _THINKS = re.compile(r"<(/?)think(?:ing)?>", re.IGNORECASE)
@@ -60,6 +66,15 @@ def build_messages(
         {"role": "system", "content": SYSTEMS[answer] if system is None else system},
         {"role": "user", "content": user_turn(question, schema, evidence)},
     ]
+
+
+def check_system(system: str | None, file: Path) -> None:
+    """Warn where a prepared ``file`` was made with another ``system_prompt`` than the recipe that asks its questions."""
+    notes = (read_note(folder / PREPARED) for folder in (file.parent.parent, file.parent))
+    made_of = next((note["made_of"] for note in notes if note), None)
+    if made_of is not None and (made := made_of.get("recipe", {}).get("system_prompt")) != system:
+        shown = [f"{text[:60]!r}" if text else "the default" for text in (made, system)]
+        logger.warning("%s was prepared with %s as system_prompt, this recipe has %s: give both the same", file, *shown)
 
 
 def judge_messages(

@@ -27,6 +27,7 @@ from text2sql.data.source import Source, Unit
 from text2sql.data.sources import open_source
 from text2sql.data.statistics import token_lengths, write_page
 from text2sql.errors import UserError
+from text2sql.prompts import PREPARED
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +37,6 @@ DATA_VERSION = 2
 That is after changes to prompts, schema rendering, linking, synthesis, toy databases, filters, splits or formats. What
 changes with sqleval (hardness, the sandbox) is told by its own version.
 """
-REPORT = "data_preparation_report.json"
 PAGE = "data_preparation_report.html"
 _HASHED = 1 << 26  # bytes up to which an input is known by its contents, above by size and time of change
 
@@ -61,7 +61,7 @@ def prepare(values: dict[str, Any], where: str) -> dict[str, Any]:
         raise UserError(f"tokenizer: {options.tokenizer} has {missing}")
     try:
         output.mkdir(parents=True, exist_ok=True)
-        (output / REPORT).unlink(missing_ok=True)
+        (output / PREPARED).unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"{output}: cannot write there ({error.strerror}); choose output=FOLDER") from error
     with only_one(output):
@@ -72,7 +72,7 @@ def prepare(values: dict[str, Any], where: str) -> dict[str, Any]:
             partial.unlink()
         found = _write_outputs(source, _make_parts(source, folder, (values, where)), folder / BASES)
         write_page(output / PAGE, options.name, found)
-        write_note(output / REPORT, made_of, **found)
+        write_note(output / PREPARED, made_of, **found)
         shutil.rmtree(folder, ignore_errors=True)
     register(options, source.training_splits)
     return {"made_of": made_of, **found}
@@ -80,7 +80,7 @@ def prepare(values: dict[str, Any], where: str) -> dict[str, Any]:
 
 def finished_report(output: Path, made_of: dict[str, Any] | None = None) -> dict[str, Any] | None:
     """The report under ``output`` if all files it names are as they were written (and were made of this)."""
-    report = read_note(output / REPORT)
+    report = read_note(output / PREPARED)
     if report is None or (made_of is not None and digest_of(report["made_of"]) != digest_of(made_of)):
         return None
     try:
