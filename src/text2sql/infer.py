@@ -33,9 +33,9 @@ logger = logging.getLogger("text2sql.infer")
 class InferOptions(Decoding, EngineSettings):
     """Keys of an inference recipe: those of :class:`Decoding` and :class:`EngineSettings`, and more.
 
-    ``answer_format`` and ``system_prompt`` are those the model was trained on (see :mod:`text2sql.prompts`); ``limit`` takes the first
-    examples only; ``shard: i/n`` every n-th from the i-th (1 to n), for n machines or processes, and the last to
-    finish joins the parts in ``output``; ``overwrite`` starts again and keeps nothing.
+    ``answer_format`` and ``system_prompt`` are those of the model's training (see :mod:`text2sql.prompts`);
+    ``limit`` takes the first examples only; ``shard: i/n`` every n-th from the i-th (1 to n), for n machines or
+    processes, and the last to finish joins the parts in ``output``; ``overwrite`` starts again and keeps nothing.
     """
 
     examples: Path
