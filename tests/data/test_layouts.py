@@ -221,6 +221,14 @@ def test_one_database_for_all_rows_goes_along_to_grpo(tmp_path, root):
     assert execute(tmp_path / "out/database/music/music.sqlite", SQL).rows == [("Bo",)]
 
 
+def test_tables_that_all_rows_share_give_one_database(tmp_path):
+    (tmp_path / "music.sql").write_text(DDL)
+    table = [{"instruction": f"Task {n}.", "input": f"Who? {n}", "output": SQL} for n in range(3)]
+    found, _ = make(tmp_path, "alpaca", table, schema=str(tmp_path / "music.sql"), formats=["grpo"])
+    (name,) = {example.db_id for example in found}
+    assert execute(tmp_path / "out" / "database" / name / f"{name}.sqlite", SQL).rows == [("Bo",)]
+
+
 def test_rows_for_grpo_leave_out_what_is_not_under_the_database_root(tmp_path, root):
     table = [process(db_id="music"), process("SELECT id FROM singer", db_id="elsewhere")]
     _, counts = make(tmp_path, "process", table, formats=["grpo"], database_root=str(root))
