@@ -15,6 +15,7 @@ from text2sql.data.prepare import prepare
 from text2sql.errors import UserError
 from text2sql.grpo import preflight
 from text2sql.recipe import load_recipe
+from text2sql.recipe.keys import data_files
 from text2sql.records import Example, TracedExample, read_jsonl
 
 ROOT = Path(__file__).parents[2]
@@ -282,7 +283,7 @@ def bird(tmp_path):
         told = root / f"music_{half}" / "database_description"
         told.mkdir()
         head = "original_column_name,column_name,column_description,data_format,value_description\n"
-        text = f'{head}name, stage name ,the singer’s name,text,\nage,age,,integer,"in years:\n0 if unknown"\n'
+        text = f'{head}name, stage name ,the singer’s name,text,\nage,age,,integer,"commonsense evidence:\nin years: 0 if unknown"\n'
         (told / "singer.csv").write_bytes(("\ufeff" + text).encode() if half == "train" else text.encode("cp1252"))
         row = {"db_id": f"music_{half}", "question": "Who is old?", "evidence": evidence, "SQL": SQL}
         table = [row, {**row, "db_id": "gone"}]
@@ -361,6 +362,19 @@ def test_the_shipped_list_names_what_the_shipped_recipes_make():
         folder = Path(values["output"]).relative_to("data").as_posix()
         for name, entry in dataset_info(values["name"], splits, values.get("formats", ["messages"])).items():
             assert shipped[name] == {**entry, "file_name": f"{folder}/{entry['file_name']}"}
+
+
+@pytest.mark.parametrize(
+    "name", ["bird_train", "text2sql_dataset_val", "synthetic_text_to_sql_train", "process_train_grpo"]
+)
+def test_a_data_set_that_is_not_prepared_names_its_recipe(tmp_path, monkeypatch, name):
+    (tmp_path / "recipes").symlink_to(ROOT / "recipes")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "dataset_info.json").write_bytes((ROOT / "data" / "dataset_info.json").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    maker = name.partition("_train")[0].partition("_val")[0]
+    with pytest.raises(UserError, match=f"prepare_data.sh recipes/data/{maker}.yaml`"):
+        list(data_files({"dataset": name}, Path("r.yaml")))
 
 
 @pytest.mark.parametrize("half", ["train", "dev"])
