@@ -10,6 +10,7 @@ import pytest
 
 from sqleval import execute
 from support.tables import DDL, lines, recipe, rows, write
+from text2sql.data import building
 from text2sql.data.parts import dataset_info
 from text2sql.data.prepare import prepare
 from text2sql.errors import UserError
@@ -213,6 +214,26 @@ def test_rows_for_grpo_always_have_their_database(tmp_path, fill, state):
         "r",
     )
     assert first["data_hash"] == again["data_hash"]
+
+
+def test_a_run_killed_while_databases_are_built_ends_with_the_same(tmp_path, monkeypatch):
+    write(tmp_path / "a.json", [process(), process(schema=DDL, query="given rows")])
+    values = recipe(
+        tmp_path, {"all": ["a.json"]}, "process", formats=["grpo"], split={"train": 0.5, "val": 0.5}, split_by="random"
+    )
+    whole = prepare({**values, "output": str(tmp_path / "whole")}, "r")
+    written = building.write_instance
+
+    def killed(*arguments):
+        written(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(building, "write_instance", killed)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(values, "r")
+    monkeypatch.undo()
+    assert prepare(values, "r")["data_hash"] == whole["data_hash"]
+    assert not list((tmp_path / "out").rglob("*.partial")) + list((tmp_path / "out").glob(".parts-*"))
 
 
 def test_one_database_for_all_rows_goes_along_to_grpo(tmp_path, root):
