@@ -2,8 +2,8 @@
 
 from random import Random
 
-from text2sql.schema import Schema, render_ddl, schema_from_ddl
 from text2sql.data.vary import VaryOptions, vary
+from text2sql.schema import Schema, render_ddl, schema_from_ddl
 
 SCHEMA = schema_from_ddl(
     "CREATE TABLE shop (id INTEGER PRIMARY KEY, name TEXT, city TEXT);"

@@ -7,33 +7,9 @@ again in every epoch.
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from random import Random
-from typing import Annotated
 
-from pydantic import Field
-from pydantic.dataclasses import dataclass
-
-from text2sql.recipe import STRICT
+from text2sql.data.options import VaryOptions
 from text2sql.schema.model import Schema, Table
-
-Chance = Annotated[float, Field(ge=0, le=1)]
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class VaryOptions:
-    """``copies`` of each training row, the first as it is; the others change each thing with its chance.
-
-    ``reorder``: the order of tables, and that of columns; ``leave_out``: unused tables, each with even chance; ``add``:
-    one or two tables of another database; ``plain``: nothing but names, types and keys, without values and descriptions;
-    ``link``: the schema is cut to what linking keeps, where the recipe has ``linking``, else it is whole. One epoch over
-    the copies takes the place of as many epochs.
-    """
-
-    copies: Annotated[int, Field(ge=2)] = 3
-    reorder: Chance = 0.7
-    leave_out: Chance = 0.3
-    add: Chance = 0.2
-    plain: Chance = 0.2
-    link: Chance = 0.5
 
 
 def vary(
