@@ -15,6 +15,7 @@ from text2sql.data.prepare import prepare
 from text2sql.errors import UserError
 from text2sql.grpo import preflight
 from text2sql.recipe import load_recipe
+from text2sql.recipe.keys import data_files
 from text2sql.records import Example, TracedExample, read_jsonl
 
 ROOT = Path(__file__).parents[2]
@@ -221,6 +222,14 @@ def test_one_database_for_all_rows_goes_along_to_grpo(tmp_path, root):
     assert execute(tmp_path / "out/database/music/music.sqlite", SQL).rows == [("Bo",)]
 
 
+def test_tables_that_all_rows_share_give_one_database(tmp_path):
+    (tmp_path / "music.sql").write_text(DDL)
+    table = [{"instruction": f"Task {n}.", "input": f"Who? {n}", "output": SQL} for n in range(3)]
+    found, _ = make(tmp_path, "alpaca", table, schema=str(tmp_path / "music.sql"), formats=["grpo"])
+    (name,) = {example.db_id for example in found}
+    assert execute(tmp_path / "out" / "database" / name / f"{name}.sqlite", SQL).rows == [("Bo",)]
+
+
 def test_rows_for_grpo_leave_out_what_is_not_under_the_database_root(tmp_path, root):
     table = [process(db_id="music"), process("SELECT id FROM singer", db_id="elsewhere")]
     _, counts = make(tmp_path, "process", table, formats=["grpo"], database_root=str(root))
@@ -274,7 +283,7 @@ def bird(tmp_path):
         told = root / f"music_{half}" / "database_description"
         told.mkdir()
         head = "original_column_name,column_name,column_description,data_format,value_description\n"
-        text = f'{head}name, stage name ,the singer’s name,text,\nage,age,,integer,"in years:\n0 if unknown"\n'
+        text = f'{head}name, stage name ,the singer’s name,text,\nage,age,,integer,"commonsense evidence:\nin years: 0 if unknown"\n'
         (told / "singer.csv").write_bytes(("\ufeff" + text).encode() if half == "train" else text.encode("cp1252"))
         row = {"db_id": f"music_{half}", "question": "Who is old?", "evidence": evidence, "SQL": SQL}
         table = [row, {**row, "db_id": "gone"}]
@@ -353,6 +362,19 @@ def test_the_shipped_list_names_what_the_shipped_recipes_make():
         folder = Path(values["output"]).relative_to("data").as_posix()
         for name, entry in dataset_info(values["name"], splits, values.get("formats", ["messages"])).items():
             assert shipped[name] == {**entry, "file_name": f"{folder}/{entry['file_name']}"}
+
+
+@pytest.mark.parametrize(
+    "name", ["bird_train", "text2sql_dataset_val", "synthetic_text_to_sql_train", "process_train_grpo"]
+)
+def test_a_data_set_that_is_not_prepared_names_its_recipe(tmp_path, monkeypatch, name):
+    (tmp_path / "recipes").symlink_to(ROOT / "recipes")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "dataset_info.json").write_bytes((ROOT / "data" / "dataset_info.json").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    maker = name.partition("_train")[0].partition("_val")[0]
+    with pytest.raises(UserError, match=f"prepare_data.sh recipes/data/{maker}.yaml`"):
+        list(data_files({"dataset": name}, Path("r.yaml")))
 
 
 @pytest.mark.parametrize("half", ["train", "dev"])

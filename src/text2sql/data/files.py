@@ -106,13 +106,13 @@ class FileSource:
             yield from rows
             return
         for number, row, share in rows:
-            if not any(left.values()):
+            if all(count <= 0 for count in left.values()):
                 return
-            if isinstance(row, Fault):
-                continue
-            kind = row.get(self.columns.get("difficulty", "")) or hardness(str(row.get(self.columns["sql"])))
-            if left.get(str(kind), 0):
-                left[str(kind)] -= 1
+            kind = ""
+            if isinstance(row, dict):
+                kind = str(row.get(self.columns.get("difficulty", "")) or hardness(str(row.get(self.columns["sql"]))))
+                left[kind] = left.get(kind, 0) - 1
+            if left.get(kind, 0) >= 0:
                 yield number, row, share
 
     def _named(self, names: set[str], rows: Iterable[tuple[int, Row, float]]) -> Iterator[tuple[int, Row, float]]:

@@ -92,8 +92,9 @@ def _read_info(path: Path, where: Path) -> dict[str, Any]:
 
 def _check_file(path: Path, name: str) -> Path:
     if not path.exists():
-        maker = Path("recipes/data") / f"{name.split('_', maxsplit=1)[0]}.yaml"
-        command = f"bash scripts/prepare_data.sh {maker if maker.is_file() else '--help'}"
+        makers = [path for path in Path("recipes/data").glob("*.yaml") if name.startswith(f"{path.stem}_")]
+        maker = max(makers, key=lambda path: len(path.stem), default="--help")
+        command = f"bash scripts/prepare_data.sh {maker}"
         raise UserError(f"{path}: data set {name!r} is not prepared; make it with `{command}`")
     if path.is_file() and path.stat().st_size == 0:
         raise UserError(f"{path}: data set {name!r} is empty; prepare it again")
