@@ -91,7 +91,7 @@ def test_the_synth_command_writes_the_very_questions_of_a_toy_database(toy_value
         )
         ours = [e for e in examples(tmp_path / "out", split) if e.db_id == "zoo_animals"]
         assert [{**row, "split": split} for row in lines(own)] == [
-            {**example.__dict__, "reasoning": "", "kind": ""} for example in ours
+            {**example.columns, "reasoning": "", "kind": ""} for example in ours
         ]
 
 

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from itertools import chain, combinations
+from itertools import chain, combinations, cycle
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
@@ -75,6 +75,7 @@ class _Target:
     statistics: SplitStatistics
     examples: IO[bytes]
     training: list[_TrainingFile]
+    is_training: bool
     questions: "array[int]" = field(default_factory=lambda: array("Q"))
     queries: "array[int]" = field(default_factory=lambda: array("Q"))
 
@@ -84,7 +85,8 @@ class _Target:
         self.questions.append(digest(row.head.db_id, str(row.head.question)))
         self.queries.append(digest(row.head.db_id, str(row.head.query)))
         fits = limit is None or row.head.chars <= limit
-        for file, line in zip(self.training, row.lines, strict=True):
+        lines = row.lines if self.is_training else row.lines[: len(self.training)]
+        for file, line in zip(cycle(self.training), lines):
             file.add(line.replace(_WHOLE, split), fits)
             if line == _NO_LINE:
                 self.statistics.without[file.kind] += 1
@@ -148,11 +150,12 @@ class Assembler:
 
     def _open(self, name: str, stack: ExitStack) -> _Target:
         formats = self.options.formats if name in self.training_splits else []
-        seed = self.options.seed if name.startswith("train") else None
+        is_training = name.startswith("train")
+        seed = self.options.seed if is_training else None
         examples = stack.enter_context(whole_file(self.examples / f"{name}.jsonl", "wb"))
         paths = {kind: self.options.output / file_of(kind, name) for kind in formats}
         files = [stack.enter_context(_training_file(kind, path, seed)) for kind, path in paths.items()]
-        return _Target(SplitStatistics(self.options.max_prompt_chars), examples, files)
+        return _Target(SplitStatistics(self.options.max_prompt_chars), examples, files, is_training)
 
     def overlaps(self) -> dict[str, dict[str, int]]:
         """For each two splits: databases in both, and questions and queries about the same database in both."""
