@@ -4,13 +4,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from text2sql.plan.estimate import estimate
-from text2sql.recipe.keys import is_lora
+from text2sql.plan.estimate import Estimate, estimate
+from text2sql.recipe.batch import KEY
+from text2sql.recipe.keys import evaluates, is_lora
 
+_EVALUATE_ONE = {"per_device_eval_batch_size": 1}  # the same loss, a little slower
 _CHANGES: tuple[dict[str, Any], ...] = (
+    _EVALUATE_ONE,
     {"enable_liger_kernel": True},
     {"disable_gradient_checkpointing": False},
     {"per_device_train_batch_size": 1},
+    _EVALUATE_ONE,
     {"deepspeed": "recipes/deepspeed/zero2.json"},
     {"deepspeed": "recipes/deepspeed/zero3.json"},
     {"cutoff_len": 1024},
@@ -19,8 +23,8 @@ _CHANGES: tuple[dict[str, Any], ...] = (
 )
 
 
-def advise(recipe: Mapping[str, Any], where: Path, processes: int, memory_gb: float) -> list[tuple[str, float]]:
-    """Overrides that lower the peak, up to the first that fits, each with the peak (bytes) of all so far."""
+def advise(recipe: Mapping[str, Any], where: Path, processes: int, memory_gb: float) -> list[tuple[str, Estimate]]:
+    """Overrides that lower the peak, up to the first that fits, each with the estimate of all so far."""
     current = dict(recipe)
     peak = estimate(current, where, processes).peak
     advice = []
@@ -28,18 +32,20 @@ def advise(recipe: Mapping[str, Any], where: Path, processes: int, memory_gb: fl
         if not _applies(change, current, processes):
             continue
         changed = current | _keep_batch(current, change)
-        lower = estimate(changed, where, processes).peak
-        if lower > 0.97 * peak:
+        lower = estimate(changed, where, processes)
+        if lower.peak > 0.97 * peak:
             continue
         shown = {key: value for key, value in changed.items() if current.get(key) != value}
         advice.append((" ".join(f"{key}={_yaml(value)}" for key, value in shown.items()), lower))
-        current, peak = changed, lower
-        if peak <= memory_gb * 1e9:
+        current, peak = changed, lower.peak
+        if lower.fits(memory_gb):
             break
     return advice
 
 
 def _applies(change: Mapping[str, Any], recipe: Mapping[str, Any], processes: int) -> bool:
+    if change is _EVALUATE_ONE:
+        return evaluates(recipe)
     if change.get("deepspeed"):
         return processes > 1
     if "enable_liger_kernel" in change:
@@ -53,7 +59,7 @@ def _keep_batch(recipe: Mapping[str, Any], change: Mapping[str, Any]) -> dict[st
     """The change, with more accumulation where the device's batch becomes smaller, so that the global one stays."""
     device = int(recipe.get("per_device_train_batch_size") or 8)
     smaller = change.get("per_device_train_batch_size")
-    if smaller is None or smaller >= device:
+    if smaller is None or smaller >= device or recipe.get(KEY):
         return dict(change)
     accumulation = int(recipe.get("gradient_accumulation_steps") or 1) * device // smaller
     return {**change, "gradient_accumulation_steps": accumulation}
