@@ -103,7 +103,7 @@ def test_every_key_reaches_the_trainers_configuration(key: str, world: Path) -> 
     config = build_config(*parsed(given), given)
     assert isinstance(config, trl.GRPOConfig)
     assert getattr(config, key) == VALUES[key]
-    assert config.max_prompt_length is None, "a number would cut the schema off the prompt"
+    assert config.max_prompt_length == given["cutoff_len"], "what vLLM reserves with the completion; longer ones are left out"
 
 
 def test_sampling_has_trls_defaults_not_those_of_inference(world: Path) -> None:

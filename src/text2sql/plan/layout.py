@@ -26,6 +26,13 @@ def gpu_memory() -> float:
     return float(min(sizes, default=0))
 
 
+def gpu_capability() -> tuple[int, int]:
+    """Compute capability of the oldest GPU."""
+    import torch
+
+    return min(torch.cuda.get_device_capability(number) for number in range(gpu_count()))
+
+
 _MEGATRON = ("tensor_model_parallel_size", "pipeline_model_parallel_size", "use_distributed_optimizer", "use_mca")
 
 

@@ -8,6 +8,9 @@ from typing import Any
 from text2sql.errors import UserError
 from text2sql.recipe.load import Recipe
 
+OWN: dict[str, Any] = {"global_batch": int | None, "check_memory": bool}
+"""Keys of training recipes that are ours, with their types; the engine's recipe has what follows from them."""
+
 _SIZES = (
     "cutoff_len eval_steps global_batch gradient_accumulation_steps logging_steps lora_alpha lora_rank max_completion_length "
     "max_samples num_train_epochs per_device_eval_batch_size per_device_train_batch_size pipeline_model_parallel_size "
@@ -55,7 +58,9 @@ def check_sizes(recipe: Mapping[str, Any], where: Path) -> None:
             continue
         raise UserError(f"{where}: {key} should be a number above 0, not {value!r}")
     if recipe.get("max_steps") == 0:
-        raise UserError(f"{where}: max_steps: 0 steps train nothing; set 1 or more, or leave it out for num_train_epochs")
+        raise UserError(
+            f"{where}: max_steps: 0 steps train nothing; set 1 or more, or leave it out for num_train_epochs"
+        )
 
 
 def deepspeed_settings(recipe: Mapping[str, Any], where: Path) -> Recipe:
