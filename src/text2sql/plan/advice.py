@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from text2sql.plan.estimate import Estimate, estimate
-from text2sql.recipe.batch import KEY
+from text2sql.recipe.batch import KEY, MEGATRON
 from text2sql.recipe.keys import evaluates, is_lora
 
 _EVALUATE_ONE = {"per_device_eval_batch_size": 1}  # the same loss, a little slower
+_FOR_MEGATRON = {"per_device_eval_batch_size", "per_device_train_batch_size", "cutoff_len"}
 _CHANGES: tuple[dict[str, Any], ...] = (
     _EVALUATE_ONE,
     {"enable_liger_kernel": True},
@@ -44,6 +45,8 @@ def advise(recipe: Mapping[str, Any], where: Path, processes: int, memory_gb: fl
 
 
 def _applies(change: Mapping[str, Any], recipe: Mapping[str, Any], processes: int) -> bool:
+    if any(recipe.get(key) for key in MEGATRON) and not change.keys() <= _FOR_MEGATRON:
+        return False
     if change is _EVALUATE_ONE:
         return evaluates(recipe)
     if change.get("deepspeed"):

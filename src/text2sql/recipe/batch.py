@@ -13,13 +13,13 @@ from text2sql.recipe.keys import deepspeed_settings, tensor_parallel
 from text2sql.recipe.load import Recipe
 
 KEY = "global_batch"
-_MEGATRON = ("tensor_model_parallel_size", "pipeline_model_parallel_size", "context_parallel_size")
+MEGATRON = ("tensor_model_parallel_size", "pipeline_model_parallel_size", "context_parallel_size")
 
 
 def model_parallel(recipe: Mapping[str, Any], where: Path) -> int:
     """How many processes share one copy of the model, and so read the same sequences."""
     size = tensor_parallel(deepspeed_settings(recipe, where))
-    for key in _MEGATRON:
+    for key in MEGATRON:
         size *= int(recipe.get(key) or 1)
     return size
 

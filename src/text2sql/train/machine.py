@@ -90,7 +90,8 @@ def cuda_build() -> str | None:
     """The CUDA version that torch is built for; None for a build for CPUs."""
     import torch
 
-    return torch.version.cuda
+    version: str | None = torch.version.cuda
+    return version
 
 
 def check_memory(result: Estimate, recipe: Mapping[str, Any], where: Path, processes: int) -> None:
@@ -100,7 +101,7 @@ def check_memory(result: Estimate, recipe: Mapping[str, Any], where: Path, proce
         UserError: says what is needed, and what to change.
     """
     memory = gpu_memory() / 1e9
-    if result.peak <= _DOUBT * (1 - result.vllm_share) * memory or not recipe.get("check_memory", True):
+    if result.fits(_DOUBT * memory) or not recipe.get("check_memory", True):
         return
     advice = advise(recipe, where, processes, memory)
     changes = " ".join(change for change, _ in advice) if advice and advice[-1][1].fits(memory) else ""
