@@ -270,6 +270,8 @@ def test_batch_arithmetic(tmp_path: Path) -> None:
     )  # 100 in 13 batches of 8, 3 a step
     assert found.lengths is not None
     assert found.real_tokens == 24 * found.lengths.longest
+    grpo = {**recipe, "stage": "grpo", "num_generations": 4}
+    assert estimate(grpo, FULL, 2).batch.steps_per_epoch == 17, "400 completions"
     packed = estimate({**recipe, "packing": True}, FULL, 2).batch
     assert packed.steps_per_epoch == 1
     assert packed.tokens == 24 * 520

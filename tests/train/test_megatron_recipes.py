@@ -186,7 +186,9 @@ def test_a_machine_that_is_too_small_is_refused(
     said = "layout: data 2 x tensor 2 x pipeline 1, Megatron, distributed optimizer, optimizer adam, global batch 32"
     assert said in caplog.text
     monkeypatch.setattr("text2sql.train.machine.gpu_memory", lambda: 8 * GB)
-    with pytest.raises(UserError, match=r"needs about \d+ GB a GPU .*, which have 8; more or larger GPUs .*text2sql plan"):
+    with pytest.raises(
+        UserError, match=r"needs about \d+ GB a GPU .*, which have 8; more or larger GPUs .*text2sql plan"
+    ):
         megatron.check_machine(recipe, WHERE, 4, 4)
 
 
