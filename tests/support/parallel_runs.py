@@ -30,7 +30,7 @@ def make_world(folder: Path, steps: int, save_steps: int) -> list[str]:
         json.dumps({"rows": info | {"file_name": "rows.jsonl"}}), encoding="utf-8"
     )
     keys = f"model_name_or_path={folder / 'model'} dataset_dir={folder} dataset=rows eval_dataset=null bf16=false"
-    keys += f" global_batch=null max_steps={steps} save_steps={save_steps} logging_steps=1 warmup_steps=3 learning_rate=1e-3"
+    keys += f" max_steps={steps} save_steps={save_steps} logging_steps=1 warmup_steps=3 learning_rate=1e-3"
     keys += " eval_strategy=no load_best_model_at_end=false early_stopping_steps=null report_to=none"
     return keys.split()
 

@@ -1,6 +1,7 @@
 """What a user may get wrong in a recipe ends in one line before anything is trained."""
 
 import json
+import socket
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,33 @@ def test_a_start_says_what_will_never_happen(
     engine = yaml.safe_load(Path(ran[1][1]).read_text(encoding="utf-8"))
     assert (engine["gradient_accumulation_steps"], engine["learning_rate"]) == (4, 2e-3)
     assert not engine.keys() & {"global_batch", "check_memory"}
+
+
+def test_the_global_batch_counts_the_processes_of_all_machines(
+    model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    machines = {
+        "NPROC_PER_NODE": "2",
+        "NNODES": "2",
+        "NODE_RANK": "0",
+        "MASTER_ADDR": "localhost",
+        "MASTER_PORT": str(port),
+    }
+    for key, value in machines.items():
+        monkeypatch.setenv(key, value)
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("text2sql.train.__main__.run_llamafactory", stop)
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        train(TINY, overrides(model, data, out, "global_batch=64", "per_device_train_batch_size=8"))
+    assert yaml.safe_load((out / "recipe.yaml").read_text(encoding="utf-8"))["gradient_accumulation_steps"] == 2
 
 
 def test_no_such_recipe() -> None:
