@@ -209,6 +209,14 @@ def test_evaluation_needs_the_logits_that_liger_saves_in_training() -> None:
     assert [change for change, _ in advise(recipe, lora, 1, 24)] == ["per_device_eval_batch_size=1"]
 
 
+def test_grpo_is_told_to_generate_fewer_completions_at_a_time() -> None:
+    path = ROOT / "recipes/qwen3_1p7b/grpo_execution.yaml"
+    advice = advise(load_recipe(path, []), path, 1, 24)
+    assert [change for change, _ in advice] == ["steps_per_generation=1", "per_device_train_batch_size=8"]
+    assert advice[-1][1].fits(24)
+    assert advice[-1][1].batch.global_sequences == 128
+
+
 def test_rollouts_by_vllm_take_their_share() -> None:
     recipe = ROOT / "recipes/qwen3_1p7b/grpo_execution.yaml"
     own, vllm = plan(recipe), plan(recipe, use_vllm=True, vllm_mode="colocate", vllm_gpu_memory_utilization=0.5)
