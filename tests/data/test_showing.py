@@ -122,6 +122,23 @@ def test_copies_reach_only_training_rows_of_a_recipes_own_split(recipe: dict[str
         assert len(prompts(tmp_path / "out", name)) == times * len(examples)
 
 
+def test_val_databases_leave_the_training_rows(recipe: dict[str, Any], tmp_path: Path) -> None:
+    rows = [*ROWS, {"question": "How many nests?", "sql": "SELECT count(*) FROM nest", "db_id": "birds"}]
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    prepare(recipe | {"val_databases": 1, "vary": {"copies": 3}}, "recipe")
+    found = {name: list(read_jsonl(tmp_path / f"out/examples/{name}.jsonl", Example)) for name in ("train", "val")}
+    assert {e.db_id for e in found["train"]}.isdisjoint({e.db_id for e in found["val"]})
+    assert {name: {e.split for e in examples} for name, examples in found.items()} == {
+        "train": {"train"},
+        "val": {"val"},
+    }
+    assert len(prompts(tmp_path / "out", "val")) == len(found["val"])
+    assert len(prompts(tmp_path / "out", "train")) == 3 * len(found["train"])
+    assert "shop_val" in json.loads((tmp_path / "out/dataset_info.json").read_text(encoding="utf-8"))
+    with pytest.raises(UserError, match="2 of 2 databases leave none to train on"):
+        prepare(recipe | {"val_databases": 2}, "recipe")
+
+
 def test_a_wrong_key_is_named(recipe: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=r"unknown key 'values\.mots'"):
         prepare(recipe | {"values": {"mots": 3}}, "recipe")

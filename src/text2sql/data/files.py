@@ -16,7 +16,7 @@ from sqleval import hardness
 from text2sql.data.building import finish_databases, plan_database, read_built
 from text2sql.data.databases import RowDatabase, RowDatabases
 from text2sql.data.normal import digest
-from text2sql.data.options import WHOLE, FileOptions
+from text2sql.data.options import VAL, WHOLE, FileOptions
 from text2sql.data.reading import Fault, Row, read_rows
 from text2sql.data.showing import Showing
 from text2sql.data.source import PARTS, Adapter, MadeRow, RawRow, Rejected, Unit, raw_row
@@ -65,8 +65,12 @@ class FileSource:
 
     def _training_splits(self) -> tuple[str, ...]:
         shares = self.options.split
+        if self.options.val_databases and (shares or "train" not in self.files or VAL in self.files):
+            raise UserError(
+                "val_databases: takes databases from the split train of files, which then has no val of its own"
+            )
         if shares is None:
-            return tuple(self.files)
+            return (*self.files, *((VAL,) if self.options.val_databases else ()))
         if len(self.files) != 1:
             raise UserError(f"split divides the rows of one entry of files, not of {', '.join(self.files)}")
         if len(shares) < 2 or abs(sum(shares.values()) - 1) > 1e-6:

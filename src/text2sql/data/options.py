@@ -15,6 +15,8 @@ from text2sql.schema.model import Style
 from text2sql.values import ValueOptions
 
 Format = Literal["messages", "alpaca", "ranking", "grpo"]
+VAL = "val"
+"""The split that the recipe's key ``val_databases`` makes."""
 WHOLE = "all"
 """The split of rows that the recipe's key ``split`` divides."""
 Count = Annotated[int, Field(ge=1)]
@@ -95,10 +97,12 @@ class FileOptions(CommonOptions):
     ``linking`` cuts them to what a question needs, ``values`` shows stored values that it means (of database files only).
     ``vary`` writes more than one copy of the rows of splits whose name begins with train.
     ``split`` (shares by name, such as ``{train: 0.8, val: 0.1, test: 0.1}``) divides the rows, which ``files`` has under
-    one name then, by ``split_by``. ``subset``: how many rows of each difficulty are read. ``duplicates: drop`` leaves out
-    a question asked before about the same database. Without ``database_root`` the format ``grpo`` has databases built in
-    ``output/database``, empty ones filled with drawn rows unless ``fill_databases`` is false. ``timeout``: seconds of one
-    gold query. ``unit_rows``: how many rows a killed run may repeat.
+    one name then, by ``split_by``; ``val_databases`` instead moves the rows of so many databases from train to val, because
+    random rows about databases that are trained on say little about others. ``subset``: how many rows of each difficulty
+    are read. ``duplicates: drop`` leaves out a question asked before about the same database. Without ``database_root``
+    the format ``grpo`` has databases built in ``output/database``, empty ones filled with drawn rows unless
+    ``fill_databases`` is false. ``timeout``: seconds of one gold query. ``unit_rows``: how many rows a killed run may
+    repeat.
     """
 
     files: dict[str, Paths] = field(default_factory=dict)
@@ -116,6 +120,7 @@ class FileOptions(CommonOptions):
     decontaminate: Decontaminate | None = None
     split: dict[str, Share] | None = None
     split_by: Literal["database", "random"] = "database"
+    val_databases: Annotated[int, Field(ge=0)] = 0
     subset: dict[str, Count] | None = None
     duplicates: Literal["drop", "keep"] = "drop"
     fill_databases: bool = True
