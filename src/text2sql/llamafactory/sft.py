@@ -37,5 +37,5 @@ class AnsweringTrainer(CustomSeq2SeqTrainer):  # type: ignore[misc]
         """LLaMA-Factory's evaluation, and with the prefix ``eval`` the answers' metrics."""
         output = super().evaluation_loop(*arguments, metric_key_prefix=metric_key_prefix, **named)
         if self._held_out is not None and metric_key_prefix == "eval":
-            output.metrics |= {f"eval_{name}": value for name, value in self._held_out.measure(self).items()}
+            output.metrics.update({f"eval_{name}": value for name, value in self._held_out.measure(self).items()})
         return output
