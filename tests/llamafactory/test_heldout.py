@@ -53,7 +53,6 @@ def sft(world: Path, out: Path, **changes: Any) -> Path:
         "per_device_train_batch_size": 6,
         "per_device_eval_batch_size": 5,
         "learning_rate": 0.005,
-        "save_only_model": True,
         "eval_strategy": "steps",
         "eval_steps": 5,
         "save_strategy": "steps",
@@ -153,7 +152,7 @@ def test_two_processes_find_the_same_accuracy(settings: str | None, world: Path,
 @pytest.mark.slow
 def test_lora_with_recomputed_activations_answers_and_stops_early(world: Path) -> None:
     lora = {"finetuning_type": "lora", "lora_target": "all", "disable_gradient_checkpointing": False}
-    never = {"learning_rate": 1e-9, "early_stopping_steps": 2, "save_only_model": False}
+    never = {"learning_rate": 1e-9, "early_stopping_steps": 2}
     rows = run(sft(world, world / "lora", **lora, **never))
     assert [row["step"] for row in rows] == [5, 10, 15]
     assert accuracies(rows) == [0, 0, 0]
