@@ -34,7 +34,6 @@ fi
 use_env train
 export CUDA_VISIBLE_DEVICES="" # the same check everywhere
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" TORCHINDUCTOR_COMPILE_THREADS=1 MPLBACKEND=Agg HF_HUB_OFFLINE="${HF_HUB_OFFLINE:-1}"
-# Two files at a time, the longest first; no file here is one that the ordinary tests collect.
-run pytest -p no:cacheprovider --import-mode=prepend -n 2 --dist loadfile --durations 15 -rs --disable-warnings \
-  -o "python_files=check_*.py" --confcutdir=tests/gpu_profile ${arguments[@]+"${arguments[@]}"} tests/gpu_profile/check_liger.py \
-  tests/gpu_profile
+# Two files at a time, the longest first.
+run pytest -c tests/gpu_profile/pytest.ini -n 2 --dist loadfile --durations 15 -rs --disable-warnings \
+  ${arguments[@]+"${arguments[@]}"} tests/gpu_profile/check_liger.py tests/gpu_profile
