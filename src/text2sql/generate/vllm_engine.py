@@ -168,9 +168,9 @@ def gpu_groups(settings: EngineSettings) -> list[str | None]:
     Raises:
         UserError: a size out of range, or fewer GPUs than ``tensor_parallel_size`` x ``data_parallel_size``.
     """
-    each, copies, gpus = settings.tensor_parallel_size, settings.data_parallel_size, gpu_count()
-    if copies == "auto":
-        copies = max(1, gpus // max(1, each))
+    each, gpus = settings.tensor_parallel_size, gpu_count()
+    asked = settings.data_parallel_size
+    copies = max(1, gpus // max(1, each)) if asked == "auto" else asked
     if each < 1 or copies < 1 or not 0 < settings.gpu_memory_utilization <= 1:
         raise UserError(
             "tensor_parallel_size and data_parallel_size are 1 or more, gpu_memory_utilization is above 0 and at most 1"
