@@ -210,8 +210,14 @@ def _worker_settings(settings: EngineSettings, limit: int) -> dict[str, Any]:
 
 
 def _sampling(decoding: Decoding, end_ids: list[int]) -> dict[str, Any]:
-    same = {key: getattr(decoding, key) for key in ("n", "temperature", "top_p", "seed", "stop")}
-    return {**same, "top_k": decoding.top_k or -1, "max_tokens": decoding.max_new_tokens, "stop_token_ids": end_ids}
+    same = {key: getattr(decoding, key) for key in ("n", "temperature", "top_p", "seed")}
+    return {
+        **same,
+        "stop": list(decoding.stop),
+        "top_k": decoding.top_k or -1,
+        "max_tokens": decoding.max_new_tokens,
+        "stop_token_ids": end_ids,
+    }
 
 
 def _environment() -> dict[str, str]:
