@@ -42,6 +42,11 @@ def read(name: str) -> dict[str, Any]:
     return recipe
 
 
+def by_stage(stage: str) -> list[str]:
+    """The names of the recipes that train so: sft or grpo."""
+    return [path.stem for path in sorted(FOLDER.glob("*.yaml")) if read(path.stem).get("stage") == stage]
+
+
 def train_all(recipes: list[dict[str, Any]], log: Path, **environment: str) -> subprocess.Popen[bytes]:
     """Start one process that runs LLaMA-Factory's training of each recipe in turn; what it prints goes to ``log``."""
     jobs = log.with_suffix(".json")
