@@ -25,7 +25,7 @@ ONE_STEP: dict[str, Any] = {
 }
 ON_CPU: dict[str, Any] = {"use_cpu": True, "deepspeed": None}
 NO_EVALUATION: dict[str, Any] = {
-    "val_size": 0.0,
+    "eval_dataset": None,
     "eval_strategy": "no",
     "load_best_model_at_end": False,
     "early_stopping_steps": None,
