@@ -290,6 +290,7 @@ def test_spider_takes_train_others_too(tmp_path):
     for name, text in (("train_spider", "Who?"), ("train_others", "Who else?"), ("dev", "Who now?")):
         (tmp_path / "spider" / f"{name}.json").write_text(json.dumps([{**row, "question": text}]))
     given = [f"folder={tmp_path / 'spider'}", f"output={tmp_path / 'out'}", "tokenizer=null"]
+    given += ["val_databases=0", "tables=null", f"values.folder={tmp_path}"]
     values = load_recipe(ROOT / "recipes/data/spider.yaml", [*given, "train=[train_spider.json,train_others.json]"])
     report = prepare(values, "spider.yaml")
     assert {name: found["kept"] for name, found in report["splits"].items()} == {"train": 2, "dev": 1}
@@ -316,12 +317,12 @@ def test_bird_has_both_halves_and_its_descriptions(tmp_path):
     folder = bird(tmp_path)
     roots = f"[{folder}/train/train_databases,{folder}/dev/dev_databases]"
     given = [f"folder={folder}", f"database_root={roots}", f"output={tmp_path / 'out'}", "tokenizer=null"]
-    values = load_recipe(ROOT / "recipes/data/bird.yaml", given)
+    values = load_recipe(ROOT / "recipes/data/bird.yaml", [*given, f"values.folder={tmp_path}"])
     report = prepare(values, "bird.yaml")
     for half in ("train", "dev"):
         assert (report["splits"][half]["kept"], report["splits"][half]["rejected"]) == (1, {"missing database": 1})
         (example,) = read_jsonl(tmp_path / "out" / "examples" / f"{half}.jsonl", Example)
-        assert "  name TEXT, -- stage name, the singer’s name; 'Ann', 'Bo'\n" in example.schema
+        assert "  name TEXT, -- stage name, the singer’s name; 'Ann'\n" in example.schema
         assert "  age INT -- in years: 0 if unknown\n" in example.schema
     assert "old means age > 35" in lines(tmp_path / "out" / "sft_train.jsonl")[0]["messages"][1]["content"]
     (folder / "dev/dev_databases/music_dev/database_description/singer.csv").write_text("original_column_name\n")

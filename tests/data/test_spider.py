@@ -167,10 +167,14 @@ def test_command_ends_in_one_line_without_spider(tmp_path):
 
 @needs_spider
 def test_real_spider_loses_no_row_without_a_reason(tmp_path):
-    values = load_recipe(ROOT / "recipes" / "data" / "spider.yaml", [f"output={tmp_path}", f"folder={SPIDER}"])
+    values = load_recipe(
+        ROOT / "recipes" / "data" / "spider.yaml",
+        [f"output={tmp_path}", f"folder={SPIDER}", f"values.folder={tmp_path}/values"],
+    )
     report = prepare(values, "spider.yaml")
-    train, dev = report["splits"]["train"], report["splits"]["dev"]
-    assert train["kept"] + sum(train["rejected"].values()) == 7000
+    train, val, dev = (report["splits"][name] for name in ("train", "val", "dev"))
+    assert train["kept"] + sum(train["rejected"].values()) + val["kept"] == 7000
+    assert val["databases"] == 8
     assert sum(count for reason, count in train["rejected"].items() if reason != "missing database") <= 3
     assert (dev["kept"], dev["rejected"]) == (1034, {})
     assert dev["difficulty"] == {"easy": 248, "medium": 446, "hard": 174, "extra": 166}

@@ -25,7 +25,7 @@ ONE_STEP: dict[str, Any] = {
 }
 ON_CPU: dict[str, Any] = {"use_cpu": True, "deepspeed": None}
 NO_EVALUATION: dict[str, Any] = {
-    "val_size": 0.0,
+    "eval_dataset": None,
     "eval_strategy": "no",
     "load_best_model_at_end": False,
     "early_stopping_steps": None,
@@ -40,6 +40,11 @@ def read(name: str) -> dict[str, Any]:
     recipe: dict[str, Any] = yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
     recipe.pop("global_batch", None)
     return recipe
+
+
+def by_stage(stage: str) -> list[str]:
+    """The names of the recipes that train so: sft or grpo."""
+    return [path.stem for path in sorted(FOLDER.glob("*.yaml")) if read(path.stem).get("stage") == stage]
 
 
 def train_all(recipes: list[dict[str, Any]], log: Path, **environment: str) -> subprocess.Popen[bytes]:

@@ -82,7 +82,8 @@ def _schema(entry: dict[str, Any]) -> Schema:
         (table, name), (other, ref) = columns[child], columns[parent]
         foreign[table].append(ForeignKey(name, names[other], ref))
     parts = zip(names, owned, primary, foreign, strict=True)
-    return Schema(tuple(Table(name, tuple(own), tuple(key), tuple(links)) for name, own, key, links in parts))
+    tables = (Table(name, tuple(own), tuple(key), tuple(links)) for name, own, key, links in parts)
+    return Schema(tuple(table for table in tables if not table.name.lower().startswith("sqlite_")))  # SQLite's own
 
 
 def write_tables_json(root: Path, db_ids: Iterable[str], target: Path) -> None:
