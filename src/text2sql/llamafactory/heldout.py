@@ -18,6 +18,9 @@ from text2sql.llamafactory.questions import METRICS
 from text2sql.prompts import AnswerFormat, ask, parse_completion
 from text2sql.records import Example
 
+AT_ONCE = 8
+"""Questions that a process answers together, at least: unlike the loss, answers need no logits of whole sequences."""
+
 
 class Greedy(NamedTuple):
     """The greedy answer to the question at ``place``; ``cut_off`` says that it did not end by itself."""
@@ -112,7 +115,7 @@ class HeldOut:
         rank, world = trainer.accelerator.process_index, trainer.accelerator.num_processes
         order = sorted(range(len(self.prompts)), key=lambda i: len(self.prompts[i]))
         order += order[-1:] * (-len(order) % world)  # every process must take part in every generation
-        mine, size = order[rank::world], trainer.args.per_device_eval_batch_size
+        mine, size = order[rank::world], max(trainer.args.per_device_eval_batch_size, AT_ONCE)
         answers: list[Greedy] = []
         trainer.model.eval()
         with (

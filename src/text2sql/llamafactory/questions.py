@@ -75,7 +75,7 @@ def check(recipe: Mapping[str, Any], where: Path) -> None:
     ours = read_keys(HeldOutArguments, recipe)
     metric = str(recipe.get("metric_for_best_model") or "").removeprefix("eval_")
     if ours.eval_examples is None:
-        if metric in METRICS:
+        if metric in METRICS and evaluates(recipe):
             raise UserError(
                 f"{where}: metric_for_best_model {metric} needs eval_examples, a file of held-out questions"
             )
