@@ -143,7 +143,7 @@ def execute(options: EvaluateOptions) -> list[Answer]:
         UserError: examples, predictions or databases are missing, or do not belong together.
     """
     pairs, protocol = join(options), protocol_of(options)
-    _check_databases(options.database_root, {example.db_id for example, _ in pairs})
+    check_databases(options.database_root, {example.db_id for example, _ in pairs})
     evaluator = Evaluator(options.database_root, protocol, jobs=options.jobs, timeout=options.timeout)
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with evaluator, Progress(TextColumn("scoring"), *columns) as progress:
@@ -165,7 +165,12 @@ def protocol_of(options: EvaluateOptions) -> Protocol:
         raise UserError(str(error)) from error
 
 
-def _check_databases(root: Path, names: Iterable[str]) -> None:
+def check_databases(root: Path, names: Iterable[str]) -> None:
+    """Make sure that every database is there.
+
+    Raises:
+        UserError: the folder or a database is missing.
+    """
     if not root.is_dir():
         raise UserError(f"{root}: no such folder of databases; prepare the data, or correct database_root")
     missing = sorted(name for name in names if not any((root / name).glob("*.sqlite")))

@@ -132,10 +132,15 @@ def _made_of(options: EvaluateOptions) -> dict[str, object]:
     return {**how, **{name: digest(path) if path.is_file() else "" for name, path in files.items()}}
 
 
-def _score(questions: Sequence[Sequence[Answer]]) -> Score:
-    n, correct = len(questions), sum(sum(a.verdict.correct for a in samples) / len(samples) for samples in questions)
+def score_of(shares: Sequence[float]) -> Score:
+    """The score of questions of which each was answered rightly by a share of its answers (0 or 1 where it has one)."""
+    n, correct = len(shares), sum(shares)
     low, high = wilson(correct, n)
     return Score(n, round(correct, 6), correct / n, low, high)
+
+
+def _score(questions: Sequence[Sequence[Answer]]) -> Score:
+    return score_of([sum(a.verdict.correct for a in samples) / len(samples) for samples in questions])
 
 
 def _report(options: EvaluateOptions, questions: list[list[Answer]], levels: list[str], seconds: float) -> Report:
