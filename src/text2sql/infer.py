@@ -25,6 +25,7 @@ from text2sql.prompts import AnswerFormat, build_messages, parse_completion
 from text2sql.recipe import STRICT, load_recipe, options_from
 from text2sql.recipe.command import Overrides, RecipePath, single
 from text2sql.records import Example, Prediction, read_jsonl
+from text2sql.repair import repaired
 
 logger = logging.getLogger("text2sql.infer")
 
@@ -35,7 +36,8 @@ class InferOptions(Decoding, EngineSettings):
 
     ``answer_format`` is the one the model was trained on (see :mod:`text2sql.prompts`); ``limit`` takes the first
     examples only; ``shard: i/n`` every n-th from the i-th (1 to n), for n machines or processes, and the last to
-    finish joins the parts in ``output``; ``overwrite`` starts again and keeps nothing.
+    finish joins the parts in ``output``; ``overwrite`` starts again and keeps nothing. ``repair`` repairs the SQL by the
+    databases in ``database_root`` (:mod:`text2sql.repair`); what the model wrote is kept beside.
     """
 
     examples: Path
@@ -44,6 +46,13 @@ class InferOptions(Decoding, EngineSettings):
     limit: int | None = None
     shard: str = "1/1"
     overwrite: bool = False
+    repair: bool = False
+    database_root: Path | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.repair and self.database_root is None:
+            raise ValueError("repair needs database_root")
 
 
 def infer(options: InferOptions) -> Path:
@@ -78,7 +87,8 @@ def _complete(options: InferOptions, examples: list[Example], file: PredictionFi
         started = time.monotonic()
         with open_engine(options) as engine:
             loaded = time.monotonic()
-            finished = _collect(engine.generate(requests, options), known, file)
+            root = options.database_root if options.repair else None
+            finished = _collect(engine.generate(requests, options), known, file, root)
         _report(finished, options.n, time.monotonic() - loaded, loaded - started, engine.name)
     file.finish([example.question_id for example in examples])
 
@@ -118,12 +128,15 @@ def provenance(options: InferOptions) -> dict[str, Any]:
         **{key: getattr(options, key) for key in ("enable_thinking", "dtype", "max_model_len")},
         "decoding": {field.name: getattr(options, field.name) for field in fields(Decoding)},
         "decoding_words": options.words,
+        **({"repair": True} if options.repair else {}),
         "prompt": digest_of(build_messages("question", "schema", "evidence", options.answer_format)),
     }
 
 
-def _collect(completions: Iterable[Completion], examples: dict[str, Example], file: PredictionFile) -> list[Completion]:
-    """Write each question's samples when they are complete, and show progress."""
+def _collect(
+    completions: Iterable[Completion], examples: dict[str, Example], file: PredictionFile, repair_on: Path | None
+) -> list[Completion]:
+    """Write each question's samples when they are complete, and show progress; ``repair_on`` holds the databases."""
     finished: list[Completion] = []
     samples: list[Prediction] = []
     rate = TextColumn("{task.fields[rate]} questions/s")
@@ -135,7 +148,8 @@ def _collect(completions: Iterable[Completion], examples: dict[str, Example], fi
             finished.append(completion)
             example = examples[completion.key]
             pred = parse_completion(completion.text)
-            samples.append(Prediction(completion.key, example.db_id, pred, completion.text, completion.sample))
+            row = Prediction(completion.key, example.db_id, pred, completion.text, completion.sample)
+            samples.append(repaired(row, repair_on) if repair_on else row)
             if len(samples) == file.n:
                 file.append(samples)
                 samples = []

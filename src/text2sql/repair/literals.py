@@ -33,15 +33,12 @@ def compared_literals(statement: Statement, schema: Schema) -> list[Literal]:
     for column, value in _comparisons(statement):
         place = value.this.meta if isinstance(value, exp.Column) else value.meta
         target = scope.resolve(column)
-        if target and "start" in place and (_is_string(value) or scope.is_text(value)):
+        is_text = scope.is_text(value) if isinstance(value, exp.Column) else value.is_string
+        if target and "start" in place and is_text:
             start, end = place["start"], place["end"] + 1
             if statement.sql[start : start + 1] in ("'", '"'):
                 found[start] = Literal(value.name, target[0].name, target[1], start, end)
     return [found[start] for start in sorted(found)]
-
-
-def _is_string(value: Any) -> bool:
-    return isinstance(value, exp.Literal) and value.is_string
 
 
 def _comparisons(statement: Statement) -> Iterator[tuple[Any, Any]]:
