@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from agreement import read_rows, verdict_files
-from frame import SHARED, Shared, ToLedger, record, run, show
+from frame import SHARED, Shared, ToLedger, record, run, say
 
 from sqleval import Evaluator, Protocol
 from text2sql.artifacts import digest
@@ -45,9 +45,13 @@ def main(files: str = "*", jobs: int = os.cpu_count() or 1, shared: Shared = SHA
     if not (shared / "verdicts").is_dir():
         raise UserError(f"{shared}: no verdicts there; set TEXT2SQL_SHARED or --shared")
     started, paths = time.monotonic(), verdict_files(shared / "verdicts", files)
-    effects = [effect(path, *setting(shared, path), jobs) for path in paths]
-    rows = [[e.name, *map(str, (e.n, e.changed, e.before, e.after, e.lost)), f"{100 * e.gain:+.2f}"] for e in effects]
-    show("repair", ("n", "changed", "right before", "after", "lost", "points"), rows)
+    effects = []
+    for path in paths:
+        effects.append(effect(path, *setting(shared, path), jobs))
+        e = effects[-1]
+        say(
+            f"{e.name}: n {e.n}, changed {e.changed}, right {e.before} -> {e.after} ({e.lost} lost), {100 * e.gain:+.2f}"
+        )
     full = next((e for e in effects if e.name == f"spider_dev/{FULL_SFT}"), None)
     if ledger and full:
         metrics = {"gain": full.gain, "worst": min(e.gain for e in effects), "files": len(effects)}

@@ -46,8 +46,14 @@ def repair(sql: str, database: Path, timeout: float = _SECONDS) -> Repaired:
 
 
 def respelled(statement: Statement, schema: Schema, database: Path, timeout: float) -> list[Edit]:
-    """A literal that its column does not store takes the spelling of the only value that differs in case or accents."""
-    edits = []
+    """A literal that its column does not store takes the spelling of the only value that differs in case or accents.
+
+    A query without a capital letter is left alone: it was put into lower case as a whole, so its literals are no slips.
+    Some golds of Spider are like that, and right by what they give.
+    """
+    edits: list[Edit] = []
+    if not any(map(str.isupper, statement.sql)):
+        return edits
     for literal in compared_literals(statement, schema):
         known = spellings(database, literal.table, literal.column, timeout) or {}
         values = known.get(folded(literal.text), ())
