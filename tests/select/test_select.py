@@ -11,12 +11,14 @@ import pytest
 from support.sqleval_files import make_database
 from text2sql.errors import UserError
 from text2sql.ledger import read as read_ledger
+from text2sql.recipe import load_recipe, options_from
 from text2sql.records import Candidate, Choice, Example, Prediction, write_jsonl
 from text2sql.select.candidates import SelectOptions, read_candidates
 from text2sql.select.choose import select
 from text2sql.select.run import Runner
 from text2sql.select.vote import chosen, ranked
 
+ROOT = Path(__file__).parents[2]
 ROME = "SELECT name FROM customer WHERE city = 'Rome'"
 SAME = "SELECT c.name FROM customer AS c WHERE c.city = 'Rome' ORDER BY c.id"
 OSLO = "SELECT name FROM customer WHERE city = 'Oslo'"
@@ -233,6 +235,19 @@ def test_evaluation_repairs_by_key(tmp_path: Path, root: Path) -> None:
     assert (mended.overall.accuracy, mended.raw.accuracy) == (1, 0)
     verdict = json.loads((tmp_path / "mended/verdicts.jsonl").read_text().splitlines()[0])
     assert verdict["raw_correct"] is False and "'Rome'" in verdict["repairs"][0]
+
+
+def test_the_twins_say_the_same_of_how_and_every_key_is_known() -> None:
+    tiny, large = (load_recipe(ROOT / f"recipes/{name}/select.yaml", []) for name in ("tiny", "qwen3_1p7b"))
+    assert tiny.keys() == large.keys()
+    assert {key: tiny[key] for key in ("values", "repair", "instances", "jobs")} == {
+        key: large[key] for key in ("values", "repair", "instances", "jobs")
+    }
+    for recipe in (tiny, large):
+        options = options_from(SelectOptions, recipe, "select.yaml")
+        assert [str(getattr(options, key)) for key in ("greedy", "output_dir")] == [recipe["greedy"], recipe["output_dir"]]
+    with pytest.raises(UserError, match="ledger rows need a profile"):
+        options_from(SelectOptions, {**tiny, "experiment": "toy.select", "profile": ""}, "select.yaml")
 
 
 def test_a_choice_says_what_it_is_and_nothing_that_is_not_known(tmp_path: Path) -> None:
