@@ -245,7 +245,10 @@ def test_the_twins_say_the_same_of_how_and_every_key_is_known() -> None:
     }
     for recipe in (tiny, large):
         options = options_from(SelectOptions, recipe, "select.yaml")
-        assert [str(getattr(options, key)) for key in ("greedy", "output_dir")] == [recipe["greedy"], recipe["output_dir"]]
+        assert [str(getattr(options, key)) for key in ("greedy", "output_dir")] == [
+            recipe["greedy"],
+            recipe["output_dir"],
+        ]
     with pytest.raises(UserError, match="ledger rows need a profile"):
         options_from(SelectOptions, {**tiny, "experiment": "toy.select", "profile": ""}, "select.yaml")
 
