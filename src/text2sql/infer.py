@@ -15,6 +15,7 @@ from typing import Any
 from pydantic.dataclasses import dataclass
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from sqleval.files import database_path
 from text2sql.artifacts import digest, digest_of
 from text2sql.checkpoint.model import fingerprint
 from text2sql.errors import UserError, run_command
@@ -25,7 +26,7 @@ from text2sql.prompts import AnswerFormat, build_messages, parse_completion
 from text2sql.recipe import STRICT, load_recipe, options_from
 from text2sql.recipe.command import Overrides, RecipePath, single
 from text2sql.records import Example, Prediction, read_jsonl
-from text2sql.repair import repaired
+from text2sql.repair import database_schema, repaired
 
 logger = logging.getLogger("text2sql.infer")
 
@@ -59,11 +60,14 @@ def infer(options: InferOptions) -> Path:
     """Answer every example of this shard that has no prediction yet; returns the predictions' path.
 
     Raises:
-        UserError: examples, model, adapter or engine are missing or do not fit together.
+        UserError: examples, model, adapter, engine or databases are missing or do not fit together.
     """
     shard = Shard.parse(options.shard)
     examples = read_examples(options.examples, options.limit)
     mine = examples[shard.index - 1 :: shard.count]
+    if options.repair and options.database_root:
+        for db_id in {example.db_id for example in examples}:
+            database_schema(database_path(options.database_root, db_id))
     file = PredictionFile(shard.path(options.output), provenance(options), options.n)
     with file.claim():
         _complete(options, mine, file)

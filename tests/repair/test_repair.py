@@ -51,15 +51,14 @@ def database(tmp_path: Path) -> Path:
         ),
         (
             "SELECT T3.title FROM singer AS T1 JOIN song AS T2 ON T1.id = T1.singer_id WHERE T2.country = 'france'",
-            "SELECT t2.title FROM singer AS T1 JOIN song AS T2 ON T1.id = t2.singer_id WHERE t1.country = 'France'",
+            "SELECT T2.title FROM singer AS T1 JOIN song AS T2 ON T1.id = T2.singer_id WHERE T1.country = 'France'",
         ),
         ("SELECT birthyear FROM singer", "SELECT birth_year FROM singer"),
     ],
 )  # fmt: skip
 def test_slips_are_put_right(database: Path, before: str, after: str) -> None:
     found = repair(before, database)
-    assert found.sql.lower() == after.lower()
-    assert found.sql.split("'")[1::2] == after.split("'")[1::2]
+    assert found.sql == after
     assert found.changes
     assert isinstance(execute(database, found.sql), Rows)
     assert repair(found.sql, database).changes == ()

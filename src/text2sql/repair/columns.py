@@ -9,7 +9,7 @@ from sqlglot import exp
 from text2sql.repair.scope import Scope, enclosing, spelled
 from text2sql.schema import Schema, Table
 from text2sql.schema.model import quote
-from text2sql.sql.statement import Statement, own
+from text2sql.sql.statement import Statement, own, sources
 
 _ROW_NAMES = frozenset(("rowid", "oid", "_rowid_"))
 
@@ -49,10 +49,11 @@ def _edits(select: Any, column: Any, scope: Scope) -> Iterator[Edit]:
     if len(homes) != 1:
         return
     (alias, name), before = homes[0], column.sql(dialect="sqlite")
+    alias = next(s.alias_or_name for s in sources(select) if s.alias_or_name.lower() == alias)
     words = f"{before} -> {alias + '.' if column.table else ''}{name}: no such column there"
     if name.lower() != column.name.lower():
         yield _replaced(column.this, quote(name), words)
-    if column.table and column.table.lower() != alias:
+    if column.table and column.table.lower() != alias.lower():
         yield _replaced(column.args["table"], quote(alias), words)
 
 
