@@ -1,6 +1,7 @@
 """What repair without a model does to published predictions: accuracy before and after, on every file of verdicts.
 
-``python benchmarks/repair.py`` scores each file twice, by Spider's or BIRD's execution accuracy, and prints a line for it. The
+``python benchmarks/repair.py`` repairs each file, judges what was changed as it was and as it is by Spider's or BIRD's execution
+accuracy, and prints a line; "right" starts from the file's official verdicts, since what is unchanged stays right or wrong. The
 rules know neither question nor gold, so every file is a test of them. ``gain`` is that of the fully fine-tuned Qwen3-1.7B
 (``qwen3_1p7b_tp_dp_P2trainP2``), ``worst`` the smallest gain of any set of predictions (a loss is below 0), in fractions of its
 questions. ``--ledger`` appends the row spider.repair_published.
@@ -70,18 +71,18 @@ def setting(shared: Path, path: Path) -> tuple[Path, Protocol]:
 
 
 def effect(path: Path, root: Path, protocol: Protocol, jobs: int) -> Effect:
-    """A file's predictions judged as they are, and repaired."""
+    """A file's predictions repaired, and the verdicts on those that it changes."""
     rows = read_rows(path)
-    items = [(row["db_id"], row["gold"], row["pred"]) for row in rows]
-    mended = [(db, gold, repair(sql, root / db / f"{db}.sqlite").sql) for db, gold, sql in items]
-    # In one batch, so that what is unchanged is run once and a busy machine cannot make a difference of it.
-    with Evaluator(root, protocol, jobs, timeout=10.0) as evaluator:
-        verdicts = evaluator.score_batch([*items, *mended])
-    before, after = verdicts[: len(items)], verdicts[len(items) :]
-    lost = sum(one.correct and not other.correct for one, other in zip(before, after, strict=True))
-    changed = sum(one != other for one, other in zip(items, mended, strict=True))
-    counts = (sum(v.correct for v in before), sum(v.correct for v in after), lost)
-    return Effect(f"{path.parent.name}/{path.name.removesuffix('.jsonl.gz')}", len(rows), changed, *counts)
+    texts = [repair(row["pred"], root / row["db_id"] / f"{row['db_id']}.sqlite").sql for row in rows]
+    changed = [(row["db_id"], row["gold"], row["pred"], text) for row, text in zip(rows, texts, strict=True)]
+    changed = [item for item in changed if item[2] != item[3]]
+    with Evaluator(root, protocol, jobs, timeout=30.0) as evaluator:
+        verdicts = evaluator.score_batch([(db, gold, sql) for db, gold, *both in changed for sql in both])
+    before, after = ([verdict.correct for verdict in verdicts[start::2]] for start in (0, 1))
+    lost = sum(one and not other for one, other in zip(before, after, strict=True))
+    official = sum(bool(row["ex" if "ex" in row else "exec"]) for row in rows)
+    name = f"{path.parent.name}/{path.name.removesuffix('.jsonl.gz')}"
+    return Effect(name, len(rows), len(changed), official, official + sum(after) - sum(before), lost)
 
 
 if __name__ == "__main__":
