@@ -22,7 +22,7 @@ from text2sql.errors import UserError, run_command
 from text2sql.generate import Decoding, EngineSettings, Request, check_engine, open_engine
 from text2sql.generate.types import Completion
 from text2sql.predictions import PredictionFile, Shard
-from text2sql.prompts import AnswerFormat, build_messages, parse_completion
+from text2sql.prompts import AnswerFormat, ask, build_messages, check_system, parse_completion
 from text2sql.recipe import STRICT, load_recipe, options_from
 from text2sql.recipe.command import Overrides, RecipePath, single
 from text2sql.records import Example, Prediction, read_jsonl
@@ -35,15 +35,16 @@ logger = logging.getLogger("text2sql.infer")
 class InferOptions(Decoding, EngineSettings):
     """Keys of an inference recipe: those of :class:`Decoding` and :class:`EngineSettings`, and more.
 
-    ``answer_format`` is the one the model was trained on (see :mod:`text2sql.prompts`); ``limit`` takes the first
-    examples only; ``shard: i/n`` every n-th from the i-th (1 to n), for n machines or processes, and the last to
-    finish joins the parts in ``output``; ``overwrite`` starts again and keeps nothing. ``repair`` repairs the SQL by the
-    databases in ``database_root`` (:mod:`text2sql.repair`); what the model wrote is kept beside.
+    ``answer_format`` and ``system_prompt`` are those of the model's training (see :mod:`text2sql.prompts`);
+    ``limit`` takes the first examples only; ``shard: i/n`` every n-th from the i-th (1 to n), for n machines or
+    processes, and the last to finish joins the parts in ``output``; ``overwrite`` starts again and keeps nothing.
+    ``repair`` repairs the SQL by the databases in ``database_root`` (:mod:`text2sql.repair`); what the model wrote is kept beside.
     """
 
     examples: Path
     output: Path
     answer_format: AnswerFormat = "plain"
+    system_prompt: str | None = None
     limit: int | None = None
     shard: str = "1/1"
     overwrite: bool = False
@@ -64,6 +65,7 @@ def infer(options: InferOptions) -> Path:
     """
     shard = Shard.parse(options.shard)
     examples = read_examples(options.examples, options.limit)
+    check_system(options.system_prompt, options.examples)
     mine = examples[shard.index - 1 :: shard.count]
     if options.repair and options.database_root:
         for db_id in {example.db_id for example in examples}:
@@ -84,10 +86,7 @@ def _complete(options: InferOptions, examples: list[Example], file: PredictionFi
         logger.info("%s: %d of %d questions are answered already", file.path, len(examples) - len(rest), len(examples))
     if rest:
         known = {example.question_id: example for example in rest}
-        requests = [
-            Request(key, build_messages(e.question, e.schema, e.evidence, options.answer_format))
-            for key, e in known.items()
-        ]
+        requests = [Request(key, ask(e, options.answer_format, options.system_prompt)) for key, e in known.items()]
         started = time.monotonic()
         with open_engine(options) as engine:
             loaded = time.monotonic()
@@ -133,7 +132,9 @@ def provenance(options: InferOptions) -> dict[str, Any]:
         "decoding": {field.name: getattr(options, field.name) for field in fields(Decoding)},
         "decoding_words": options.words,
         **({"repair": True} if options.repair else {}),
-        "prompt": digest_of(build_messages("question", "schema", "evidence", options.answer_format)),
+        "prompt": digest_of(
+            build_messages("question", "schema", "evidence", options.answer_format, options.system_prompt)
+        ),
     }
 
 

@@ -17,7 +17,8 @@ class Example:
     """A question about one database with its gold SQL.
 
     ``schema`` is the rendered ``CREATE TABLE`` text that the prompt shows; ``difficulty`` is Spider's hardness
-    (easy, medium, hard, extra); ``evidence`` is outside knowledge that the question relies on (BIRD).
+    (easy, medium, hard, extra); ``evidence`` is outside knowledge that the question relies on (BIRD); ``values`` are
+    lines of stored values that it means (:mod:`text2sql.values`).
     """
 
     question_id: str
@@ -29,6 +30,12 @@ class Example:
     source: str = ""
     split: str = ""
     difficulty: str = ""
+    values: str = ""
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """The fields as they are written to files: ``values`` only where there are any."""
+        return {name: value for name, value in self.__dict__.items() if name != "values" or value}
 
 
 @dataclass(frozen=True)
@@ -118,10 +125,15 @@ def read_jsonl(path: Path, kind: type[Record]) -> Iterator[Record]:
                 raise UserError(f"{path}:{number}: {first_complaint(error)}") from error
 
 
+def _columns(record: Example | Prediction) -> dict[str, Any]:
+    if isinstance(record, Example):
+        return record.columns
+    return {key: value for key, value in asdict(record).items() if value is not None}
+
+
 def as_line(record: Example | Prediction | dict[str, Any]) -> str:
-    """A record as one line of JSON; what is not known (None) is left out."""
-    row = record if isinstance(record, dict) else {k: v for k, v in asdict(record).items() if v is not None}
-    return json.dumps(row, ensure_ascii=False) + "\n"
+    """A record as one line of JSON; what is not known of a prediction (None) is left out."""
+    return json.dumps(record if isinstance(record, dict) else _columns(record), ensure_ascii=False) + "\n"
 
 
 def write_jsonl(path: Path, records: Iterable[Example | Prediction | dict[str, Any]]) -> int:

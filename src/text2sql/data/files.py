@@ -8,15 +8,17 @@ import logging
 import os
 from collections.abc import Iterable, Iterator
 from functools import cached_property
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqleval import hardness
+from text2sql.data.building import finish_databases, plan_database, read_built
 from text2sql.data.databases import RowDatabase, RowDatabases
 from text2sql.data.normal import digest
-from text2sql.data.options import FileOptions
+from text2sql.data.options import VAL, WHOLE, FileOptions
 from text2sql.data.reading import Fault, Row, read_rows
+from text2sql.data.showing import Showing
 from text2sql.data.source import PARTS, Adapter, MadeRow, RawRow, Rejected, Unit, raw_row
 from text2sql.errors import UserError
 from text2sql.records import Example, TracedExample
@@ -41,15 +43,14 @@ class FileSource:
         self.files = {split: self._paths(split, names) for split, names in options.files.items() if names}
         if not self.files:
             raise UserError("files: say which files hold which split, for example files.train=[rows.jsonl]")
-        self.splits = tuple(self.files)
+        if options.descriptions and options.schema_style != "ddl_values":
+            raise UserError("descriptions: they stand beside the columns of schema_style=ddl_values only")
+        self.builds = "grpo" in options.formats and not options.database_root
         self.training_splits = self._training_splits()
+        self.splits = tuple(self.files)
         size = sum(path.stat().st_size for paths in self.files.values() for path in paths if path.is_file())
         self.jobs = 1 if size < _SMALL else options.jobs or os.cpu_count() or 1
-        self.linker = None
-        if options.linking is not None:
-            from text2sql.linking.linker import Linker
-
-            self.linker = Linker(options.linking)
+        self.showing = Showing(options)
 
     def _paths(self, split: str, names: list[str]) -> list[Path]:
         if not split.replace("_", "").isalnum():
@@ -64,12 +65,18 @@ class FileSource:
 
     def _training_splits(self) -> tuple[str, ...]:
         shares = self.options.split
+        if self.options.val_databases and (shares or "train" not in self.files or VAL in self.files):
+            raise UserError(
+                "val_databases: takes databases from the split train of files, which then has no val of its own"
+            )
         if shares is None:
-            return self.splits
-        if self.splits != ("all",):
-            raise UserError("split divides the rows of files.all; name no other files")
+            return (*self.files, *((VAL,) if self.options.val_databases else ()))
+        if len(self.files) != 1:
+            raise UserError(f"split divides the rows of one entry of files, not of {', '.join(self.files)}")
         if len(shares) < 2 or abs(sum(shares.values()) - 1) > 1e-6:
             raise UserError("split: two shares or more that make 1, for example {train: 0.9, val: 0.1}")
+        (paths,) = self.files.values()
+        self.files = {WHOLE: paths}
         return tuple(shares)
 
     def inputs(self) -> list[Path]:
@@ -77,17 +84,18 @@ class FileSource:
         options = self.options
         named = [path for path in (options.tables, options.schema, options.described) if path is not None]
         against = self.clean.against if self.clean else []
-        databases = sorted(options.database_root.glob("*/*.sqlite")) if options.database_root else []
+        beside = ["*/*.sqlite", *(["*/database_description/*.csv"] if options.descriptions else [])]
+        databases = [path for root in options.database_root for kind in beside for path in sorted(root.glob(kind))]
         return [*(path for paths in self.files.values() for path in paths), *named, *against, *databases]
 
     def units(self) -> Iterator[Unit]:
         """A unit for every ``unit_rows`` rows."""
         total, done = sum(map(len, self.files.values())), 0
         for split, paths in self.files.items():
-            first = 1
+            first, left = 1, dict(self.options.subset or {})
             names: set[str] = set()
             for place, path in enumerate(paths):
-                found = read_rows(path)
+                found = self._chosen(left, read_rows(path))
                 named = self._named(names, found) if "question_id" in self.columns else found
                 for block, batch in groupby(named, key=lambda row: (row[0] - 1) // self.options.unit_rows):
                     rows = list(batch)
@@ -95,6 +103,21 @@ class FileSource:
                     yield Unit(f"{place:03d}-{block:06d}", split, progress, (path, first, rows))
                     first += len(rows)
                 done += 1
+
+    def _chosen(self, left: dict[str, int], rows: Iterable[tuple[int, Row, float]]) -> Iterator[tuple[int, Row, float]]:
+        """The rows of the recipe's ``subset``, of which ``left`` says how many are still to be read: the first of each kind."""
+        if not self.options.subset:
+            yield from rows
+            return
+        for number, row, share in rows:
+            if all(count <= 0 for count in left.values()):
+                return
+            kind = ""
+            if isinstance(row, dict):
+                kind = str(row.get(self.columns.get("difficulty", "")) or hardness(str(row.get(self.columns["sql"]))))
+                left[kind] = left.get(kind, 0) - 1
+            if left.get(kind, 0) >= 0:
+                yield number, row, share
 
     def _named(self, names: set[str], rows: Iterable[tuple[int, Row, float]]) -> Iterator[tuple[int, Row, float]]:
         """The rows, each with a question_id of its own: one that was there before gets a number at its end."""
@@ -111,9 +134,13 @@ class FileSource:
                     row = {**row, column: name}
             yield number, row, share
 
-    def finish(self) -> list[Path]:
-        """Nothing goes along: databases stay where they are."""
-        return []
+    def finish(self, bases: Path) -> list[Path]:
+        """Build the databases that rows brought tables for; others stay where they are."""
+        if not self.builds:
+            return []
+        output = self.options.output
+        files = (output / "examples" / f"{split}.jsonl" for split in self.training_splits)
+        return finish_databases(chain.from_iterable(map(read_built, files)), bases, output / "database")
 
     @cached_property
     def databases(self) -> RowDatabases:
@@ -134,9 +161,9 @@ class FileSource:
     def make(self, unit: Unit) -> Iterator[MadeRow | Rejected]:
         """The rows of a unit, checked."""
         path, first, rows = unit.work
-        raws = [row if isinstance(row, Fault) else raw_row(self.adapt(row), self.columns) for _, row, _ in rows]
-        if self.linker is not None:
-            self.linker.read([_linked_text(raw) for raw in raws if not isinstance(raw, Fault)])
+        adapted = [row if isinstance(row, Fault) else self.adapt(row) for _, row, _ in rows]
+        raws = [row if isinstance(row, Fault) else raw_row(row, self.columns) for row in adapted]
+        self.showing.read([raw for raw in raws if not isinstance(raw, Fault)])
         for place, ((number, row, _), raw) in enumerate(zip(rows, raws, strict=True)):
             question_id = f"{unit.split}-{first + place:05d}"
             if isinstance(raw, Fault):
@@ -159,37 +186,32 @@ class FileSource:
         if isinstance(database, Fault):
             return database
         tree = None
-        if database is None or self.linker is not None:  # where SQLite runs the query, no other parser need see it
+        if database is None or self.showing.needs_tree:  # where SQLite runs the query, no other parser need see it
             tree = _parse(raw.sql)
             if isinstance(tree, str) and database is None:
                 return Fault("gold does not parse", tree)
         failure = database.failure(raw.sql, self.options.timeout) if database is not None else None
         if failure is not None:
             return Fault(*failure)
-        if self.clean is not None and split in (*self.clean.splits, "all"):
+        if self.clean is not None and split in (*self.clean.splits, WHOLE):
             leak = self.leaks.find(raw.question, raw.sql, raw.db_id, database.schema if database else None)
             if leak is not None:
                 return Fault(f"leak ({leak.rule})", f"matches {leak.row.where}: {leak.row.question}"[:300])
-        schema, linked = self._schema(database, split, raw, tree)
+        shown = self.showing.show(database, split, raw, tree)
         db_id = raw.db_id or f"schema-{digest(database.text if database else ''):016x}"
+        built = None
+        if self.builds and database is not None:
+            built = plan_database(database, raw.db_id, raw.schema, self.options.fill_databases)
         origin = (self.options.source, split, raw.difficulty or hardness(raw.sql))
-        example = Example(question_id, db_id, raw.question, schema, raw.sql, raw.evidence, *origin)
+        place = built.db_id if built else db_id
+        example = Example(question_id, place, raw.question, shown.text, raw.sql, raw.evidence, *origin, shown.values)
         if raw.reasoning or raw.kind:
             example = TracedExample(**example.__dict__, reasoning=raw.reasoning, kind=raw.kind)
-        return MadeRow(example, raw.rejected, linked)
-
-    def _schema(self, database: RowDatabase | None, split: str, raw: RawRow, tree: Any) -> tuple[str, tuple[int, ...]]:
-        """The schema as the prompt shows it, and what linking counted."""
-        if database is None or self.linker is None:
-            return database.text if database is not None else "", ()
-        keep_gold = split in self.linker.options.keep_gold
-        cut = self.linker.cut(_linked_text(raw), database.schema, database.file, tree, keep_gold)
-        return database.render(cut.schema), cut.counts
-
-
-def _linked_text(raw: RawRow) -> str:
-    """What schema linking compares with the schema."""
-    return f"{raw.question} {raw.evidence}"
+        has_database = built is not None or (
+            database is not None and database.file is not None and database.file.stem == db_id
+        )
+        copies = tuple(self.showing.copies(example, shown, database, tree, self.databases))
+        return MadeRow(example, raw.rejected, shown.linked, has_database, built, db_id, copies)
 
 
 def _parse(sql: str) -> Any:

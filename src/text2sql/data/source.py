@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from text2sql.data.databases import RowDatabase
 from text2sql.data.options import CommonOptions
-from text2sql.data.reading import Fault
+from text2sql.data.reading import Fault, Row
 from text2sql.records import Example
 
 _DAMAGED = re.compile("[\ufffd\ud800-\udfff]")  # what could not be decoded, and halves of characters
-Adapter = Callable[[dict[str, Any]], dict[str, Any]]
+Adapter = Callable[[dict[str, Any]], Row]
 
 
 class RawRow(NamedTuple):
@@ -81,12 +82,29 @@ class Unit(NamedTuple):
     work: Any
 
 
+class Built(NamedTuple):
+    """A database that preparation builds: its name, what it will hold (:data:`.building.State`), and where it comes from."""
+
+    db_id: str
+    state: str
+    found: RowDatabase
+
+
 class MadeRow(NamedTuple):
-    """An example, a worse query for preference pairs, and the counts of schema linking (:class:`text2sql.linking.Cut`)."""
+    """An example, a worse query for preference pairs, and the counts of schema linking (:class:`text2sql.linking.Cut`).
+
+    ``has_database``: execution can judge answers to it; ``built``: the database made for that, if any; ``group``: what
+    counts as the row's database when rows are compared and split, where that is not its ``db_id``; ``copies``: the example
+    with other schemas, for training.
+    """
 
     example: Example
     rejected_sql: str = ""
     linked: tuple[int, ...] = ()
+    has_database: bool = True
+    built: Built | None = None
+    group: str = ""
+    copies: tuple[Example, ...] = ()
 
 
 class Source(Protocol):
@@ -109,5 +127,8 @@ class Source(Protocol):
     def make(self, unit: Unit) -> Iterator[MadeRow | Rejected]:
         """The rows of a unit."""
 
-    def finish(self) -> list[Path]:
-        """Write what goes along with the examples; returns the files that the source wrote itself."""
+    def finish(self, bases: Path) -> list[Path]:
+        """Write what goes along with the examples; returns the files that the source wrote itself.
+
+        ``bases`` is the folder of the databases that the rows asked to be built.
+        """

@@ -79,7 +79,7 @@ class ToySource:
             else:
                 yield Rejected(example.question_id, spec.db_id, example.question, example.sql, *failure)
 
-    def finish(self) -> list[Path]:
+    def finish(self, bases: Path) -> list[Path]:
         """Write tables.json; the outputs are that file and the databases."""
         tables = self.options.output / "tables.json"
         write_tables_json(self.root, [spec.db_id for spec in self.specs], tables)

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from text2sql.errors import UserError
-from text2sql.grpo.hparams import REQUIRED, read_arguments
+from text2sql.grpo.hparams import REQUIRED, GRPOArguments, read_arguments
 from text2sql.grpo.scoring import open_rewards
+from text2sql.prompts import check_system
 from text2sql.recipe.keys import data_files
 from text2sql.records import Example, read_jsonl
 
@@ -32,7 +33,7 @@ def check(recipe: Mapping[str, Any], where: Path, processes: int, gpus: int) -> 
         _check_vllm(recipe, where, gpus)
     if recipe.get("use_ray"):
         raise UserError(f"{where}: GRPO is started by torchrun, not by Ray; remove use_ray")
-    _check_rows(recipe, where, ours.database_root)
+    _check_rows(recipe, where, ours)
 
 
 def _check_vllm(recipe: Mapping[str, Any], where: Path, gpus: int) -> None:
@@ -42,7 +43,8 @@ def _check_vllm(recipe: Mapping[str, Any], where: Path, gpus: int) -> None:
         version = importlib.metadata.version("vllm")
     except importlib.metadata.PackageNotFoundError:
         raise UserError(
-            f"{where}: use_vllm needs vLLM {_VLLM} in the training environment, and there is none; set use_vllm=false"
+            f"{where}: use_vllm needs vLLM {_VLLM} in the training environment, and there is none; make one for GPUs with "
+            "`TEXT2SQL_DEVICE=cuda bash scripts/setup.sh train`, or set use_vllm=false"
         ) from None
     if not version.startswith(_VLLM_SERIES):
         raise UserError(f"{where}: use_vllm: TRL knows vLLM {_VLLM}, here is {version}; set use_vllm=false")
@@ -79,15 +81,16 @@ def _check_batch(recipe: Mapping[str, Any], where: Path, processes: int) -> None
         )
 
 
-def _check_rows(recipe: Mapping[str, Any], where: Path, root: Path | None) -> None:
+def _check_rows(recipe: Mapping[str, Any], where: Path, ours: GRPOArguments) -> None:
     """Each row of the JSON Lines files is an example whose database is there; other files are read when they are loaded."""
     known: set[str] = set()
     for name, path in data_files(recipe, where):
         if path.suffix != ".jsonl" or not path.is_file():
             continue
+        check_system(ours.system_prompt, path)
         try:
             for number, example in enumerate(read_jsonl(path, Example), 1):
-                _check_row(example, f"{path}: row {number} ({example.question_id})", root, known)
+                _check_row(example, f"{path}: row {number} ({example.question_id})", ours.database_root, known)
         except UserError as error:
             hint = ", or name a data set of examples, for example toy_train_grpo" if ": missing " in str(error) else ""
             raise UserError(f"{error} (data set {name!r}; GRPO needs {', '.join(REQUIRED)}{hint})") from error

@@ -26,7 +26,7 @@ from text2sql.grpo.heldout import HeldOut, spread
 from text2sql.grpo.hparams import REQUIRED, GRPOArguments, build_config, read_arguments
 from text2sql.grpo.scoring import Scoring, open_rewards
 from text2sql.grpo.trainer import CustomGRPOTrainer
-from text2sql.prompts import AnswerFormat, build_messages
+from text2sql.prompts import AnswerFormat, ask
 from text2sql.records import Example
 from text2sql.rewards import RewardSuite
 
@@ -51,7 +51,7 @@ def to_example(row: dict[str, Any]) -> Example:
 
 class _Converter(DatasetConverter):  # type: ignore[misc]
     def __call__(self, example: dict[str, Any]) -> dict[str, Any]:
-        return {"example": json.dumps(to_example(example).__dict__, ensure_ascii=False)}
+        return {"example": json.dumps(to_example(example).columns, ensure_ascii=False)}
 
 
 def load_examples(model: Any, data: Any, training: Any) -> tuple[list[Example], list[Example]]:
@@ -84,16 +84,23 @@ def _merged(names: list[str] | None, model: Any, data: Any, training: Any) -> An
     return merge_dataset(loaded, data, seed=training.seed)
 
 
-def prompt_ids(example: Example, template: Any, tokenizer: Any, answer: AnswerFormat) -> list[int]:
+def prompt_ids(
+    example: Example, template: Any, tokenizer: Any, answer: AnswerFormat, system_prompt: str | None = None
+) -> list[int]:
     """Token ids of the prompt: exactly those that supervised fine-tuning of this template and format shows."""
-    system, user = build_messages(example.question, example.schema, example.evidence, answer)
+    system, user = ask(example, answer, system_prompt)
     turns = [user, {"role": "assistant", "content": ""}]
     ids: list[int] = template.encode_oneturn(tokenizer, turns, system["content"])[0]
     return ids
 
 
 def build_prompts(
-    examples: list[Example], template: Any, tokenizer: Any, answer: AnswerFormat, cutoff_len: int | None = None
+    examples: list[Example],
+    template: Any,
+    tokenizer: Any,
+    answer: AnswerFormat,
+    cutoff_len: int | None = None,
+    system_prompt: str | None = None,
 ) -> Dataset:
     """Rows of ``prompt`` (text) and ``example`` (JSON); prompts of more than ``cutoff_len`` tokens are left out.
 
@@ -104,12 +111,12 @@ def build_prompts(
     """
     rows = []
     for example in examples:
-        ids = prompt_ids(example, template, tokenizer, answer)
+        ids = prompt_ids(example, template, tokenizer, answer, system_prompt)
         if cutoff_len is None or len(ids) <= cutoff_len:
             text = tokenizer.decode(ids)
             if tokenizer(text, add_special_tokens=False)["input_ids"] != ids:
                 raise UserError(f"row {example.question_id}: its prompt is not the same after decoding and encoding")
-            rows.append({"prompt": text, "example": json.dumps(example.__dict__, ensure_ascii=False)})
+            rows.append({"prompt": text, "example": json.dumps(example.columns, ensure_ascii=False)})
     if examples and not rows:
         raise UserError(
             f"cutoff_len: all {len(examples)} prompts are longer than {cutoff_len} tokens; raise cutoff_len"
@@ -133,7 +140,7 @@ def run(model: Any, data: Any, training: Any, finetuning: Any, given: Mapping[st
     tokenizer.model_input_names = ["input_ids", "attention_mask"]  # some add token_type_ids, which generate() refuses
     template = get_template_and_fix_tokenizer(tokenizer, data)
     examples, unseen = load_examples(model, data, training)
-    prompts = build_prompts(examples, template, tokenizer, ours.answer_format, data.cutoff_len)
+    prompts = build_prompts(examples, template, tokenizer, ours.answer_format, data.cutoff_len, ours.system_prompt)
     with open_rewards(ours) as suite:
         trainer = CustomGRPOTrainer(
             scoring=Scoring(suite),
@@ -158,7 +165,8 @@ def _held_out(
     if ours.database_root is None:
         raise UserError("database_root: held-out accuracy executes SQL; set it to the folder of databases")
     chosen = [examples[i] for i in spread(len(examples), ours.eval_samples)]
-    return HeldOut(chosen, build_prompts(chosen, template, tokenizer, ours.answer_format)["prompt"], suite)
+    prompts = build_prompts(chosen, template, tokenizer, ours.answer_format, system_prompt=ours.system_prompt)
+    return HeldOut(chosen, prompts["prompt"], suite)
 
 
 def _reference(model: Any, finetuning: Any) -> Any:

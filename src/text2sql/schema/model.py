@@ -78,18 +78,25 @@ def quote(identifier: str) -> str:
 Style = Literal["ddl", "ddl_rows", "ddl_values", "compact", "names"]
 STYLES_WITH_DATA = ("ddl_rows", "ddl_values")
 _LONGEST = 40
+_MOST_CODES, _LONGEST_CODE = 6, 24
 
 
 @dataclass(frozen=True)
 class Samples:
-    """First rows of tables, and some values of columns: SQL literals, keyed by table and by (table, column)."""
+    """What is shown beside a schema.
+
+    First rows of tables, and some values of columns, as SQL literals, keyed by table and by (table, column); descriptions
+    of columns, keyed by (table, column) in lower case.
+    """
 
     rows: dict[str, list[tuple[str, ...]]] = field(default_factory=dict)
     values: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+    descriptions: dict[tuple[str, str], str] = field(default_factory=dict)
 
 
 def read_samples(connection: sqlite3.Connection, schema: Schema, count: int = 3) -> Samples:
-    """The first ``count`` rows of each table and ``count`` most frequent values of each text column."""
+    """The first ``count`` rows of each table; of each text column all values where they are few, short and repeated,
+    because a question seldom spells out a code such as ``'F'``, else the most frequent one."""
     samples = Samples()
     for table in schema.tables:
         names = ", ".join(quote(column.name) for column in table.columns)
@@ -97,10 +104,13 @@ def read_samples(connection: sqlite3.Connection, schema: Schema, count: int = 3)
         samples.rows[table.name] = [tuple(_literal(cell) for cell in row) for row in rows]
         for column in table.columns:
             found = connection.execute(
-                f"SELECT v FROM (SELECT {quote(column.name)} AS v FROM {quote(table.name)} LIMIT 10000) "
-                f"WHERE typeof(v) = 'text' GROUP BY v ORDER BY count(*) DESC, v LIMIT {count}"
+                f"SELECT v, count(*) FROM (SELECT {quote(column.name)} AS v FROM {quote(table.name)} LIMIT 10000) "
+                f"WHERE typeof(v) = 'text' GROUP BY v ORDER BY count(*) DESC, v LIMIT {_MOST_CODES + 1}"
             ).fetchall()
-            samples.values[table.name, column.name] = [_literal(cell) for (cell,) in found]
+            values = [_literal(cell) for cell, _ in found if any(character.isalnum() for character in cell)]
+            is_code = len(found) <= _MOST_CODES and any(times > 1 for _, times in found)
+            is_short = all(len(value) <= _LONGEST_CODE for value in values)
+            samples.values[table.name, column.name] = values if is_code and is_short else values[:1]
     return samples
 
 
@@ -119,8 +129,9 @@ def _literal(cell: object) -> str:
 def render(schema: Schema, style: Style = "ddl", samples: Samples | None = None) -> str:
     """The schema as text.
 
-    ``ddl``: :func:`render_ddl`. ``ddl_rows`` adds the first rows of each table, ``ddl_values`` values of text columns,
-    both as SQL comments. ``compact``: ``table(column TYPE, ...)`` lines and the joins. ``names``: no types either.
+    ``ddl``: :func:`render_ddl`. ``ddl_rows`` adds the first rows of each table, ``ddl_values`` values of text columns and
+    what describes a column, both as SQL comments. ``compact``: ``table(column TYPE, ...)`` lines and the joins.
+    ``names``: no types either.
     """
     data = samples or Samples()
     if style == "ddl_values":
@@ -168,8 +179,9 @@ def _with_values(table: Table, samples: Samples) -> str:
     lines = []
     for number, part in enumerate(parts):
         name = table.columns[number].name if number < len(table.columns) else ""
-        values = samples.values.get((table.name, name), [])
-        hint = f" -- {', '.join(values)}" if values else ""
+        told = samples.descriptions.get((table.name.lower(), name.lower()), "")
+        shown = "; ".join(filter(None, (told, ", ".join(samples.values.get((table.name, name), [])))))
+        hint = f" -- {shown}" if shown else ""
         lines.append(f"  {part}{',' * (number + 1 < len(parts))}{hint}")
     return f"CREATE TABLE {quote(table.name)} (\n" + "\n".join(lines) + "\n);"
 
