@@ -38,7 +38,7 @@ class InferOptions(Decoding, EngineSettings):
     ``answer_format`` and ``system_prompt`` are those of the model's training (see :mod:`text2sql.prompts`);
     ``limit`` takes the first examples only; ``shard: i/n`` every n-th from the i-th (1 to n), for n machines or
     processes, and the last to finish joins the parts in ``output``; ``overwrite`` starts again and keeps nothing.
-    ``repair`` repairs the SQL by the databases in ``database_root`` (:mod:`text2sql.repair`); what the model wrote is kept beside.
+    ``repair`` repairs the SQL by the databases in ``database_root`` (:mod:`text2sql.repair`); the raw SQL is kept beside.
     """
 
     examples: Path
