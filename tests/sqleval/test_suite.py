@@ -7,6 +7,7 @@ import pytest
 from sqleval import Evaluator
 from sqleval.suite.__main__ import main as suite_main
 from sqleval.suite.build import build_suite
+from sqleval.suite.fuzz import literals
 from sqleval.suite.mutate import neighbours
 
 
@@ -63,3 +64,14 @@ def test_suite_tells_lucky_queries_apart(
         == 2
     )
     assert "error: " in capsys.readouterr().err
+
+
+def test_odd_literals_are_stored_or_left_out() -> None:
+    odd = (
+        "SELECT 'a%', \"b\", 007, 1e999, -0x7fE, 99999999999999999999999, 9223372036854775807, 1.5, '\ud800z'"
+        + "9" * 5000
+    )
+    found = literals([odd])
+    assert {"a", "b", 7, 6, 8, -2046, 1.5, "z"} <= set(found)
+    assert all(abs(value) < 2**63 for value in found if isinstance(value, int | float))
+    "".join(value for value in found if isinstance(value, str)).encode()

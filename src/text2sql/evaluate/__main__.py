@@ -35,6 +35,8 @@ def score(recipe: RecipePath, overrides: Overrides = None) -> None:
     console.print(table)
     if report.samples > 1:
         console.print(f"{report.samples} samples a question: accuracy is their mean; any right: {report.oracle:.1%}")
+    if report.raw is not None:
+        console.print(f"repaired: {report.repaired} predictions; as the model wrote them: {report.raw.accuracy:.1%}")
     total = sum(report.outcomes.values())
     outcomes = ", ".join(f"{name} {count} ({count / total:.1%})" for name, count in report.outcomes.items())
     console.print(f"outcomes: {outcomes}")

@@ -16,6 +16,7 @@ from text2sql.ledger import LEDGER, ExperimentName
 from text2sql.prompts import AnswerFormat, JudgeLanguage
 from text2sql.recipe import STRICT
 from text2sql.records import Example, Prediction, read_jsonl
+from text2sql.repair import repaired
 
 Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0)]
@@ -37,7 +38,8 @@ class EvaluateOptions(InputOptions):
 
     ``experiment`` (a dotted name such as toy.base) asks for a ledger row, with the recipe's ``profile``, the training's
     ``seed`` and the ``split``. ``decoding`` says in words how predictions of other programs were made; those of
-    ``text2sql.infer`` know it. ``timeout`` is the seconds of one prediction. ``once``: predictions that were scored in
+    ``text2sql.infer`` know it. ``repair``: predictions are repaired first (:mod:`text2sql.repair`), and the score of what the
+    model wrote is reported beside. ``timeout`` is the seconds of one prediction. ``once``: predictions that were scored in
     this way already are neither scored nor written to the ledger again.
     """
 
@@ -47,6 +49,7 @@ class EvaluateOptions(InputOptions):
     )
     plug_value: bool = False
     keep_distinct: bool = False
+    repair: bool = False
     jobs: Annotated[int, Field(ge=0)] = 2
     timeout: Seconds = 5.0
     decoding: str | None = None
@@ -93,11 +96,12 @@ Pair = tuple[Example, Prediction]
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """One prediction, the example it answers, and the verdict on it."""
+    """One prediction, the example it answers, and the verdict on it; ``raw`` is that on the SQL before repair."""
 
     example: Example
     prediction: Prediction
     verdict: Verdict
+    raw: Verdict
 
 
 def join(options: InputOptions) -> list[Pair]:
@@ -145,14 +149,18 @@ def execute(options: EvaluateOptions) -> list[Answer]:
         UserError: examples, predictions or databases are missing, or do not belong together.
     """
     pairs, protocol = join(options), protocol_of(options)
-    _check_databases(options.database_root, {example.db_id for example, _ in pairs})
+    check_databases(options.database_root, {example.db_id for example, _ in pairs})
     evaluator = Evaluator(options.database_root, protocol, jobs=options.jobs, timeout=options.timeout)
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    if options.repair:
+        pairs = [(example, repaired(row, options.database_root)) for example, row in pairs]
+    triples = [(example.db_id, example.sql, row.pred) for example, row in pairs]
+    changed = {i: (e.db_id, e.sql, row.raw) for i, (e, row) in enumerate(pairs) if row.raw is not None}
     with evaluator, Progress(TextColumn("scoring"), *columns) as progress:
-        task = progress.add_task("scoring", total=len(pairs))
-        triples = [(example.db_id, example.sql, row.pred) for example, row in pairs]
-        verdicts = evaluator.score_batch(triples, lambda done: progress.advance(task, done))
-    return [Answer(*pair, verdict) for pair, verdict in zip(pairs, verdicts, strict=True)]
+        task = progress.add_task("scoring", total=len(triples) + len(changed))
+        verdicts = evaluator.score_batch([*triples, *changed.values()], lambda done: progress.advance(task, done))
+    raw = dict(zip(changed, verdicts[len(pairs) :], strict=True))
+    return [Answer(*pair, verdicts[i], raw.get(i, verdicts[i])) for i, pair in enumerate(pairs)]
 
 
 def protocol_of(options: EvaluateOptions) -> Protocol:
@@ -167,7 +175,12 @@ def protocol_of(options: EvaluateOptions) -> Protocol:
         raise UserError(str(error)) from error
 
 
-def _check_databases(root: Path, names: Iterable[str]) -> None:
+def check_databases(root: Path, names: Iterable[str]) -> None:
+    """Make sure that every database is there.
+
+    Raises:
+        UserError: the folder or a database is missing.
+    """
     if not root.is_dir():
         raise UserError(f"{root}: no such folder of databases; prepare the data, or correct database_root")
     missing = sorted(name for name in names if not any((root / name).glob("*.sqlite")))

@@ -64,6 +64,19 @@ class Session:
         except (MemoryError, RecursionError) as error:
             return Verdict.failed(Failure(ErrorClass.TOO_LARGE, f"comparing the results: {type(error).__name__}"))
 
+    def answers(self, db_id: str, sql: str) -> list[Outcome]:
+        """What a statement gives on each instance, up to the first failure."""
+        try:
+            return self.judge.answers(self._instances(db_id), sql)
+        except (OSError, ValueError, sqlite3.Error) as error:
+            return [Failure(ErrorClass.OTHER, f"{db_id[:100]}: {error}"[:1000])]
+        except (MemoryError, RecursionError) as error:
+            return [Failure(ErrorClass.TOO_LARGE, type(error).__name__)]
+
+    def do(self, item: tuple[str, ...]) -> Verdict | list[Outcome]:
+        """:meth:`score` where the item is a database, a gold and a prediction, :meth:`answers` without a gold."""
+        return self.score(*item) if len(item) == 3 else self.answers(*item)
+
     def _instances(self, db_id: str) -> list[Instance]:
         known = self._open.get(db_id)
         if known and db_id in self._checked:
@@ -138,10 +151,10 @@ def main() -> None:
         except (EOFError, OSError):
             return
         session.begin()
-        found: list[Verdict] = []
+        found: list[Verdict | list[Outcome]] = []
         for item in chunk:
             place = len(found)
-            found.append(session.score(*item))
+            found.append(session.do(item))
         place = -1
         heartbeat[0] = -1
         pipe.send(found)

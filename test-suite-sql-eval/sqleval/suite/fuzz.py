@@ -18,6 +18,7 @@ from sqleval.outcome import Cell
 
 _MOST_ROWS = 300
 _POOL = 2000
+_LARGEST = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -45,12 +46,21 @@ def literals(sqls: Sequence[str]) -> list[Cell]:
     for sql in sqls:
         for kind, text in tokenize(sql):
             if kind in ("string", "quoted"):
-                inner = text[1:-1].strip("%")
+                inner = text[1:-1].strip("%").encode(errors="ignore").decode()
                 found |= {inner: None, inner + "x": None}
-            elif kind == "number":
-                number = float(text) if set(text) & set(".eE") else int(text, 0)
+            elif kind == "number" and (number := _number(text)) is not None:
                 found |= {number: None, number + 1: None, number - 1: None}
     return list(found)
+
+
+def _number(text: str) -> int | float | None:
+    """The number that a token stands for; None where SQLite could not store it and its neighbours as they are."""
+    hexadecimal = "x" in text.lower()
+    try:
+        number = int(text, 16) if hexadecimal else float(text) if set(text) & set(".eE") else int(text)
+    except ValueError:  # more digits than Python converts
+        return None
+    return number if abs(number) < _LARGEST else None
 
 
 def read_schema(db: sqlite3.Connection) -> list[Table]:
