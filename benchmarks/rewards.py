@@ -46,6 +46,7 @@ from text2sql.prompts import AnswerFormat, build_messages, gold_answer
 from text2sql.recipe.keys import names
 from text2sql.records import Example, RewardSample
 from text2sql.rewards import REWARD_SETS, RewardContext, RewardSuite
+from text2sql.rewards.context import PROTOCOL
 from text2sql.schema import open_readonly, read_schema, render_ddl
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -117,7 +118,7 @@ def record(metrics: dict[str, float], batch: Sequence[RewardSample], seconds: fl
         metrics=metrics,
         data_hash=digest_of([(s.completion, s.example.sql) for s in batch]),
         seconds=seconds,
-        protocol="spider-test-suite",
+        protocol=PROTOCOL,
     )
     append(ROOT / LEDGER, row)
 

@@ -34,6 +34,7 @@ class FileSource:
     def __init__(self, options: FileOptions, columns: dict[str, str], adapt: Adapter) -> None:
         """``columns`` are the layout's own; ``adapt`` makes of a row one that these columns fit."""
         self.options, self.adapt, self.clean = options, adapt, options.decontaminate
+        self.database_root = options.database_root
         self.columns = columns | {part: str(column) for part, column in options.columns.items()}
         unknown = set(self.columns) - set(PARTS)
         if unknown:

@@ -90,7 +90,10 @@ class MadeRow(NamedTuple):
 
 
 class Source(Protocol):
-    """Where examples come from. ``training_splits`` get training files; ``jobs`` is how many processes it is worth."""
+    """Where examples come from. ``training_splits`` get training files; ``jobs`` is how many processes it is worth.
+
+    ``database_root`` holds ``<db_id>/<db_id>.sqlite``, once prepared; None where rows bring no databases.
+    """
 
     splits: tuple[str, ...]
     training_splits: tuple[str, ...]
@@ -99,6 +102,10 @@ class Source(Protocol):
     @property
     def options(self) -> CommonOptions:
         """The recipe's keys."""
+
+    @property
+    def database_root(self) -> Path | None:
+        """The folder of databases."""
 
     def inputs(self) -> list[Path]:
         """The files whose change makes what was prepared out of date."""

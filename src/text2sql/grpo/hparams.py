@@ -17,6 +17,7 @@ from pydantic import BeforeValidator, TypeAdapter, ValidationError
 from text2sql.errors import UserError, first_complaint
 from text2sql.prompts import AnswerFormat
 from text2sql.recipe.keys import names
+from text2sql.rewards.context import PROTOCOL
 
 STAGE = "grpo"
 REQUIRED = ("db_id", "question", "schema", "sql")
@@ -57,7 +58,7 @@ class GRPOArguments:
         default=5.0, metadata={"help": "Seconds one query may take."}
     )
     reward_protocol: str = field(
-        default="spider-test-suite", metadata={"help": "The evaluator's protocol, for rewards and held-out accuracy."}
+        default=PROTOCOL, metadata={"help": "The evaluator's protocol, for rewards and held-out accuracy."}
     )
     reward_jobs: Annotated[int, pydantic.Field(ge=0)] = field(
         default=2, metadata={"help": "Worker processes that run SQL, for each training process; 0: none of their own."}

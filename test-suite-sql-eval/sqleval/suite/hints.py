@@ -1,0 +1,78 @@
+"""What gold queries say about the values that matter: what columns are compared with, and which columns are joined.
+
+An instance whose cells are drawn at random would leave most filters and joins without a row, and so every query with the
+same empty answer.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+
+from sqleval.outcome import Cell
+
+_COMPARED = (exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.Like, exp.Between, exp.In)
+Place = tuple[str, str]  # table and column, lower case
+
+
+@dataclass
+class Hints:
+    """``literals`` by lower-case column, in the order of the queries; ``joins``: pairs of columns that are set equal."""
+
+    literals: dict[str, dict[Cell, None]] = field(default_factory=dict)
+    joins: dict[tuple[Place, Place], None] = field(default_factory=dict)
+
+
+def parsed(sql: str) -> Any:
+    """The query's tree; None for text that sqlglot does not read."""
+    try:
+        return sqlglot.parse_one(sql, read="sqlite")
+    except (SqlglotError, RecursionError, ValueError):
+        return None
+
+
+def read_hints(trees: Sequence[Any], columns: Mapping[str, Sequence[str]]) -> Hints:
+    """Hints of parsed queries; ``columns`` are the schema's by table, lower case."""
+    known = {column for names in columns.values() for column in names}
+    hints = Hints()
+    for tree in trees:
+        for node in tree.find_all(*_COMPARED):
+            _read(node, known, columns, hints)
+    return hints
+
+
+def _read(node: Any, known: set[str], columns: Mapping[str, Sequence[str]], hints: Hints) -> None:
+    found = [column for column in node.find_all(exp.Column)]
+    named = [column for column in found if column.name.lower() in known]
+    # SQLite takes "France" for text where no column has that name.
+    texts = [column.name for column in found if column.name.lower() not in known and not column.table]
+    values: list[Cell] = [text.strip("%") for text in texts]
+    for literal in node.find_all(exp.Literal):
+        values.append(literal.name.strip("%") if literal.is_string else _number(literal.name))
+    for column in named:
+        hints.literals.setdefault(column.name.lower(), {}).update(dict.fromkeys(values))
+    if isinstance(node, exp.EQ) and isinstance(node.this, exp.Column) and isinstance(node.expression, exp.Column):
+        places = [_place(column, columns) for column in (node.this, node.expression)]
+        if places[0] and places[1] and places[0] != places[1]:
+            hints.joins[(places[0], places[1])] = None
+
+
+def _number(text: str) -> Cell:
+    try:
+        return int(text)
+    except ValueError:
+        return float(text)
+
+
+def _place(column: Any, columns: Mapping[str, Sequence[str]]) -> Place | None:
+    """The table and column that a column means, as far as the SELECT around it tells."""
+    select = column.find_ancestor(exp.Select)
+    tables = [table for table in select.find_all(exp.Table)] if select else []
+    for table in tables:
+        if column.table.lower() in ("", table.alias_or_name.lower()):
+            if column.name.lower() in columns.get(table.name.lower(), ()):
+                return table.name.lower(), column.name.lower()
+    return None
