@@ -29,12 +29,12 @@ Paths = Annotated[list[str], BeforeValidator(_as_list)]
 class SuiteOptions:
     """Test suites of the databases that are trained on (:mod:`text2sql.data.suites`).
 
-    ``instances``: at most so many beside each database, each the best of ``tries``; ``golds``: of each database so many,
+    ``instances``: beside each database, each the best of ``tries``; ``golds``: of each database so many,
     evenly spread, are told apart from all their neighbours, the others from a constant. ``splits``: whose databases (None: all
     that are trained on). ``max_mb`` of disk for all together.
     """
 
-    instances: Count = 5
+    instances: Count = 6
     tries: Count = 3
     golds: Count = 60
     splits: list[str] | None = None

@@ -119,7 +119,7 @@ def _build(work: _Work) -> None:
 
     remove(work.folder)
     options = work.options
-    sizes = {"most": options.instances, "tries": options.tries, "tested": options.golds}
+    sizes = {"count": options.instances, "tries": options.tries, "tested": options.golds}
     try:
         built = asdict(build_suite(work.database, work.golds, work.folder, seed=work.seed, **sizes))
     except (ValueError, sqlite3.Error) as error:

@@ -171,7 +171,8 @@ class RewardContext:
             limits = Limits(timeout=self.timeout)
             found = [execute(path, gold, limits) for path in self.instances(db_id)]
             rows = [outcome.rows for outcome in found if isinstance(outcome, Rows)]
-            self._evidence[key] = not all(map(_is_empty, rows)) and (len(rows) == 1 or any(r != rows[0] for r in rows))
+            varied = len(rows) == 1 or is_constant(gold) or any(r != rows[0] for r in rows)
+            self._evidence[key] = varied and not all(map(_is_empty, rows))
         return self._evidence[key]
 
     def instances(self, db_id: str) -> list[Path]:

@@ -19,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--gold", type=Path, required=True, help="gold queries, one a line (a tab and a name may follow)")
     add("--out", type=Path, required=True, help="folder of the suite; a copy of the database goes there too")
     add("--tries", type=int, default=4, help="instances to choose each from (default: 4)")
-    add("--most", type=int, default=8, help="instances to keep at most (default: 8)")
+    add("--instances", type=int, default=6, help="instances beside the original (default: 6)")
     add("--seed", type=int, default=0)
     return run_command(lambda: _build(parser.parse_args(arguments)))
 
@@ -31,7 +31,7 @@ def _build(args: argparse.Namespace) -> None:
         lines = args.gold.read_text(encoding="utf-8").splitlines()
         golds = [line.split("\t")[0].strip() for line in lines if line.strip()]
         say = partial(print, file=sys.stderr)
-        suite = build_suite(args.db, golds, args.out, tries=args.tries, most=args.most, seed=args.seed, progress=say)
+        suite = build_suite(args.db, golds, args.out, tries=args.tries, count=args.instances, seed=args.seed, progress=say)
     except (OSError, UnicodeDecodeError, ValueError, sqlite3.Error) as error:
         raise InputError(str(error)) from error
     counts = (suite.distinguished_by_original, suite.distinguished_by_suite)

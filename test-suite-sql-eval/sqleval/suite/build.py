@@ -16,8 +16,8 @@ from sqleval.suite.mutate import neighbours
 
 _LIMITS = Limits(timeout=2.0)
 _NEIGHBOUR_SECONDS = 0.25
-_LEAST = 3  # instances for the mistakes and tricks that no neighbour stands for
 _MOST_BYTES = 4 << 20  # of an original on which neighbours are run as well
+_MOST_NEIGHBOURS = 48  # of one gold
 _CONSTANT = -1  # the neighbour that gives the original's answer everywhere
 
 
@@ -53,15 +53,16 @@ def build_suite(
     golds: Sequence[str],
     out: Path,
     *,
-    most: int = 8,
+    count: int = 6,
     tries: int = 4,
     tested: int | None = None,
     seed: int = 0,
     progress: Callable[[str], None] = lambda text: None,
 ) -> Suite:
-    """Write a copy of ``database`` and at most ``most`` instances to the folder ``out``.
+    """Write a copy of ``database`` and ``count`` instances to the folder ``out``.
 
-    Each instance is the best of ``tries`` fuzzed ones: that which distinguishes most of the remaining neighbours.
+    Each instance is the best of ``tries`` fuzzed ones: that which distinguishes most of the remaining neighbours (where none
+    remains, the first, for mistakes and tricks that no neighbour stands for).
     ``tested`` golds, evenly spread, have neighbours of all kinds (None: all), the others only a constant. The result depends
     only on the database, the golds and ``seed``. ``progress`` is called with lines of text.
 
@@ -79,13 +80,11 @@ def build_suite(
     by_original = total - _left(queries)
     progress(f"{len(queries)} golds, {total} neighbours, {by_original} told apart by the database itself")
     chosen: list[bytes] = []
-    for number in range(most):
+    for number in range(count):
         found = max(
             (_distinguished(fuzzer.instance((seed * 1009 + number) * 1009 + place), queries) for place in range(tries)),
             key=lambda pair: len(pair[1]),
         )
-        if not found[1] and number >= _LEAST:
-            break
         chosen.append(found[0])
         for gold, neighbour in found[1]:
             queries[gold].open.pop(neighbour)
@@ -110,7 +109,7 @@ def _read(database: Path, texts: Sequence[str], fuzzer: Fuzzer, tested: int) -> 
             answer = connection.run(sql)
             if not isinstance(answer, Rows):
                 continue
-            others = neighbours(sql, fuzzer.columns, 40) if chosen is None or number in chosen else []
+            others = neighbours(sql, fuzzer.columns, _MOST_NEIGHBOURS) if chosen is None or number in chosen else []
             total += len(others)
             query = _Gold(sql, answer, dict(enumerate(others)))
             apart = _apart(connection, query, answer) if small else []

@@ -8,6 +8,7 @@ at rows that exist; some rows stay without partners, and some values repeat, bec
 
 import random
 import sqlite3
+import statistics
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
@@ -19,7 +20,7 @@ from sqleval.suite.hints import Hints, parsed, read_hints
 
 _POOL = 500  # values of a column that are known
 _NUMERIC = ("INT", "REAL", "NUM", "FLOA", "DOUB", "DEC")
-_LITERALS, _EXTREMES, _SKEW = 0.45, 0.06, 1.7
+_TAME, _SKEW = 0.5, 1.7
 Draw = Callable[[], Cell]
 
 
@@ -121,8 +122,8 @@ class Fuzzer:
 
     def _fill(self, db: sqlite3.Connection, table: Table, source: random.Random) -> None:
         refers = any(column.refers for column in table.columns)
-        most = source.randint(60, 140) if refers else source.randint(25, 90)
-        count = min(max(int(table.rows * source.uniform(0.5, 1.5)), source.randint(4, 14)), most)
+        most = source.randint(60, 140) if refers else source.randint(60, 110)
+        count = min(max(int(table.rows * source.uniform(0.5, 1.5)), source.randint(24, 60)), most)
         draws = [self._draw(db, table, column, count, source) for column in table.columns]
         names = ", ".join(quoted(column.name) for column in table.columns)
         places = ", ".join("?" for _ in table.columns)
@@ -148,16 +149,23 @@ class Fuzzer:
             keys = _keys(own, literals, numeric, count, source)
             return lambda: next(keys)
         pool = _pool(own, literals, numeric, "INT" not in column.type, source)
-        favourites = source.sample(literals, min(len(literals), 4))
+        favourites, share = source.sample(literals, min(len(literals), 4)), source.choice((0.12, 0.3, 0.5))
         extremes = _numbers_beyond(own) if numeric else _texts_beyond(own)
+        # Huge numbers are not in every instance, for one is all that a mean depends on.
+        musts = _middle(pool) if numeric and source.random() < _TAME else extremes * 2
+        musts = source.sample(musts, min(len(musts), count // 2)) + [None] * bool(null)
+        left = count
 
         def draw() -> Cell:
-            at = source.random()
-            if at < null:
+            nonlocal left
+            left -= 1
+            if source.random() * (left + 1) < len(musts):
+                return musts.pop()
+            if source.random() < null:
                 return None
-            if favourites and source.random() < _LITERALS:
+            if favourites and source.random() < share:
                 return source.choice(favourites)
-            return source.choice(extremes) if at > 1 - _EXTREMES else _skewed(pool, source)
+            return _skewed(pool, source)
 
         return draw
 
@@ -218,6 +226,19 @@ def _pool(
     return kept + near or [0, 1, 2, 3]
 
 
+def _middle(pool: list[Cell]) -> list[Cell]:
+    """Numbers around the mean of what :func:`_skewed` draws from a pool, which tell a mean from what is close to it."""
+    numbers = [value for value in pool if isinstance(value, int | float)]
+    if len(numbers) < 2:
+        return []
+    shares = [((i + 1) / len(numbers)) ** (1 / _SKEW) - (i / len(numbers)) ** (1 / _SKEW) for i in range(len(numbers))]
+    mean = sum(value * share for value, share in zip(numbers, shares, strict=True))
+    step = min(statistics.pstdev(numbers) / 12, 1.0)
+    near = [mean + place * step for place in range(-4, 5)]
+    whole = all(isinstance(value, int) for value in numbers)
+    return list(dict.fromkeys(round(value) if whole else round(value, 2) for value in near))
+
+
 def _numbers_beyond(own: list[Cell]) -> list[Cell]:
     largest = min(max((abs(value) for value in own if isinstance(value, int | float)), default=10), 2**61)
     return [0, -1, -int(largest) - 7, min(3 * int(largest) + 11, 2**62), 10**6 + 37]
@@ -226,4 +247,4 @@ def _numbers_beyond(own: list[Cell]) -> list[Cell]:
 def _texts_beyond(own: list[Cell]) -> list[Cell]:
     texts = [value for value in own if isinstance(value, str)] or ["a"]
     dates = ["0001-01-01", "9999-12-31"] if any(text[:4].isdigit() and text[4:5] == "-" for text in texts) else []
-    return ["", " ", "~zz", "0", texts[0].swapcase(), f" {texts[-1]} ", *dates]
+    return ["", "~zz", "0", texts[0].swapcase(), f" {texts[-1]} ", *dates]

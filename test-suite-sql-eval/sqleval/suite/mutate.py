@@ -13,6 +13,7 @@ _AGGREGATES = (exp.Sum, exp.Avg, exp.Min, exp.Max, exp.Count)
 _SETS = (exp.Union, exp.Intersect, exp.Except)
 Columns = Mapping[str, Sequence[str]]
 Change = Any  # a node, or the name and value of an argument
+_IDLE_COLUMNS = 3  # of a table
 _OPTIONAL_CLAUSES = ("where", "group", "having", "order", "limit")
 
 
@@ -40,6 +41,8 @@ def _changes(tree: Any, columns: Columns) -> Iterator[tuple[int, Change]]:
         yield from ((place, setting) for setting in _settings(node))
         if isinstance(node, exp.Column) and (other := _next_column(node, columns)):
             yield place, other
+        if isinstance(node, exp.Select):
+            yield from ((place, ("where", where)) for where in _idle_conditions(node, columns))
 
 
 def _changed(tree: Any, place: int, change: Change) -> Any:
@@ -66,6 +69,19 @@ def _next_column(node: Any, columns: Columns) -> Any:
             name = names[(names.index(node.name.lower()) + 1) % len(names)]
             return exp.column(name, table=node.table or None, quoted=True)
     return None
+
+
+def _idle_conditions(select: Any, columns: Columns) -> Iterator[Any]:
+    """WHERE clauses with one more condition, which few values fail to meet."""
+    tables = [join.this for join in select.args.get("joins") or ()]
+    start = select.args.get("from_") or select.args.get("from")  # the key before and after sqlglot 28
+    for table in [*([start.this] if start is not None else []), *tables]:
+        for name in columns.get(table.name.lower(), ())[:_IDLE_COLUMNS] if isinstance(table, exp.Table) else ():
+            column = exp.column(name, table=table.alias_or_name, quoted=True)
+            for kind, value in ((exp.GTE, exp.Literal.number(0)), (exp.GT, exp.Literal.string(""))):
+                new = kind(this=column.copy(), expression=value)
+                where = select.args.get("where")
+                yield exp.Where(this=exp.and_(where.this.copy(), new) if where is not None else new)
 
 
 def _settings(node: Any) -> Iterator[tuple[str, Any]]:
@@ -103,6 +119,7 @@ def _replacements(node: Any) -> Iterator[Any]:
         yield node.this.copy()
     elif isinstance(node, exp.Between):
         yield exp.GTE(this=node.this.copy(), expression=node.args["low"].copy())
+        yield exp.LTE(this=node.this.copy(), expression=node.args["high"].copy())
 
 
 def _sides(node: Any) -> dict[str, Any]:
