@@ -147,8 +147,32 @@ use_pip_settings_for_uv() {
   done
 }
 
-# Answer the toy test questions and score them, with one row in the ledger however often it is started.
+# What measuring scripts share: measurements are collected in MEASURED and reach the ledger when every seed is there.
+MEASURED=outputs/tiny/measured
+
+# Take arguments of a measuring script: VARIABLE=value sets one of the named variables, other key=value pairs go to training.
+measuring_arguments() { # "VARIABLE ..." "KEYS THAT THE SCRIPT SETS ..." ARGUMENTS...
+  local variables="$1" taken="$2" argument key
+  shift 2
+  overrides=()
+  for argument in "$@"; do
+    key="${argument%%=*}"
+    [[ "$argument" == *=* ]] || die "$argument: unknown; see --help"
+    case " $variables " in *" $key "*) printf -v "$key" '%s' "${argument#*=}"; continue ;; esac
+    case " $taken " in *" $key "*) die "$key: this script sets it itself; it takes ${variables// /=, }=" ;; esac
+    overrides+=("$argument")
+  done
+}
+
+# Answer the toy test questions and score them, with one row however often it is started.
 measure() { # model, folder, experiment, seed
   bash scripts/infer_vllm.sh recipes/tiny/infer.yaml "model_name_or_path=$1" "output=$2/predictions.jsonl" engine=transformers
-  bash scripts/evaluate_sql.sh recipes/tiny/evaluate.yaml "output_dir=$2" "experiment=$3" "seed=$4" once=true
+  bash scripts/evaluate_sql.sh recipes/tiny/evaluate.yaml "output_dir=$2" "experiment=$3" "seed=$4" once=true \
+    "ledger=$MEASURED/ledger.jsonl"
+}
+
+# Every seed of an experiment is measured: its rows go to results/ledger.jsonl.
+publish() { # experiment
+  use_env train
+  run text2sql report add "$MEASURED/ledger.jsonl" "$1"
 }

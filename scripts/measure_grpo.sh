@@ -8,23 +8,17 @@ usage() {
 Usage: bash scripts/measure_grpo.sh [seeds=42,43,44] [key=value ...]
 
 For every seed: fine-tunes a cold start (recipes/tiny/cold_start.yaml) and merges it, trains it with GRPO
-(recipes/tiny/grpo_execution.yaml) and merges that, answers the toy test questions with both, scores them and adds the rows
-toy.grpo_start and toy.grpo_execution to results/ledger.jsonl. About twenty minutes for a seed on two cores.
-Started again, it goes on where it stopped. Other key=value pairs go to GRPO. Then: text2sql report
+(recipes/tiny/grpo_execution.yaml) and merges that, answers the toy test questions with both, and scores them. About twenty minutes
+for a seed on two cores. Started again, it goes on where it stopped. The rows toy.grpo_start and toy.grpo_execution are added
+to results/ledger.jsonl when all seeds are measured. Other key=value pairs go to GRPO. Then: text2sql report
 
 Outputs: outputs/tiny/measured/grpo_start-SEED, outputs/tiny/measured/grpo_execution-SEED
 EOF
 }
 wants_help "$@" && { usage; exit 0; }
 
-seeds=42,43,44 overrides=()
-for argument in "$@"; do
-  case "$argument" in
-    seeds=*) seeds="${argument#seeds=}" ;;
-    *=*) overrides+=("$argument") ;;
-    *) die "$argument: unknown; see --help" ;;
-  esac
-done
+seeds=42,43,44
+measuring_arguments seeds "seed output_dir model_name_or_path ledger experiment" "$@"
 bash scripts/setup.sh train
 bash scripts/prepare_data.sh recipes/data/toy.yaml
 
@@ -33,7 +27,7 @@ merge() { # adapter, base, merged model
 }
 
 for seed in ${seeds//,/ }; do
-  start="outputs/tiny/measured/grpo_start-$seed" folder="outputs/tiny/measured/grpo_execution-$seed"
+  start="$MEASURED/grpo_start-$seed" folder="$MEASURED/grpo_execution-$seed"
   bash scripts/qwen3_1p7B_train.sh recipes/tiny/cold_start.yaml "output_dir=$start" "seed=$seed"
   merge "$start" models/tiny-base "$start-merged"
   measure "$start-merged" "$start/eval" toy.grpo_start "$seed"
@@ -42,3 +36,5 @@ for seed in ${seeds//,/ }; do
   merge "$folder" "$start-merged" "$folder-merged"
   measure "$folder-merged" "$folder/eval" toy.grpo_execution "$seed"
 done
+publish toy.grpo_start
+publish toy.grpo_execution

@@ -30,6 +30,19 @@ ROW = ledger.Row(
 )
 
 
+def test_rows_of_a_whole_experiment_are_published_once(tmp_path):
+    measured, target = tmp_path / "measured.jsonl", tmp_path / "ledger.jsonl"
+    rows = [ROW, replace(ROW, seed=2), replace(ROW, experiment="toy.other")]
+    for row in rows:
+        ledger.append(measured, row)
+    ledger.append(target, ROW)
+    assert ledger.publish(measured, target, "toy.base") == 1
+    assert ledger.publish(measured, target, "toy.base") == 0
+    assert ledger.read(target) == rows[:2]
+    with pytest.raises(UserError, match=r"no row of toy\.none"):
+        ledger.publish(measured, target, "toy.none")
+
+
 def test_rows_come_back(tmp_path):
     path = tmp_path / "results" / "ledger.jsonl"
     ledger.append(path, ROW)

@@ -130,6 +130,22 @@ def read(path: Path) -> list[Row]:
     return rows
 
 
+def publish(source: Path, target: Path, experiment: str) -> int:
+    """Append the rows of an experiment that ``target`` lacks; returns how many. For figures that are whole only together.
+
+    Raises:
+        UserError: ``source`` has no row of that experiment.
+    """
+    measured = [row for row in read(source) if row.experiment == experiment]
+    if not measured:
+        raise UserError(f"{source}: no row of {experiment}; nothing was measured")
+    known = read(target)
+    new = [row for row in measured if row not in known]
+    for row in new:
+        append(target, row)
+    return len(new)
+
+
 def latest(rows: Sequence[Row], experiment: str, split: str | None = None) -> list[Row]:
     """The newest row of each seed of an experiment, in the order of seeds.
 

@@ -109,6 +109,7 @@ def _write(path: Path, text: str) -> None:
             partial.write_text(text, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
+    sys.stderr.write(f"written: {path}\n")
 
 
 def _foreign_keys(path: Path) -> dict[str, Mapping[str, str]]:

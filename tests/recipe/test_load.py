@@ -23,14 +23,29 @@ def test_paths_of_the_caller_come_first(caller: Path) -> None:
 
 
 def test_only_keys_that_are_paths_are_touched(caller: Path) -> None:
-    given = ["files.train=[my.csv]", "schema=my.sqlite", "engine=vllm", "seed=7", "output_dir=my.csv"]
+    given = ["files.train=[my.csv]", "schema=my.sqlite", "engine=vllm", "seed=7", "dataset=my.csv"]
     assert overrides_from_caller(given) == [
         f"files.train=[{caller}/my.csv]",
         f"schema={caller}/my.sqlite",
         "engine=vllm",
         "seed=7",
-        "output_dir=my.csv",
+        "dataset=my.csv",
     ]
+
+
+def test_what_is_written_lands_where_the_user_is(caller: Path) -> None:
+    given = ["output_dir=eval", "output=p.jsonl", "ledger=null", "export_dir=/models/x"]
+    assert overrides_from_caller(given) == [
+        f"output_dir={caller}/eval",
+        f"output={caller}/p.jsonl",
+        "ledger=null",
+        "export_dir=/models/x",
+    ]
+
+
+def test_in_the_repository_paths_stay_as_they_are(caller: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(caller)
+    assert overrides_from_caller(["output_dir=eval"]) == ["output_dir=eval"]
 
 
 def test_files_start_in_the_folder_that_is_named(caller: Path) -> None:

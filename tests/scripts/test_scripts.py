@@ -54,6 +54,16 @@ def test_wrong_recipes_end_in_one_line(name: str, tmp_path: Path) -> None:
     assert "No such option: --fast" in only_line(bash(script, "recipes/tiny/lora_qv_sft.yaml", "--fast", cwd=tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [("measure_toy.sh", "seed"), ("measure_toy.sh", "output_dir"), ("measure_grpo.sh", "model_name_or_path")],
+)
+def test_measuring_scripts_refuse_what_they_set_themselves(name: str, key: str, tmp_path: Path) -> None:
+    line = only_line(bash(str(ROOT / "scripts" / name), f"{key}=42", cwd=tmp_path))
+    assert line.startswith(f"error: {key}: this script sets it itself")
+    assert "seeds=" in line
+
+
 def test_mistakes_pass_through_the_script_as_one_line(tmp_path: Path) -> None:
     script, recipe = str(ROOT / "scripts/qwen3_1p7B_train.sh"), ROOT / "recipes/tiny/lora_qv_sft.yaml"
     (tmp_path / "mine.yaml").write_text(recipe.read_text(encoding="utf-8"), encoding="utf-8")

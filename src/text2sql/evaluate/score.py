@@ -20,6 +20,8 @@ from text2sql.evaluate.answers import Answer, EvaluateOptions, execute, protocol
 from text2sql.predictions import provenance
 from text2sql.records import write_jsonl
 
+logger = logging.getLogger(__name__)
+
 LEVELS = ("easy", "medium", "hard", "extra")
 
 
@@ -89,10 +91,10 @@ def write_sections(folder: Path, data_hash: str, sections: Mapping[str, Any]) ->
         kept = None
     same = isinstance(kept, dict) and kept.get("data_hash") == data_hash
     write_json(path, {"data_hash": data_hash, **(kept if same else {}), **sections})
+    logger.info("report: %s", path)
     return path
 
 
-logger = logging.getLogger(__name__)
 _NOTE = "report.meta.json"
 
 
@@ -116,7 +118,8 @@ def evaluate(options: EvaluateOptions) -> Report:
     report = _report(options, list(questions.values()), list(levels.values()), time.monotonic() - started)
     rows = (_verdict_row(answer, levels[key]) for key, found in questions.items() for answer in found)
     write_jsonl(options.output_dir / "verdicts.jsonl", rows)
-    write_json(options.output_dir / "report.json", asdict(report))
+    write_json(scored, asdict(report))
+    logger.info("report: %s, every answer's verdict: %s", scored, options.output_dir / "verdicts.jsonl")
     if options.experiment:
         ledger.append(options.ledger, _ledger_row(options, report, options.experiment))
         logger.info("ledger: %s, seed %d -> %s", options.experiment, options.seed, options.ledger)
@@ -126,7 +129,7 @@ def evaluate(options: EvaluateOptions) -> Report:
 
 def _made_of(options: EvaluateOptions) -> dict[str, object]:
     """What the report and the ledger row depend on."""
-    speed_and_places = {"jobs", "once", "examples", "predictions", "output_dir", "ledger"}
+    speed_and_places = {"jobs", "once", "examples", "predictions", "output_dir"}
     how = {key: value for key, value in asdict(options).items() if key not in speed_and_places}
     files = {"examples": options.examples, "predictions": options.predictions}
     return {**how, **{name: digest(path) if path.is_file() else "" for name, path in files.items()}}

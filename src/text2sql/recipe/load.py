@@ -27,6 +27,9 @@ INPUT_KEYS = frozenset(
 )
 """Keys whose value is a file or folder that a command reads; ``files.*`` are as well."""
 
+OUTPUT_KEYS = frozenset("export_dir ledger output output_dir".split())
+"""Keys whose value is a file or folder that a command writes."""
+
 
 def load_recipe(path: Path, overrides: list[str]) -> Recipe:
     """Read a YAML recipe and apply ``key=value`` overrides (flat keys, or dotted for nested ones).
@@ -61,15 +64,28 @@ def from_caller(text: str) -> str:
 
 
 def overrides_from_caller(overrides: Iterable[str]) -> list[str]:
-    """``key=value`` overrides with the paths of :data:`INPUT_KEYS` as :func:`from_caller` gives them."""
+    """``key=value`` overrides whose paths start where the user is.
+
+    Those of :data:`INPUT_KEYS` are as :func:`from_caller` gives them; those of :data:`OUTPUT_KEYS` need not exist yet.
+    """
     given = list(overrides)
     in_folder = any(override.startswith("folder=") for override in given)  # which paths of files start in, then
     found = []
     for override in given:
         key, equals, value = override.partition("=")
         is_path = key in INPUT_KEYS or (key.startswith("files.") and not in_folder)
-        found.append(f"{key}={from_caller(value)}" if equals and is_path else override)
+        if is_path:
+            value = from_caller(value)
+        elif key in OUTPUT_KEYS:
+            value = _in_callers_folder(value)
+        found.append(key + equals + value)
     return found
+
+
+def _in_callers_folder(path: str) -> str:
+    caller = os.environ.get("TEXT2SQL_CALLER_DIR")
+    elsewhere = caller and path not in ("", "null") and Path(caller).resolve() != Path.cwd()
+    return str(Path(caller or "", path)) if elsewhere else path
 
 
 STRICT = ConfigDict(extra="forbid", strict=True)

@@ -1,4 +1,4 @@
-"""The command of this room: ``text2sql report [compare]``."""
+"""The command of this room: ``text2sql report [add|compare]``."""
 
 import logging
 from pathlib import Path
@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from text2sql.errors import UserError, run_command
-from text2sql.ledger import LEDGER
+from text2sql.ledger import LEDGER, publish
 from text2sql.recipe.command import group
 from text2sql.recipe.load import from_caller
 from text2sql.report.figure import compare as compare_reports
@@ -46,6 +46,16 @@ def compare(
     paths = {label: Path(from_caller(path)) for label, path in labelled.items()}
     Console().print(compare_reports(paths, output))
     logger.info("figure: %s", output)
+
+
+@app.command()
+def add(
+    measured: Annotated[Path, typer.Argument(help="A ledger of measurements beside the repository's.")],
+    experiment: Annotated[str, typer.Argument(help="The experiment whose rows are complete.")],
+) -> None:
+    """Add an experiment's rows to the repository's ledger, those that it lacks."""
+    added = publish(Path(from_caller(str(measured))), LEDGER, experiment)
+    logger.info("%s: %d new rows in %s", experiment, added, LEDGER)
 
 
 if __name__ == "__main__":

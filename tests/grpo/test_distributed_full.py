@@ -1,0 +1,25 @@
+"""GRPO of all weights on two processes: DeepSpeed ZeRO-2 and ZeRO-3 train like plain data parallelism."""
+
+from pathlib import Path
+
+import pytest
+
+from support.grpo_distributed import FULL, same_training, train, weights
+
+pytest.importorskip("trl")
+pytest.importorskip("deepspeed")
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def plain(world: Path) -> Path:
+    """The same run without DeepSpeed."""
+    return train(world, "ddp", FULL)
+
+
+@pytest.mark.parametrize("stage", [2, 3])
+def test_zero_trains_all_weights_like_plain_data_parallelism(stage: int, world: Path, plain: Path) -> None:
+    out = train(world, f"zero{stage}", FULL | {"deepspeed": f"recipes/deepspeed/zero{stage}.json"})
+    same_training(plain, out)
+    start, trained = weights(world / "model"), weights(out)
+    assert any((trained[name] != start[name]).any() for name in start if name in trained), "nothing was trained"
