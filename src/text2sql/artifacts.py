@@ -67,16 +67,16 @@ def only_one(folder: Path) -> Iterator[int]:
 
 
 @contextmanager
-def locked(path: Path, message: str) -> Iterator[int]:
+def locked(path: Path, message: str, wait: bool = False) -> Iterator[int]:
     """Hold an exclusive lock on the file ``path``, which is made where it is missing; yields its descriptor.
 
     Raises:
-        UserError: another process holds it; says ``message``.
+        UserError: another process holds it, and there is no ``wait``; says ``message``.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UserError(message) from None
         yield lock.fileno()

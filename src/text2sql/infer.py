@@ -21,7 +21,7 @@ from text2sql.errors import UserError, run_command
 from text2sql.generate import Decoding, EngineSettings, Request, check_engine, open_engine
 from text2sql.generate.types import Completion
 from text2sql.predictions import PredictionFile, Shard
-from text2sql.prompts import AnswerFormat, build_messages, parse_completion
+from text2sql.prompts import AnswerFormat, build_messages, check_system, parse_completion
 from text2sql.recipe import STRICT, load_recipe, options_from
 from text2sql.recipe.command import Overrides, RecipePath, single
 from text2sql.records import Example, Prediction, read_jsonl
@@ -33,14 +33,15 @@ logger = logging.getLogger("text2sql.infer")
 class InferOptions(Decoding, EngineSettings):
     """Keys of an inference recipe: those of :class:`Decoding` and :class:`EngineSettings`, and more.
 
-    ``answer_format`` is the one the model was trained on (see :mod:`text2sql.prompts`); ``limit`` takes the first
-    examples only; ``shard: i/n`` every n-th from the i-th (1 to n), for n machines or processes, and the last to
-    finish joins the parts in ``output``; ``overwrite`` starts again and keeps nothing.
+    ``answer_format`` and ``system_prompt`` are those of the model's training (see :mod:`text2sql.prompts`);
+    ``limit`` takes the first examples only; ``shard: i/n`` every n-th from the i-th (1 to n), for n machines or
+    processes, and the last to finish joins the parts in ``output``; ``overwrite`` starts again and keeps nothing.
     """
 
     examples: Path
     output: Path
     answer_format: AnswerFormat = "plain"
+    system_prompt: str | None = None
     limit: int | None = None
     shard: str = "1/1"
     overwrite: bool = False
@@ -54,6 +55,7 @@ def infer(options: InferOptions) -> Path:
     """
     shard = Shard.parse(options.shard)
     examples = read_examples(options.examples, options.limit)
+    check_system(options.system_prompt, options.examples)
     mine = examples[shard.index - 1 :: shard.count]
     file = PredictionFile(shard.path(options.output), provenance(options), options.n)
     with file.claim():
@@ -72,7 +74,7 @@ def _complete(options: InferOptions, examples: list[Example], file: PredictionFi
     if rest:
         known = {example.question_id: example for example in rest}
         requests = [
-            Request(key, build_messages(e.question, e.schema, e.evidence, options.answer_format))
+            Request(key, build_messages(e.question, e.schema, e.evidence, options.answer_format, options.system_prompt))
             for key, e in known.items()
         ]
         started = time.monotonic()
@@ -118,7 +120,9 @@ def provenance(options: InferOptions) -> dict[str, Any]:
         **{key: getattr(options, key) for key in ("enable_thinking", "dtype", "max_model_len")},
         "decoding": {field.name: getattr(options, field.name) for field in fields(Decoding)},
         "decoding_words": options.words,
-        "prompt": digest_of(build_messages("question", "schema", "evidence", options.answer_format)),
+        "prompt": digest_of(
+            build_messages("question", "schema", "evidence", options.answer_format, options.system_prompt)
+        ),
     }
 
 

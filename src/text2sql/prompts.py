@@ -5,15 +5,19 @@ bytes: both start from :func:`build_messages`, and a test compares the results t
 """
 
 import hashlib
+import logging
 import re
 from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import Path
 from typing import Literal
 
 import yaml
 
+from text2sql.artifacts import read_note
 from text2sql.records import Example
 
+logger = logging.getLogger(__name__)
 Message = dict[str, str]
 AnswerFormat = Literal["plain", "reasoning", "process"]
 JudgeLanguage = Literal["en", "zh"]
@@ -22,12 +26,22 @@ _TEXTS = yaml.safe_load(files("text2sql").joinpath("prompts.yaml").read_text(enc
 SYSTEMS: dict[AnswerFormat, str] = _TEXTS["systems"]
 SYSTEM = SYSTEMS["plain"]
 JUDGES: dict[JudgeLanguage, dict[str, str]] = _TEXTS["judges"]
+PREPARED = "data_preparation_report.json"
+"""What data preparation leaves beside its files: how they were made, the system prompt included."""
 JUDGE_AXES = ("sql", "reasoning", "format", "educational")
 
+_THINKS = re.compile(r"<(/?)think(?:ing)?>", re.IGNORECASE)
 _THINK = re.compile(r"<think>.*?</think>", re.DOTALL)
 _TAGGED = re.compile(r"<sql>(.*?)(?:</sql>|$)", re.DOTALL | re.IGNORECASE)
+_ANSWERED = re.compile(r"<answer>(.*?)(?:</answer>|$)", re.DOTALL | re.IGNORECASE)
+_BESIDE = re.compile(r"<(type|issues)>.*?</\1>|\[/(?:answer|sql)\].*", re.DOTALL | re.IGNORECASE)
+_MARKED = re.compile(r"\[(?:answer|sql)\][ \t]*:?\s*(?=(?:select|with)\b|```)", re.IGNORECASE)
 _BLANK = re.compile(r"""('(?:[^']|'')*'|"[^"]*"|`[^`]*`)|(?:\s|--[^\n]*|/\*.*?\*/)+""", re.DOTALL)
-_FENCED = re.compile(r"```(?:sqlite|sql)?[ \t]*\n(.*?)(?:```|$)", re.DOTALL | re.IGNORECASE)
+_FENCED = re.compile(r"```(?:\w*sql\w*\s|[ \t]*\n)(.*?)(?:```|$)", re.DOTALL | re.IGNORECASE)
+_LABELLED = re.compile(
+    r"(?:^|\n)[ \t>*_#]*(?:final[ \t]+)?(?:sql|query|answer|答案|查询)[^\n:：;'\"]{0,24}[:：][*_]*\s*(?=`?(?:select|with)\b)",
+    re.IGNORECASE,
+)
 
 
 def user_turn(question: str, schema: str, evidence: str = "") -> str:
@@ -41,23 +55,42 @@ def follow_up_turn(question: str) -> str:
     return f"[QUESTION]\n{question.strip()}"
 
 
-def build_messages(question: str, schema: str, evidence: str = "", answer: AnswerFormat = "plain") -> list[Message]:
-    """System and user messages that ask for SQL; ``answer`` says what the completion shall look like."""
+def build_messages(
+    question: str, schema: str, evidence: str = "", answer: AnswerFormat = "plain", system: str | None = None
+) -> list[Message]:
+    """System and user messages that ask for SQL; ``answer`` says what the completion shall look like.
+
+    ``system`` (a recipe's ``system_prompt``) stands in place of the format's own text.
+    """
     return [
-        {"role": "system", "content": SYSTEMS[answer]},
+        {"role": "system", "content": SYSTEMS[answer] if system is None else system},
         {"role": "user", "content": user_turn(question, schema, evidence)},
     ]
 
 
+def check_system(system: str | None, file: Path) -> None:
+    """Warn where a prepared ``file`` was made with another ``system_prompt`` than the recipe that asks its questions."""
+    notes = (read_note(folder / PREPARED) for folder in (file.parent.parent, file.parent))
+    made_of = next((note["made_of"] for note in notes if note), None)
+    if made_of is not None and (made := made_of.get("recipe", {}).get("system_prompt")) != system:
+        shown = [f"{text[:60]!r}" if text else "the default" for text in (made, system)]
+        logger.warning("%s was prepared with %s as system_prompt, this recipe has %s: give both the same", file, *shown)
+
+
 def judge_messages(
-    example: Example, completion: str, answer: AnswerFormat = "process", language: JudgeLanguage = "en"
+    example: Example,
+    completion: str,
+    answer: AnswerFormat = "process",
+    language: JudgeLanguage = "en",
+    system: str | None = None,
 ) -> list[Message]:
-    """Messages that ask a model to score a completion; ``answer`` is the form that the task asked for.
+    """Messages that ask a model to score a completion; ``answer`` and ``system`` are those of :func:`build_messages`.
 
     The mark around the completion depends on its text, so that a completion cannot close it.
     """
     words, mark = JUDGES[language], hashlib.sha256(completion.encode("utf-8", "replace")).hexdigest()[:16]
-    task = "\n\n".join(m["content"] for m in build_messages(example.question, example.schema, example.evidence, answer))
+    asked = build_messages(example.question, example.schema, example.evidence, answer, system)
+    task = "\n\n".join(message["content"] for message in asked)
     told = words["answer"].format(mark=mark)
     user = f"{words['task']}\n{task}\n\n{words['reference']}\n{example.sql}\n\n{told}\n{mark}\n{completion}\n{mark}"
     return [{"role": "system", "content": words["system"]}, {"role": "user", "content": user}]
@@ -92,30 +125,44 @@ def normalize_answer(sql: str) -> str:
 
 
 def parse_completion(text: str) -> str:
-    """The SQL in a completion: after any thinking, from ``<sql>`` tags, a code fence, or the bare text.
+    """The SQL in a completion, after any thinking (``<think>`` or ``<thinking>``).
 
-    Never raises; a completion without SQL gives the text itself, or an empty string.
+    It is what stands in ``<sql>`` tags; else in ``<answer>`` tags, behind ``[ANSWER]``, in a code fence (also inside one
+    of these), or behind a label such as ``SQL:``; else the bare text. Of several the last one counts. Never raises;
+    a completion without SQL gives the text itself, or an empty string.
     """
-    answer = _THINK.sub("", text)
+    return _read_sql(text)[0]
+
+
+def _read_sql(text: str) -> tuple[str, bool]:
+    """The SQL of a completion, and whether others stand beside it in the same form."""
+    answer = _THINK.sub("", _THINKS.sub(r"<\1think>", text))
     if "</think>" in answer:  # the opening tag was part of the prompt
         answer = answer.rpartition("</think>")[2]
-    answer = answer.partition("<think>")[0]
-    for pattern in (_TAGGED, _FENCED):
-        found = pattern.findall(answer)
-        if found:
-            answer = found[-1]
-            break
-    return normalize_answer(answer.split("<|im_end|>")[0])
+    answer = answer.partition("<think>")[0].split("<|im_end|>")[0]
+    found = _TAGGED.findall(answer)
+    several = len(found) > 1
+    if not found:
+        answer = _BESIDE.sub("", (_ANSWERED.findall(answer) or [answer])[-1])
+        found = _MARKED.split(answer)
+        several = len(found) > 2
+    fenced = _FENCED.findall(found[-1])
+    labelled = _LABELLED.split((fenced or found)[-1])
+    several = several or len(fenced) > 1 or len(labelled) > 2
+    sql = labelled[-1].strip()
+    if sql.startswith("`") and sql.find("`", 1) == len(sql) - 1:
+        sql = sql[1:-1]
+    return normalize_answer(sql), several
 
 
 @dataclass(frozen=True)
 class Answer:
     """The parts of one completion, each on its own and stripped; empty where the completion has none.
 
-    ``reasoning`` is the text of ``<reasoning>`` or ``<think>``, ``type`` and ``issues`` what ``<type>`` and ``<issues>``
-    declare. ``format`` is the format whose tags are all there, once each, in order and with something in each of
-    them; otherwise ``plain``. ``flaws``: ``several_sql`` (more than one block of SQL), ``broken_tags`` (a tag repeated,
-    nested or out of place), both of which leave open which SQL is meant; ``unclosed_tag``; ``no_sql``.
+    ``reasoning`` is the text of ``<reasoning>``, ``<think>`` or ``<thinking>``, ``type`` and ``issues`` what ``<type>`` and
+    ``<issues>`` declare. ``format`` is the format whose tags are all there, once each, in order and with something in
+    each of them; otherwise ``plain``. ``flaws``: ``several_sql`` (more than one block of SQL), ``broken_tags`` (a tag
+    repeated, nested or out of place), both of which leave open which SQL is meant; ``unclosed_tag``; ``no_sql``.
     """
 
     sql: str
@@ -124,6 +171,11 @@ class Answer:
     issues: str
     format: AnswerFormat
     flaws: tuple[str, ...]
+
+    @property
+    def undeclared(self) -> bool:
+        """Whether it thinks in a form without a place for type and issues: ``<think>..</think> <answer>SQL</answer>``."""
+        return bool(self.reasoning) and not (self.type or self.issues)
 
 
 _TAG = re.compile(r"<(/?)(reasoning|sql|think|answer|type|issues)>", re.IGNORECASE)
@@ -138,17 +190,15 @@ def read_answer(text: str) -> Answer:
 
     Outside the process format a ``<think>`` block is scratch paper, so tags in it do not count.
     """
-    text = text.partition("<|im_end|>")[0]
+    text = _THINKS.sub(r"<\1think>", text.partition("<|im_end|>")[0])
     if "<think>" not in text and "</think>" in text:  # the opening tag was part of the prompt
         text = "<think>" + text
     scratch = "" if "<answer>" in text.lower() else "".join(_THINK.findall(text))
-    tagged = _THINK.sub("", text) if scratch else text
-    blocks, placed, closed = _blocks(tagged)
+    blocks, placed, closed = _blocks(_THINK.sub("", text) if scratch else text)
     names, found = tuple(name for name, _ in blocks), dict(blocks)
-    sql = parse_completion(text)
-    fences = 0 if "sql" in names else len(_FENCED.findall(_THINK.sub("", text)))
+    sql, several = _read_sql(text)
     flaws = (
-        ("several_sql", names.count("sql") > 1 or fences > 1),
+        ("several_sql", several or names.count("sql") > 1),
         ("broken_tags", not placed or len(found) < len(names)),
         ("unclosed_tag", not closed),
         ("no_sql", not sql),

@@ -223,7 +223,10 @@ def test_linking_shows_less_and_counts_what_it_lost(tmp_path):
         ({"files": {"train": ["none.jsonl"]}}, "none.jsonl: no such file"),
         ({"files": {"train": ["*.nothing"]}}, "no such files"),
         ({"columns": {"quetsion": "q"}}, "a row's parts are"),
-        ({"split": {"train": 0.5, "val": 0.5}}, "split divides the rows of files.all"),
+        (
+            {"files": {"train": ["a.jsonl"], "dev": ["a.jsonl"]}, "split": {"train": 0.5, "val": 0.5}},
+            "split divides the rows of one entry of files, not of train, dev",
+        ),
         ({"files": {"all": ["a.jsonl"]}, "split": {"train": 0.5, "val": 0.1}}, "that make 1"),
         (
             {"files": {"all": ["a.jsonl"]}, "split": {"train": 1.5, "val": 0.1}},

@@ -6,8 +6,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from text2sql.data.prepare import REPORT, prepare
+from text2sql.data.prepare import prepare
 from text2sql.errors import run_command
+from text2sql.prompts import PREPARED
 from text2sql.recipe import load_recipe
 from text2sql.recipe.command import Overrides, RecipePath, single
 
@@ -33,11 +34,15 @@ def _show(report: dict[str, Any], output: Path) -> None:
         if found["without_worse_answer"]:
             unpaired = found["without_worse_answer"]
             notes.append(f"{split}: {unpaired} rows have no worse query and give no preference pair")
+        if found["without_database"]:
+            notes.append(
+                f"{split}: {found['without_database']} rows have no database and are not in grpo_{split}.jsonl"
+            )
         place = output / "rejected.jsonl"
         notes += [f"{split}: left out {n} rows: {reason} (see {place})" for reason, n in found["rejected"].items()]
     console = Console()
     console.print(table)
-    for note in [*notes, f"report: {output / REPORT}, data_hash {report['data_hash']}"]:
+    for note in [*notes, f"report: {output / PREPARED}, data_hash {report['data_hash']}"]:
         console.print(note, soft_wrap=True)
 
 

@@ -20,25 +20,27 @@ from typing import IO
 
 from text2sql.artifacts import whole_file
 from text2sql.data.normal import digest
-from text2sql.data.options import CommonOptions, FileOptions
+from text2sql.data.options import WHOLE, CommonOptions, FileOptions, Format
 from text2sql.data.parts import Head, Kept, file_of, read_part
 from text2sql.data.statistics import SplitStatistics
 from text2sql.errors import UserError
 
 _LEFT_OUT = -1
-_NO_PAIR = b"null"
+_NO_LINE = b"null"
+_WHOLE = f'"split": "{WHOLE}"'.encode()  # as a column: inside of texts, quotes are escaped
 
 
 @dataclass
 class _TrainingFile:
     """A training file on its way to disk, and where its lines begin in it."""
 
+    kind: Format
     path: Path
     file: IO[bytes]
     places: "array[int]" = field(default_factory=lambda: array("q"))
 
     def add(self, line: bytes, fits: bool) -> None:
-        if not fits or line == _NO_PAIR:
+        if not fits or line == _NO_LINE:
             self.places.append(_LEFT_OUT)
         else:
             self.places.append(self.file.tell())
@@ -46,17 +48,17 @@ class _TrainingFile:
 
 
 @contextmanager
-def _training_file(path: Path, seed: int | None) -> Iterator[_TrainingFile]:
+def _training_file(kind: Format, path: Path, seed: int | None) -> Iterator[_TrainingFile]:
     """Write a training file whole; with a ``seed`` its lines are shuffled when all are there.
 
     Shuffled, because Megatron reads lines in order, and ``max_samples`` takes the first.
     """
     if seed is None:
         with whole_file(path, "wb") as out:
-            yield _TrainingFile(path, out)
+            yield _TrainingFile(kind, path, out)
         return
     with TemporaryFile(dir=path.parent) as ordered:
-        made = _TrainingFile(path, ordered)
+        made = _TrainingFile(kind, path, ordered)
         yield made
         random.Random(seed).shuffle(made.places)
         with whole_file(path, "wb") as out:
@@ -76,15 +78,16 @@ class _Target:
     questions: "array[int]" = field(default_factory=lambda: array("Q"))
     queries: "array[int]" = field(default_factory=lambda: array("Q"))
 
-    def write(self, row: Kept, limit: int | None) -> None:
+    def write(self, row: Kept, limit: int | None, split: bytes) -> None:
         self.statistics.add(row.head)
-        self.examples.write(row.example + b"\n")
+        self.examples.write(row.example.replace(_WHOLE, split) + b"\n")
         self.questions.append(digest(row.head.db_id, str(row.head.question)))
         self.queries.append(digest(row.head.db_id, str(row.head.query)))
-        self.statistics.unpaired += _NO_PAIR in row.lines
         fits = limit is None or row.head.chars <= limit
         for file, line in zip(self.training, row.lines, strict=True):
-            file.add(line, fits)
+            file.add(line.replace(_WHOLE, split), fits)
+            if line == _NO_LINE:
+                self.statistics.without[file.kind] += 1
 
 
 class Assembler:
@@ -119,7 +122,7 @@ class Assembler:
             for row in chain.from_iterable(map(read_part, parts)):
                 name, reason = self._place(row, names[0]) if isinstance(row, Kept) else (None, row["reason"])
                 if isinstance(row, Kept) and name is not None:
-                    targets[name].write(row, self.options.max_prompt_chars)
+                    targets[name].write(row, self.options.max_prompt_chars, f'"split": "{name}"'.encode())
                     continue
                 if isinstance(row, Kept):
                     example = json.loads(row.example)
@@ -147,8 +150,8 @@ class Assembler:
         formats = self.options.formats if name in self.training_splits else []
         seed = self.options.seed if name.startswith("train") else None
         examples = stack.enter_context(whole_file(self.examples / f"{name}.jsonl", "wb"))
-        paths = [self.options.output / file_of(kind, name) for kind in formats]
-        files = [stack.enter_context(_training_file(path, seed)) for path in paths]
+        paths = {kind: self.options.output / file_of(kind, name) for kind in formats}
+        files = [stack.enter_context(_training_file(kind, path, seed)) for kind, path in paths.items()]
         return _Target(SplitStatistics(self.options.max_prompt_chars), examples, files)
 
     def overlaps(self) -> dict[str, dict[str, int]]:

@@ -15,8 +15,9 @@ from sqleval import Failure, execute
 from text2sql.data.options import FileOptions
 from text2sql.data.reading import Fault
 from text2sql.errors import UserError
-from text2sql.schema.model import STYLES_WITH_DATA, Schema, read_samples, render, render_ddl
-from text2sql.schema.sqlite import SchemaError, build_from_ddl, open_readonly, read_schema
+from text2sql.schema.descriptions import read_descriptions
+from text2sql.schema.model import STYLES_WITH_DATA, Samples, Schema, read_samples, render, render_ddl
+from text2sql.schema.sqlite import SchemaError, build_from_ddl, is_ddl, open_readonly, read_schema
 from text2sql.schema.tables_json import read_tables_json
 
 _OPEN = 200  # a sixth of a megabyte each; Spider's train has 146
@@ -39,7 +40,7 @@ def gold_failure(database: Path | bytes, sql: str, timeout: float = 10.0) -> tup
 class RowDatabase:
     """A schema and a way to run SQL on it; ``text`` is the rendering of the whole schema, ``render`` gives that of a part.
 
-    ``failure(sql, timeout)``: as :func:`gold_failure`.
+    ``failure(sql, timeout)``: as :func:`gold_failure`. ``file``, or else ``connection``, is where it lies.
     """
 
     schema: Schema
@@ -47,17 +48,18 @@ class RowDatabase:
     render: Callable[[Schema], str]
     failure: Callable[[str, float], tuple[str, str] | None]
     file: Path | None = None
+    connection: sqlite3.Connection | None = None
 
 
 class RowDatabases:
-    """Finds a row's database: its file under ``database_root``, then its own schema text, tables.json, ``schema``.
+    """Finds a row's database: its file under ``database_root``, then its own tables, tables.json, ``schema``.
 
     Raises:
         UserError: tables.json, ``described`` or the file ``schema`` is missing or of another form.
     """
 
     def __init__(self, options: FileOptions) -> None:
-        self.root, self.style = options.database_root, options.schema_style
+        self.roots, self.style, self.descriptions = options.database_root, options.schema_style, options.descriptions
         self.tables = read_tables_json(options.tables) if options.tables is not None else {}
         self.described = read_described(options.described) if options.described is not None else {}
         self.default = self._from_file(options.schema) if options.schema is not None else None
@@ -66,16 +68,28 @@ class RowDatabases:
         self.open_entry = lru_cache(_OPEN)(lambda db_id: self._open_text(render_ddl(self.tables[db_id])))
 
     def find(self, db_id: str, text: str) -> RowDatabase | Fault | None:
-        """The database, what is wrong with it, or None where the row names none."""
-        if self.root is not None and db_id:
-            path = self.root / db_id / f"{db_id}.sqlite"
-            if Path(db_id).name == db_id and len(db_id.encode()) <= _LONGEST_NAME and path.is_file():
-                return self.open_file(path)
-            if not text and db_id not in self.tables and self.default is None:
-                return Fault("missing database", f"{db_id}/{db_id}.sqlite")
-        if text:
-            return self.open_text(self.described.get(text) or text)
-        return self.open_entry(db_id) if db_id in self.tables else self.default
+        """The database, what is wrong with it, or None where the row names none.
+
+        ``text`` in words that are not described gives way to a schema from elsewhere: it may be a task's sentence.
+        """
+        if db_id and (path := self._file(db_id)) is not None:
+            return self.open_file(path)
+        text = self.described.get(text) or text
+        if is_ddl(text):
+            return self.open_text(text)
+        if db_id in self.tables:
+            return self.open_entry(db_id)
+        if self.default is not None:
+            return self.default
+        if self.roots and db_id:
+            return Fault("missing database", f"{db_id}/{db_id}.sqlite")
+        return self.open_text(text) if text else None
+
+    def _file(self, db_id: str) -> Path | None:
+        if Path(db_id).name != db_id or len(db_id.encode()) > _LONGEST_NAME:
+            return None
+        paths = (root / db_id / f"{db_id}.sqlite" for root in self.roots)
+        return next((path for path in paths if path.is_file()), None)
 
     def _open_file(self, path: Path) -> RowDatabase | Fault:
         try:
@@ -96,10 +110,12 @@ class RowDatabases:
 
     def _read(self, connection: sqlite3.Connection, file: Path | None = None) -> RowDatabase:
         schema = read_schema(connection)
-        samples = read_samples(connection, schema) if self.style in STYLES_WITH_DATA else None
+        samples = read_samples(connection, schema) if self.style in STYLES_WITH_DATA else Samples()
+        if self.descriptions and file is not None:
+            samples.descriptions.update(read_descriptions(file.parent / "database_description"))
         shown = partial(render, style=self.style, samples=samples)
         run = partial(gold_failure, connection.serialize() if file is None else file)
-        return RowDatabase(schema, shown(schema), shown, run, file)
+        return RowDatabase(schema, shown(schema), shown, run, file, connection if file is None else None)
 
     def _from_file(self, path: Path) -> RowDatabase:
         if not path.is_file():

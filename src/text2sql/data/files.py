@@ -8,14 +8,15 @@ import logging
 import os
 from collections.abc import Iterable, Iterator
 from functools import cached_property
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqleval import hardness
+from text2sql.data.building import finish_databases, plan_database, read_built
 from text2sql.data.databases import RowDatabase, RowDatabases
 from text2sql.data.normal import digest
-from text2sql.data.options import FileOptions
+from text2sql.data.options import WHOLE, FileOptions
 from text2sql.data.reading import Fault, Row, read_rows
 from text2sql.data.source import PARTS, Adapter, MadeRow, RawRow, Rejected, Unit, raw_row
 from text2sql.errors import UserError
@@ -34,7 +35,6 @@ class FileSource:
     def __init__(self, options: FileOptions, columns: dict[str, str], adapt: Adapter) -> None:
         """``columns`` are the layout's own; ``adapt`` makes of a row one that these columns fit."""
         self.options, self.adapt, self.clean = options, adapt, options.decontaminate
-        self.database_root = options.database_root
         self.columns = columns | {part: str(column) for part, column in options.columns.items()}
         unknown = set(self.columns) - set(PARTS)
         if unknown:
@@ -42,8 +42,12 @@ class FileSource:
         self.files = {split: self._paths(split, names) for split, names in options.files.items() if names}
         if not self.files:
             raise UserError("files: say which files hold which split, for example files.train=[rows.jsonl]")
-        self.splits = tuple(self.files)
+        if options.descriptions and options.schema_style != "ddl_values":
+            raise UserError("descriptions: they stand beside the columns of schema_style=ddl_values only")
+        self.builds = "grpo" in options.formats and not options.database_root
+        self.database_roots = options.database_root or [options.output / "database"]
         self.training_splits = self._training_splits()
+        self.splits = tuple(self.files)
         size = sum(path.stat().st_size for paths in self.files.values() for path in paths if path.is_file())
         self.jobs = 1 if size < _SMALL else options.jobs or os.cpu_count() or 1
         self.linker = None
@@ -66,11 +70,13 @@ class FileSource:
     def _training_splits(self) -> tuple[str, ...]:
         shares = self.options.split
         if shares is None:
-            return self.splits
-        if self.splits != ("all",):
-            raise UserError("split divides the rows of files.all; name no other files")
+            return tuple(self.files)
+        if len(self.files) != 1:
+            raise UserError(f"split divides the rows of one entry of files, not of {', '.join(self.files)}")
         if len(shares) < 2 or abs(sum(shares.values()) - 1) > 1e-6:
             raise UserError("split: two shares or more that make 1, for example {train: 0.9, val: 0.1}")
+        (paths,) = self.files.values()
+        self.files = {WHOLE: paths}
         return tuple(shares)
 
     def inputs(self) -> list[Path]:
@@ -78,17 +84,18 @@ class FileSource:
         options = self.options
         named = [path for path in (options.tables, options.schema, options.described) if path is not None]
         against = self.clean.against if self.clean else []
-        databases = sorted(options.database_root.glob("*/*.sqlite")) if options.database_root else []
+        beside = ["*/*.sqlite", *(["*/database_description/*.csv"] if options.descriptions else [])]
+        databases = [path for root in options.database_root for kind in beside for path in sorted(root.glob(kind))]
         return [*(path for paths in self.files.values() for path in paths), *named, *against, *databases]
 
     def units(self) -> Iterator[Unit]:
         """A unit for every ``unit_rows`` rows."""
         total, done = sum(map(len, self.files.values())), 0
         for split, paths in self.files.items():
-            first = 1
+            first, left = 1, dict(self.options.subset or {})
             names: set[str] = set()
             for place, path in enumerate(paths):
-                found = read_rows(path)
+                found = self._chosen(left, read_rows(path))
                 named = self._named(names, found) if "question_id" in self.columns else found
                 for block, batch in groupby(named, key=lambda row: (row[0] - 1) // self.options.unit_rows):
                     rows = list(batch)
@@ -96,6 +103,21 @@ class FileSource:
                     yield Unit(f"{place:03d}-{block:06d}", split, progress, (path, first, rows))
                     first += len(rows)
                 done += 1
+
+    def _chosen(self, left: dict[str, int], rows: Iterable[tuple[int, Row, float]]) -> Iterator[tuple[int, Row, float]]:
+        """The rows of the recipe's ``subset``, of which ``left`` says how many are still to be read: the first of each kind."""
+        if not self.options.subset:
+            yield from rows
+            return
+        for number, row, share in rows:
+            if not any(left.values()):
+                return
+            if isinstance(row, Fault):
+                continue
+            kind = row.get(self.columns.get("difficulty", "")) or hardness(str(row.get(self.columns["sql"])))
+            if left.get(str(kind), 0):
+                left[str(kind)] -= 1
+                yield number, row, share
 
     def _named(self, names: set[str], rows: Iterable[tuple[int, Row, float]]) -> Iterator[tuple[int, Row, float]]:
         """The rows, each with a question_id of its own: one that was there before gets a number at its end."""
@@ -112,9 +134,13 @@ class FileSource:
                     row = {**row, column: name}
             yield number, row, share
 
-    def finish(self) -> list[Path]:
-        """Nothing goes along: databases stay where they are."""
-        return []
+    def finish(self, bases: Path) -> list[Path]:
+        """Build the databases that rows brought tables for; others stay where they are."""
+        if not self.builds:
+            return []
+        output = self.options.output
+        files = (output / "examples" / f"{split}.jsonl" for split in self.training_splits)
+        return finish_databases(chain.from_iterable(map(read_built, files)), bases, output / "database")
 
     @cached_property
     def databases(self) -> RowDatabases:
@@ -135,7 +161,8 @@ class FileSource:
     def make(self, unit: Unit) -> Iterator[MadeRow | Rejected]:
         """The rows of a unit, checked."""
         path, first, rows = unit.work
-        raws = [row if isinstance(row, Fault) else raw_row(self.adapt(row), self.columns) for _, row, _ in rows]
+        adapted = [row if isinstance(row, Fault) else self.adapt(row) for _, row, _ in rows]
+        raws = [row if isinstance(row, Fault) else raw_row(row, self.columns) for row in adapted]
         if self.linker is not None:
             self.linker.read([_linked_text(raw) for raw in raws if not isinstance(raw, Fault)])
         for place, ((number, row, _), raw) in enumerate(zip(rows, raws, strict=True)):
@@ -167,17 +194,24 @@ class FileSource:
         failure = database.failure(raw.sql, self.options.timeout) if database is not None else None
         if failure is not None:
             return Fault(*failure)
-        if self.clean is not None and split in (*self.clean.splits, "all"):
+        if self.clean is not None and split in (*self.clean.splits, WHOLE):
             leak = self.leaks.find(raw.question, raw.sql, raw.db_id, database.schema if database else None)
             if leak is not None:
                 return Fault(f"leak ({leak.rule})", f"matches {leak.row.where}: {leak.row.question}"[:300])
         schema, linked = self._schema(database, split, raw, tree)
         db_id = raw.db_id or f"schema-{digest(database.text if database else ''):016x}"
+        built = None
+        if self.builds and database is not None:
+            built = plan_database(database, raw.db_id, raw.schema, self.options.fill_databases)
         origin = (self.options.source, split, raw.difficulty or hardness(raw.sql))
-        example = Example(question_id, db_id, raw.question, schema, raw.sql, raw.evidence, *origin)
+        place = built.db_id if built else db_id
+        example = Example(question_id, place, raw.question, schema, raw.sql, raw.evidence, *origin)
         if raw.reasoning or raw.kind:
             example = TracedExample(**example.__dict__, reasoning=raw.reasoning, kind=raw.kind)
-        return MadeRow(example, raw.rejected, linked)
+        has_database = built is not None or (
+            database is not None and database.file is not None and database.file.stem == db_id
+        )
+        return MadeRow(example, raw.rejected, linked, has_database, built, db_id)
 
     def _schema(self, database: RowDatabase | None, split: str, raw: RawRow, tree: Any) -> tuple[str, tuple[int, ...]]:
         """The schema as the prompt shows it, and what linking counted."""

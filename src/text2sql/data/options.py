@@ -14,6 +14,8 @@ from text2sql.recipe import STRICT
 from text2sql.schema.model import Style
 
 Format = Literal["messages", "alpaca", "ranking", "grpo"]
+WHOLE = "all"
+"""The split of rows that the recipe's key ``split`` divides."""
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 
@@ -23,6 +25,7 @@ def _as_list(entry: Any) -> Any:
 
 
 Paths = Annotated[list[str], BeforeValidator(_as_list)]
+Folders = Annotated[list[Path], BeforeValidator(_as_list)]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -47,9 +50,10 @@ class CommonOptions:
 
     ``name`` is the prefix of the LLaMA-Factory data sets (``<name>_train``). ``formats``: which training files are
     written (``ranking`` takes rows with a worse query, from the column ``rejected``); ``answer_format``: the form of
-    the answers in them. ``max_prompt_chars`` leaves examples with a longer prompt out of the training files, never out
-    of the examples that evaluation reads. ``tokenizer``: a model's folder, for lengths in tokens in the report.
-    ``jobs``: processes (0: one for each core). ``seed`` shuffles the training file and whatever the source draws.
+    the answers in them; ``system_prompt``: the first message, where not that of the format (inference and GRPO have both
+    keys too). ``max_prompt_chars`` leaves examples with a longer prompt out of the training files, never out of the
+    examples that evaluation reads. ``tokenizer``: a model's folder, for lengths in tokens in the report. ``jobs``:
+    processes (0: one for each core). ``seed`` shuffles the training file and whatever the source draws.
     ``suites``: build test suites for rewards (None: none).
     """
 
@@ -58,6 +62,7 @@ class CommonOptions:
     output: Path
     formats: list[Format] = field(default_factory=lambda: ["messages"])
     answer_format: AnswerFormat = "plain"
+    system_prompt: str | None = None
     max_prompt_chars: Count | None = None
     tokenizer: Path | None = None
     jobs: Annotated[int, Field(ge=0)] = 0
@@ -79,26 +84,32 @@ class Decontaminate:
 class FileOptions(CommonOptions):
     """``files``: paths (relative to ``folder``; ``*`` allowed) by split. ``columns``: a row's part -> its column.
 
-    Schemas come from ``database_root`` (``<db_id>/<db_id>.sqlite``), the row's own text, ``tables`` (Spider's
-    tables.json) or ``schema`` (one file for all rows); text in words is looked up in ``described`` (see
-    :mod:`text2sql.data.describe`); ``schema_style`` says how they look, ``linking`` cuts them to what a question needs.
-    ``split`` (shares by name, such as ``{train: 0.8, val: 0.1, test: 0.1}``) divides the rows of split ``all`` by
-    ``split_by``. ``duplicates: drop`` leaves out a question asked before about the same database. ``timeout``: seconds
-    of one gold query. ``unit_rows``: how many rows a killed run may repeat.
+    Schemas come from ``database_root`` (``<db_id>/<db_id>.sqlite`` in one or several folders), the row's own tables,
+    ``tables`` (Spider's tables.json) or ``schema`` (one file for all rows); text in words is looked up in ``described``
+    (see :mod:`text2sql.data.describe`), and passed over where a schema comes from elsewhere. ``schema_style`` says how
+    they look, ``descriptions`` adds BIRD's of the columns, ``linking`` cuts them to what a question needs.
+    ``split`` (shares by name, such as ``{train: 0.8, val: 0.1, test: 0.1}``) divides the rows, which ``files`` has under
+    one name then, by ``split_by``. ``subset``: how many rows of each difficulty are read. ``duplicates: drop`` leaves out
+    a question asked before about the same database. Without ``database_root`` the format ``grpo`` has databases built in
+    ``output/database``, empty ones filled with drawn rows unless ``fill_databases`` is false. ``timeout``: seconds of one
+    gold query. ``unit_rows``: how many rows a killed run may repeat.
     """
 
     files: dict[str, Paths] = field(default_factory=dict)
     folder: Path = Path()
     columns: dict[str, str | int] = field(default_factory=dict)
-    database_root: Path | None = None
+    database_root: Folders = field(default_factory=list)
     tables: Path | None = None
     schema: Path | None = None
     described: Path | None = None
     schema_style: Style = "ddl"
+    descriptions: bool = False
     linking: LinkOptions | None = None
     decontaminate: Decontaminate | None = None
     split: dict[str, Share] | None = None
     split_by: Literal["database", "random"] = "database"
+    subset: dict[str, Count] | None = None
     duplicates: Literal["drop", "keep"] = "drop"
+    fill_databases: bool = True
     timeout: Annotated[float, Field(gt=0)] = 10.0
     unit_rows: Count = 1000

@@ -17,8 +17,9 @@ from typing import Any, NamedTuple
 import yaml
 
 from text2sql.artifacts import whole_file
+from text2sql.data.building import save_base
 from text2sql.data.normal import digest, normal_question, normal_sql, tables_read
-from text2sql.data.options import Format
+from text2sql.data.options import WHOLE, CommonOptions, Format
 from text2sql.data.source import MadeRow, Rejected, Source, Unit
 from text2sql.data.sources import open_source
 from text2sql.prompts import AnswerFormat, Message, build_messages, gold_answer
@@ -30,11 +31,16 @@ KEYWORDS = (
 )
 _SPACED = tuple(f" {word} " for word in KEYWORDS)
 _FORMATS = yaml.safe_load(files(__package__).joinpath("formats.yaml").read_text(encoding="utf-8"))
+BASES = "bases"
+"""The folder among the parts of a run that holds databases as their tables came."""
 _encode = json.JSONEncoder(ensure_ascii=False, check_circular=False).encode
 
 
 class Head(NamedTuple):
-    """What the second pass looks at: keys of question, query and database; the prompt's length; counts for the report."""
+    """What the second pass looks at: keys of question, query and database; the prompt's length; counts for the report.
+
+    ``kind`` and ``thinking``, a length in characters, are those of the row itself: empty and 0 where it has none.
+    """
 
     question: int
     query: int
@@ -44,6 +50,8 @@ class Head(NamedTuple):
     tables: int
     keywords: list[int]
     linked: list[int] | tuple[int, ...]
+    kind: str
+    thinking: int
 
 
 class Kept(NamedTuple):
@@ -57,31 +65,38 @@ class Kept(NamedTuple):
 def write_part(target: Path, source: Source, unit: Unit) -> None:
     """Make one unit and write its rows, whole or not at all."""
     options = source.options
-    formats = options.formats if unit.split in (*source.training_splits, "all") else []
+    formats = options.formats if unit.split in (*source.training_splits, WHOLE) else []
     with whole_file(target) as out:
         for row in source.make(unit):
-            out.write(
-                _encode(row._asdict()) if isinstance(row, Rejected) else _line(row, options.answer_format, formats)
-            )
+            if isinstance(row, MadeRow) and row.built is not None:
+                save_base(row.built, target.parents[1] / BASES)
+            out.write(_encode(row._asdict()) if isinstance(row, Rejected) else _line(row, options, formats))
             out.write("\n")
 
 
-def _line(made: MadeRow, how: AnswerFormat, formats: list[Format]) -> str:
-    example = made.example
-    messages = build_messages(example.question, example.schema, example.evidence, how)
+def _line(made: MadeRow, options: CommonOptions, formats: list[Format]) -> str:
+    example, how = made.example, options.answer_format
+    messages = build_messages(example.question, example.schema, example.evidence, how, options.system_prompt)
     sql = normal_sql(example.sql)
     words = f" {sql} "
     head = Head(
         digest(normal_question(example.question)),
         digest(sql),
-        example.db_id,
+        made.group or example.db_id,
         sum(len(message["content"]) for message in messages),
         example.difficulty or "unknown",
         tables_read(sql),
         [number for number, keyword in enumerate(_SPACED) if keyword in words],
         made.linked,
+        getattr(example, "kind", ""),
+        len(getattr(example, "reasoning", "")),
     )
-    return "\t".join(map(_encode, (head, example.__dict__, *training_rows(made, messages, how, formats))))
+    return "\t".join(map(_encode, (head, _columns(made), *training_rows(made, messages, how, formats))))
+
+
+def _columns(made: MadeRow) -> dict[str, str]:
+    """The example's row; where its database is built, what that holds (:data:`.building.State`)."""
+    return {**made.example.__dict__, **({"database": made.built.state} if made.built else {})}
 
 
 def read_part(path: Path) -> Iterator[Kept | dict[str, Any]]:
@@ -137,7 +152,7 @@ def dataset_info(name: str, splits: tuple[str, ...], formats: list[Format]) -> d
 def training_rows(
     made: MadeRow, messages: list[Message], how: AnswerFormat, formats: list[Format]
 ) -> list[dict[str, Any] | None]:
-    """The row's line in the training file of each format; None where it gives no preference pair."""
+    """The row's line in the training file of each format; None where it gives none: no preference pair, no database."""
     if not formats:
         return []
     example = made.example
@@ -148,7 +163,7 @@ def training_rows(
         if kind == "messages":
             rows.append(whole)
         elif kind == "grpo":
-            rows.append({**whole, **example.__dict__})
+            rows.append({**whole, **_columns(made)} if made.has_database else None)
         elif kind == "alpaca":
             system, user = (message["content"] for message in messages)
             rows.append({"system": system, "instruction": user, "input": "", "output": answer})

@@ -21,21 +21,22 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 import sqleval
 from text2sql.artifacts import digest, digest_of, only_one, read_note, write_json, write_note
 from text2sql.data.assemble import Assembler
-from text2sql.data.parts import dataset_info, make_in_worker, start_worker, write_part
+from text2sql.data.parts import BASES, dataset_info, make_in_worker, start_worker, write_part
+from text2sql.data.register import register
 from text2sql.data.source import Source, Unit
 from text2sql.data.sources import open_source
 from text2sql.data.statistics import token_lengths, write_page
 from text2sql.errors import UserError
+from text2sql.prompts import PREPARED
 
 logger = logging.getLogger(__name__)
 
-DATA_VERSION = 1
+DATA_VERSION = 2
 """Raise it whenever the same recipe and inputs give other rows than before: everyone's data are then prepared again.
 
 That is after changes to prompts, schema rendering, linking, synthesis, toy databases, filters, splits or formats. What
 changes with sqleval (hardness, the sandbox) is told by its own version.
 """
-REPORT = "data_preparation_report.json"
 PAGE = "data_preparation_report.html"
 _HASHED = 1 << 26  # bytes up to which an input is known by its contents, above by size and time of change
 
@@ -62,13 +63,14 @@ def _prepared(source: Source, values: dict[str, Any], where: str) -> dict[str, A
     report = finished_report(output, made_of)
     if report is not None:
         logger.info("%s is already prepared (data_hash %s)", output, report["data_hash"])
+        register(options, source.training_splits)
         return report
     if options.tokenizer is not None and not (options.tokenizer / "tokenizer.json").is_file():
         missing = "no tokenizer.json; bash scripts/download_model.sh, or leave the key out"
         raise UserError(f"tokenizer: {options.tokenizer} has {missing}")
     try:
         output.mkdir(parents=True, exist_ok=True)
-        (output / REPORT).unlink(missing_ok=True)
+        (output / PREPARED).unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"{output}: cannot write there ({error.strerror}); choose output=FOLDER") from error
     with only_one(output):
@@ -77,16 +79,17 @@ def _prepared(source: Source, values: dict[str, Any], where: str) -> dict[str, A
             shutil.rmtree(other)
         for partial in output.rglob("*.partial"):  # what a killed run left half-written
             partial.unlink()
-        found = _write_outputs(source, _make_parts(source, folder, (values, where)))
+        found = _write_outputs(source, _make_parts(source, folder, (values, where)), folder / BASES)
         write_page(output / PAGE, options.name, found)
-        write_note(output / REPORT, made_of, **found)
+        write_note(output / PREPARED, made_of, **found)
         shutil.rmtree(folder, ignore_errors=True)
+    register(options, source.training_splits)
     return {"made_of": made_of, **found}
 
 
 def finished_report(output: Path, made_of: dict[str, Any] | None = None) -> dict[str, Any] | None:
     """The report under ``output`` if all files it names are as they were written (and were made of this)."""
-    report = read_note(output / REPORT)
+    report = read_note(output / PREPARED)
     if report is None or (made_of is not None and digest_of(report["made_of"]) != digest_of(made_of)):
         return None
     try:
@@ -162,7 +165,7 @@ def _makers(source: Source, recipe: tuple[dict[str, Any], str]) -> Iterator[Call
         pool.shutdown(cancel_futures=True)
 
 
-def _write_outputs(source: Source, parts: dict[str, list[Path]]) -> dict[str, Any]:
+def _write_outputs(source: Source, parts: dict[str, list[Path]], bases: Path) -> dict[str, Any]:
     options, output = source.options, source.options.output
     assembler = Assembler(options, source.training_splits)
     rejected = assembler.write_all(parts)
@@ -174,11 +177,13 @@ def _write_outputs(source: Source, parts: dict[str, list[Path]]) -> dict[str, An
     assembler.rows[rejected] = sum(sum(found["rejected"].values()) for found in splits.values())
     if options.tokenizer is not None:
         for name, found in splits.items():
-            found["tokens"] = token_lengths(output / "examples" / f"{name}.jsonl", found["kept"], options.tokenizer)
+            found["tokens"] = token_lengths(
+                output / "examples" / f"{name}.jsonl", found["kept"], options.tokenizer, options
+            )
     info = output / "dataset_info.json"
     write_json(info, dataset_info(options.name, source.training_splits, options.formats))
     written: dict[str, Any] = {}
-    for path in [*assembler.rows, info, *source.finish()]:
+    for path in [*assembler.rows, info, *source.finish(bases)]:
         entry = {"data_hash": digest(path)} | ({"rows": assembler.rows[path]} if path in assembler.rows else {})
         written[path.relative_to(output).as_posix()] = entry
     data_hash = digest_of({name: entry["data_hash"] for name, entry in written.items()})

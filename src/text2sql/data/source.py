@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from text2sql.data.databases import RowDatabase
 from text2sql.data.options import CommonOptions
-from text2sql.data.reading import Fault
+from text2sql.data.reading import Fault, Row
 from text2sql.records import Example
 
 _DAMAGED = re.compile("[\ufffd\ud800-\udfff]")  # what could not be decoded, and halves of characters
-Adapter = Callable[[dict[str, Any]], dict[str, Any]]
+Adapter = Callable[[dict[str, Any]], Row]
 
 
 class RawRow(NamedTuple):
@@ -81,31 +82,43 @@ class Unit(NamedTuple):
     work: Any
 
 
+class Built(NamedTuple):
+    """A database that preparation builds: its name, what it will hold (:data:`.building.State`), and where it comes from."""
+
+    db_id: str
+    state: str
+    found: RowDatabase
+
+
 class MadeRow(NamedTuple):
-    """An example, a worse query for preference pairs, and the counts of schema linking (:class:`text2sql.linking.Cut`)."""
+    """An example, a worse query for preference pairs, and the counts of schema linking (:class:`text2sql.linking.Cut`).
+
+    ``has_database``: execution can judge answers to it; ``built``: the database made for that, if any; ``group``: what
+    counts as the row's database when rows are compared and split, where that is not its ``db_id``.
+    """
 
     example: Example
     rejected_sql: str = ""
     linked: tuple[int, ...] = ()
+    has_database: bool = True
+    built: Built | None = None
+    group: str = ""
 
 
 class Source(Protocol):
     """Where examples come from. ``training_splits`` get training files; ``jobs`` is how many processes it is worth.
 
-    ``database_root`` holds ``<db_id>/<db_id>.sqlite``, once prepared; None where rows bring no databases.
+    ``database_roots`` hold ``<db_id>/<db_id>.sqlite``, once prepared.
     """
 
     splits: tuple[str, ...]
     training_splits: tuple[str, ...]
     jobs: int
+    database_roots: list[Path]
 
     @property
     def options(self) -> CommonOptions:
         """The recipe's keys."""
-
-    @property
-    def database_root(self) -> Path | None:
-        """The folder of databases."""
 
     def inputs(self) -> list[Path]:
         """The files whose change makes what was prepared out of date."""
@@ -116,5 +129,8 @@ class Source(Protocol):
     def make(self, unit: Unit) -> Iterator[MadeRow | Rejected]:
         """The rows of a unit."""
 
-    def finish(self) -> list[Path]:
-        """Write what goes along with the examples; returns the files that the source wrote itself."""
+    def finish(self, bases: Path) -> list[Path]:
+        """Write what goes along with the examples; returns the files that the source wrote itself.
+
+        ``bases`` is the folder of the databases that the rows asked to be built.
+        """

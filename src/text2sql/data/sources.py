@@ -4,21 +4,19 @@ A new layout of files is an entry of ``_LAYOUTS``: in which column each part of 
 enough, a function that takes rows apart.
 """
 
-import re
 from collections.abc import Callable
 from dataclasses import field, replace
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from pydantic.dataclasses import dataclass
 
+from text2sql.data.adapters import alpaca_row, process_row
 from text2sql.data.files import FileSource
 from text2sql.data.options import Count, FileOptions
 from text2sql.data.source import Adapter, Source
 from text2sql.errors import UserError
-from text2sql.prompts import parse_completion, read_answer
 from text2sql.recipe import STRICT, options_from
-
-_PROMPT = re.compile(r"\\?\[SCHEMA\]\s*(.*?)\s*\\?\[QUESTION\]\s*(.*)", re.DOTALL | re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -41,41 +39,21 @@ def _spider(options: Any) -> FileOptions:
     """The options with Spider's own files and databases where the recipe names no others."""
     if not options.folder.is_dir():
         raise UserError(f"{options.folder}: no such folder; unpack Spider 1.0 there or say folder=PATH")
-    root = options.database_root or options.folder / "database"
-    if not root.is_dir():
-        raise UserError(f"{root}: Spider's databases are missing; they belong in that folder")
+    roots = options.database_root or [options.folder / "database"]
+    _check_folders(roots, "Spider's databases are missing; they belong in that folder")
     own = {split: names for split, names in (("train", options.train), ("dev", options.dev)) if names}
-    located: FileOptions = replace(options, database_root=root, files=options.files or own)
+    located: FileOptions = replace(options, database_root=roots, files=options.files or own)
     return located
 
 
-def _bird(options: FileOptions) -> FileOptions:
-    root = options.database_root
-    if root is not None and not root.is_dir():
-        raise UserError(f"{root}: BIRD's databases are missing; unpack them there or say database_root=PATH")
+def _with_databases(options: FileOptions) -> FileOptions:
+    _check_folders(options.database_root, "the databases are missing; unpack them there or say database_root=PATH")
     return options
 
 
-def _alpaca_row(row: dict[str, Any]) -> dict[str, Any]:
-    """The row with schema and question apart (where ``instruction`` is a whole prompt of ours) and the SQL bare."""
-    texts = [row.get(name) for name in ("instruction", "input")]
-    found = _PROMPT.search("\n".join(text for text in texts if isinstance(text, str)))
-    parts = {"instruction": found[1], "input": found[2]} if found else {}
-    answer = row.get("output")
-    return {**row, **parts, **({"output": parse_completion(answer)} if isinstance(answer, str) else {})}
-
-
-def _process_row(row: dict[str, Any]) -> dict[str, Any]:
-    """The row with thinking and SQL taken from ``<think>..</think><answer>..</answer>``; no SQL leaves it empty."""
-    response = row.get("response")
-    if not isinstance(response, str):
-        return {**row, "sql": response} if "response" in row else row
-    answer = read_answer(response)
-    sql = answer.sql
-    if not sql.lower().startswith(("select", "with", "(")):
-        _, tag, inside = response.rpartition("<answer>")
-        sql = inside.partition("</answer>")[0].strip() if tag else ""
-    return {**row, "reasoning": answer.reasoning, "sql": sql}
+def _check_folders(folders: list[Path], missing: str) -> None:
+    if folders and not any(folder.is_dir() for folder in folders):
+        raise UserError(f"{folders[0]}: {missing}")
 
 
 class _Layout(NamedTuple):
@@ -95,16 +73,25 @@ _LAYOUTS = {
     "rows": _Layout(
         _same("question", "sql", "db_id", "schema", "evidence", "difficulty", "reasoning", "kind", "rejected")
     ),
-    "alpaca": _Layout({"question": "input", "schema": "instruction", "sql": "output"}, _alpaca_row),
+    "alpaca": _Layout(
+        {"question": "input", "schema": "instruction", "sql": "output", **_same("db_id", "evidence")}, alpaca_row
+    ),
     "process": _Layout(
-        {"question": "query", "kind": "type", **_same("db_id", "schema", "evidence", "reasoning", "sql")}, _process_row
+        {"question": "query", "kind": "type", **_same("db_id", "schema", "evidence", "reasoning", "sql")}, process_row
+    ),
+    "synthetic_text_to_sql": _Layout(
+        {"question": "sql_prompt", "schema": "sql_context", "sql": "sql", "question_id": "id"}
+    ),
+    "synsql": _Layout(
+        {"evidence": "external_knowledge", "difficulty": "sql_complexity", **_same("question", "sql", "db_id")},
+        locate=_with_databases,
     ),
     "text2sql_dataset": _Layout({"question": "prompt", "schema": "context", "sql": "answer"}),
     "spider": _Layout({"sql": "query", **_same("question", "db_id")}, options=SpiderOptions, locate=_spider),
     "bird": _Layout(
         {"sql": "SQL", **_same("question", "evidence", "db_id", "difficulty", "question_id")},
         options=BenchmarkOptions,
-        locate=_bird,
+        locate=_with_databases,
     ),
 }
 

@@ -13,6 +13,8 @@ from typing import Any
 from jinja2 import Environment
 
 from text2sql.artifacts import write_text
+from text2sql.data.adapters import TAG_FAULTS
+from text2sql.data.options import CommonOptions
 from text2sql.data.parts import KEYWORDS, Head
 from text2sql.prompts import build_messages
 
@@ -28,7 +30,7 @@ class SplitStatistics:
     limit: int | None = None
     kept: int = 0
     over_limit: int = 0
-    unpaired: int = 0
+    without: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
     shown: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     difficulty: Counter[str] = field(default_factory=Counter)
@@ -37,6 +39,8 @@ class SplitStatistics:
     keywords: Counter[int] = field(default_factory=Counter)
     databases: set[str] = field(default_factory=set)
     linked: list[int] = field(default_factory=lambda: [0] * 6)
+    kinds: Counter[str] = field(default_factory=Counter)
+    thinking: Counter[int] = field(default_factory=Counter)
 
     def add(self, head: Head) -> None:
         """Count an example that was kept."""
@@ -47,6 +51,8 @@ class SplitStatistics:
         self.tables[head.tables] += 1
         self.keywords.update(head.keywords)
         self.databases.add(head.db_id)
+        self.kinds[head.kind] += bool(head.kind)
+        self.thinking[head.thinking] += bool(head.thinking)
         if head.linked:
             self.linked = [one + other for one, other in zip(self.linked, head.linked, strict=True)]
 
@@ -67,11 +73,20 @@ class SplitStatistics:
             "difficulty": dict(sorted(self.difficulty.items())),
             "prompt_chars": distribution(self.lengths),
             "over_max_prompt_chars": self.over_limit,
-            "without_worse_answer": self.unpaired,
+            "without_worse_answer": self.without["ranking"],
+            "without_database": self.without["grpo"],
             "tables_per_query": {str(count): rows for count, rows in sorted(self.tables.items())},
             "keywords": {KEYWORDS[number]: rows for number, rows in self.keywords.most_common()},
             **({"schema_linking": self._linking()} if self.linked[5] else {}),
+            **({"process": self._process()} if +self.kinds or +self.thinking else {}),
         }
+
+    def _process(self) -> dict[str, Any]:
+        """Of rows with thinking: their types, what became of their tags, lengths of thinking in characters."""
+        tags = {fault: self.rejected[fault] for fault in TAG_FAULTS if self.rejected[fault]}
+        kinds = dict((+self.kinds).most_common())
+        lengths = distribution(+self.thinking)
+        return {"types": kinds, "tags": {"complete": (+self.thinking).total(), **tags}, "thinking_chars": lengths}
 
     def _linking(self) -> dict[str, float]:
         names = ("table_recall", "column_recall", "columns_shown")
@@ -91,16 +106,19 @@ def distribution(lengths: Counter[int]) -> dict[str, int]:
     return {"mean": mean, **dict(zip(_QUANTILES, values[places].tolist(), strict=True))}
 
 
-def token_lengths(examples: Path, rows: int, folder: Path) -> dict[str, Any]:
+def token_lengths(examples: Path, rows: int, folder: Path, options: CommonOptions) -> dict[str, Any]:
     """Tokens of prompt and gold SQL, on up to 2,000 rows evenly spread over the file; the tokenizer is in ``folder``."""
     from tokenizers import Tokenizer
 
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer, asked = (
+        Tokenizer.from_file(str(folder / "tokenizer.json")),
+        (options.answer_format, options.system_prompt),
+    )
     prompts: Counter[int] = Counter()
     answers: Counter[int] = Counter()
     with examples.open("rb") as lines:
         for row in map(json.loads, islice(lines, 0, None, max(1, -(-rows // _SAMPLE)))):
-            messages = build_messages(row["question"], row["schema"], row["evidence"])
+            messages = build_messages(row["question"], row["schema"], row["evidence"], *asked)
             prompts[sum(len(tokenizer.encode(message["content"]).ids) for message in messages)] += 1
             answers[len(tokenizer.encode(row["sql"]).ids)] += 1
     return {"rows": prompts.total(), "prompt": distribution(prompts), "sql": distribution(answers)}

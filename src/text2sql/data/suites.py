@@ -56,13 +56,12 @@ def build_suites(source: Source, options: SuiteOptions) -> dict[str, Any]:
     Raises:
         UserError: the source has no databases, or they take more disk than ``max_mb``.
     """
-    root, output = source.database_root, source.options.output
-    if root is None:
-        raise UserError("suites: these data have no databases (database_root); leave the key out")
-    folder, started = output / FOLDER, time.monotonic()
+    folder, started = source.options.output / FOLDER, time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
     with only_one(folder):
-        works = list(_works(source, options, root, folder))
+        works = list(_works(source, options, folder))
+        if not works:
+            raise UserError("suites: these data have no databases; leave the key out")
         for stale in {path for path in folder.iterdir() if path.is_dir()} - {work.folder for work in works}:
             remove(stale)
         waiting = [work for work in works if not _is_there(work)]
@@ -70,7 +69,9 @@ def build_suites(source: Source, options: SuiteOptions) -> dict[str, Any]:
             if size > options.max_mb << 20:
                 raise UserError(f"suites: more than max_mb={options.max_mb} in {folder}; raise it, or lower instances")
         notes = [note for work in works if (note := read_note(work.folder / _NOTE))]
-    total = {name: sum(note[name] for note in notes) for name in ("instances", "golds", "fixed", "neighbours", "undecided")}
+    total = {
+        name: sum(note[name] for note in notes) for name in ("instances", "golds", "fixed", "neighbours", "undecided")
+    }
     total |= {"databases": len(works), "bytes": _size(folder), "seconds": round(time.monotonic() - started, 1)}
     logger.info(
         "%s: %d databases, %d instances, %.0f MB, %d built now in %.0f s; %.1f%% of the golds' neighbours told apart, "
@@ -81,7 +82,7 @@ def build_suites(source: Source, options: SuiteOptions) -> dict[str, Any]:
     return total
 
 
-def _works(source: Source, options: SuiteOptions, root: Path, folder: Path) -> Iterator[_Work]:
+def _works(source: Source, options: SuiteOptions, folder: Path) -> Iterator[_Work]:
     golds: dict[str, dict[str, None]] = {}
     for split in options.splits or source.training_splits:
         if split not in source.training_splits:
@@ -89,8 +90,8 @@ def _works(source: Source, options: SuiteOptions, root: Path, folder: Path) -> I
         for example in read_jsonl(source.options.output / "examples" / f"{split}.jsonl", Example):
             golds.setdefault(example.db_id, {})[example.sql] = None
     for db_id, asked in golds.items():
-        database = root / db_id / f"{db_id}.sqlite"
-        if database.is_file():
+        files = (root / db_id / f"{db_id}.sqlite" for root in source.database_roots)
+        if (database := next((path for path in files if path.is_file()), None)) is not None:
             yield _Work(database, list(asked), folder / db_id, options, source.options.seed)
 
 
@@ -119,13 +120,21 @@ def _build(work: _Work) -> None:
 
     remove(work.folder)
     options = work.options
-    sizes = {"count": options.instances, "tries": options.tries, "tested": options.golds}
     try:
-        built = asdict(build_suite(work.database, work.golds, work.folder, seed=work.seed, **sizes))
+        suite = build_suite(
+            work.database,
+            work.golds,
+            work.folder,
+            count=options.instances,
+            tries=options.tries,
+            tested=options.golds,
+            seed=work.seed,
+        )
     except (ValueError, sqlite3.Error) as error:
         raise UserError(f"suites: {work.database}: {error}") from error
-    files = built.pop("files")
-    write_note(work.folder / _NOTE, work.made_of(), instances=len(files), **built)
+    built = asdict(suite) | {"instances": len(suite.files)}
+    del built["files"]
+    write_note(work.folder / _NOTE, work.made_of(), **built)
 
 
 def _size(folder: Path) -> int:

@@ -50,6 +50,7 @@ class ToySource:
         self.options = options
         self.specs = load_specs(options.toy_databases)
         self.database_root = options.output / "database"
+        self.database_roots = [self.database_root]
         self.splits = tuple(options.questions)
         self.jobs = 1  # seconds of work in all
         self.training_splits = tuple(split for split, asked in options.questions.items() if asked.databases != "test")
@@ -79,7 +80,7 @@ class ToySource:
             else:
                 yield Rejected(example.question_id, spec.db_id, example.question, example.sql, *failure)
 
-    def finish(self) -> list[Path]:
+    def finish(self, bases: Path) -> list[Path]:
         """Write tables.json; the outputs are that file and the databases."""
         tables = self.options.output / "tables.json"
         write_tables_json(self.database_root, [spec.db_id for spec in self.specs], tables)

@@ -67,15 +67,17 @@ class JudgeOptions(InputOptions):
     """How answers are judged.
 
     ``base_urls`` are OpenAI-compatible servers, ``model`` the judge's name there (empty: the only one served), the key is
-    read from ``OPENAI_API_KEY``. ``answer_format`` is the form that the completions were asked for, ``language`` the
-    judge's. A request may take ``timeout`` seconds and is sent ``retries`` times more where a server fails; a reply that
-    cannot be read is asked for again, ``attempts`` times in all. ``batch_size`` requests are in flight at each server.
+    read from ``OPENAI_API_KEY``. ``answer_format`` and ``system_prompt`` say how the completions were asked for,
+    ``language`` is the judge's. A request may take ``timeout`` seconds and is sent ``retries`` times more where a server
+    fails; a reply that cannot be read is asked for again, ``attempts`` times in all. ``batch_size`` requests are in flight
+    at each server.
     """
 
     base_urls: Annotated[list[str], Field(min_length=1)]
     model: str = ""
     language: JudgeLanguage = "en"
     answer_format: AnswerFormat = "process"
+    system_prompt: str | None = None
     attempts: Count = 3
     timeout: Seconds = 120.0
     retries: Annotated[int, Field(ge=0)] = 4

@@ -88,8 +88,9 @@ def judge(options: JudgeOptions) -> dict[str, Any]:
 
 def _items(options: JudgeOptions, model: str) -> list[_Item]:
     items = []
+    how = (options.answer_format, options.language, options.system_prompt)
     for example, row in join(options):
-        messages = judge_messages(example, row.text or row.pred, options.answer_format, options.language)
+        messages = judge_messages(example, row.text or row.pred, *how)
         key = digest_of([model, example.question_id, row.sample, messages])
         items.append((Judgement(key, example.question_id, row.sample, None), messages))
     return items

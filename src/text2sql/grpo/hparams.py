@@ -64,6 +64,7 @@ class GRPOArguments:
         default=2, metadata={"help": "Worker processes that run SQL, for each training process; 0: none of their own."}
     )
     answer_format: AnswerFormat = field(default="plain", metadata={"help": "What the prompt asks for."})
+    system_prompt: str | None = field(default=None, metadata={"help": "First message, if not the format's own."})
     eval_samples: Annotated[int | None, pydantic.Field(ge=1)] = field(
         default=None, metadata={"help": "Held-out questions to answer at each evaluation, evenly spread; all if unset."}
     )

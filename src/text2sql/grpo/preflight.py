@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from text2sql.errors import UserError
-from text2sql.grpo.hparams import REQUIRED, read_arguments
+from text2sql.grpo.hparams import REQUIRED, GRPOArguments, read_arguments
 from text2sql.grpo.scoring import open_rewards
+from text2sql.prompts import check_system
 from text2sql.recipe.keys import data_files
 from text2sql.records import Example, read_jsonl
 
@@ -34,7 +35,7 @@ def check(recipe: Mapping[str, Any], where: Path, processes: int, gpus: int) -> 
         _check_vllm(recipe, where, gpus)
     if recipe.get("use_ray"):
         raise UserError(f"{where}: GRPO is started by torchrun, not by Ray; remove use_ray")
-    known = _check_rows(recipe, where, ours.database_root)
+    known = _check_rows(recipe, where, ours)
     if ours.database_root is not None:
         _say_luck(known, ours.database_root, protocol)
 
@@ -96,7 +97,7 @@ def _check_batch(recipe: Mapping[str, Any], where: Path, processes: int) -> None
         )
 
 
-def _check_rows(recipe: Mapping[str, Any], where: Path, root: Path | None) -> set[str]:
+def _check_rows(recipe: Mapping[str, Any], where: Path, ours: GRPOArguments) -> set[str]:
     """Each row of the JSON Lines files is an example whose database is there; other files are read when they are loaded.
 
     Returns the databases' names.
@@ -105,9 +106,10 @@ def _check_rows(recipe: Mapping[str, Any], where: Path, root: Path | None) -> se
     for name, path in data_files(recipe, where):
         if path.suffix != ".jsonl" or not path.is_file():
             continue
+        check_system(ours.system_prompt, path)
         try:
             for number, example in enumerate(read_jsonl(path, Example), 1):
-                _check_row(example, f"{path}: row {number} ({example.question_id})", root, known)
+                _check_row(example, f"{path}: row {number} ({example.question_id})", ours.database_root, known)
         except UserError as error:
             hint = ", or name a data set of examples, for example toy_train_grpo" if ": missing " in str(error) else ""
             raise UserError(f"{error} (data set {name!r}; GRPO needs {', '.join(REQUIRED)}{hint})") from error

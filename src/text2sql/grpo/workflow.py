@@ -84,16 +84,23 @@ def _merged(names: list[str] | None, model: Any, data: Any, training: Any) -> An
     return merge_dataset(loaded, data, seed=training.seed)
 
 
-def prompt_ids(example: Example, template: Any, tokenizer: Any, answer: AnswerFormat) -> list[int]:
+def prompt_ids(
+    example: Example, template: Any, tokenizer: Any, answer: AnswerFormat, system_prompt: str | None = None
+) -> list[int]:
     """Token ids of the prompt: exactly those that supervised fine-tuning of this template and format shows."""
-    system, user = build_messages(example.question, example.schema, example.evidence, answer)
+    system, user = build_messages(example.question, example.schema, example.evidence, answer, system_prompt)
     turns = [user, {"role": "assistant", "content": ""}]
     ids: list[int] = template.encode_oneturn(tokenizer, turns, system["content"])[0]
     return ids
 
 
 def build_prompts(
-    examples: list[Example], template: Any, tokenizer: Any, answer: AnswerFormat, cutoff_len: int | None = None
+    examples: list[Example],
+    template: Any,
+    tokenizer: Any,
+    answer: AnswerFormat,
+    cutoff_len: int | None = None,
+    system_prompt: str | None = None,
 ) -> Dataset:
     """Rows of ``prompt`` (text) and ``example`` (JSON); prompts of more than ``cutoff_len`` tokens are left out.
 
@@ -104,7 +111,7 @@ def build_prompts(
     """
     rows = []
     for example in examples:
-        ids = prompt_ids(example, template, tokenizer, answer)
+        ids = prompt_ids(example, template, tokenizer, answer, system_prompt)
         if cutoff_len is None or len(ids) <= cutoff_len:
             text = tokenizer.decode(ids)
             if tokenizer(text, add_special_tokens=False)["input_ids"] != ids:
@@ -133,7 +140,7 @@ def run(model: Any, data: Any, training: Any, finetuning: Any, given: Mapping[st
     tokenizer.model_input_names = ["input_ids", "attention_mask"]  # some add token_type_ids, which generate() refuses
     template = get_template_and_fix_tokenizer(tokenizer, data)
     examples, unseen = load_examples(model, data, training)
-    prompts = build_prompts(examples, template, tokenizer, ours.answer_format, data.cutoff_len)
+    prompts = build_prompts(examples, template, tokenizer, ours.answer_format, data.cutoff_len, ours.system_prompt)
     with open_rewards(ours) as suite:
         trainer = CustomGRPOTrainer(
             scoring=Scoring(suite),
@@ -158,7 +165,8 @@ def _held_out(
     if ours.database_root is None:
         raise UserError("database_root: held-out accuracy executes SQL; set it to the folder of databases")
     chosen = [examples[i] for i in spread(len(examples), ours.eval_samples)]
-    return HeldOut(chosen, build_prompts(chosen, template, tokenizer, ours.answer_format)["prompt"], suite)
+    prompts = build_prompts(chosen, template, tokenizer, ours.answer_format, system_prompt=ours.system_prompt)
+    return HeldOut(chosen, prompts["prompt"], suite)
 
 
 def _reference(model: Any, finetuning: Any) -> Any:

@@ -123,7 +123,9 @@ def check(
         write_jsonl(output, short)
     full = len(examples) - len({(row["question_id"], row["sql"]) for row in short})
     console.print(f"{full} of {len(examples)} gold answers earn the full reward ({', '.join(suite.specs)})")
-    console.print(f"{silent} golds are no evidence (empty, NULL or 0, or the same on every instance): only equivalent SQL is paid there")
+    console.print(
+        f"{silent} golds are no evidence (empty, NULL or 0, or the same on every instance): only equivalent SQL is paid there"
+    )
     if short:
         raise typer.Exit(1)
 

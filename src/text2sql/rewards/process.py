@@ -14,6 +14,7 @@ import math
 import re
 from collections.abc import Sequence
 
+from text2sql.prompts import Answer
 from text2sql.records import RewardSample
 from text2sql.rewards.context import RewardContext, made_up
 from text2sql.rewards.registry import RewardResult, reward, with_components
@@ -107,12 +108,13 @@ def _quality(sample: RewardSample, context: RewardContext) -> tuple[float, tuple
 def complexity_type(samples: Sequence[RewardSample], context: RewardContext) -> list[float]:
     """1 if the declared type, ``sql`` or ``多步推理``, is the gold's class, else 0; weight 0.20.
 
-    English and Chinese spellings are understood. Guard: the completion's own SQL must be of that class too.
+    English and Chinese spellings are understood. Guard: the completion's own SQL must be of that class too. A form of
+    answer without a place for the type (``<think>..</think> <answer>SQL</answer>``) declares that of its SQL.
     """
     scores = []
     for sample in samples:
-        declared = normal_label(context.answer(sample.completion).type)
-        own = classify(context.clear_sql(sample.completion)).label
+        answer, own = context.answer(sample.completion), classify(context.clear_sql(sample.completion)).label
+        declared = own if answer.undeclared else normal_label(answer.type)
         scores.append(float(bool(declared) and declared == own == classify(sample.example.sql).label))
     return scores
 
@@ -151,15 +153,16 @@ def self_assessment(samples: Sequence[RewardSample], context: RewardContext) -> 
     """F1 of the issues that the completion names against those its SQL has; range [0, 1], weight 0.25.
 
     Issues are those of :data:`text2sql.sql.ISSUE_RULES`, by name or Chinese name; ``none`` (``无``) where there are
-    none, which scores 1 if that is true. No account, or no clear SQL, scores 0.
+    none, which scores 1 if that is true. No account, or no clear SQL, scores 0. A form of answer without a place for
+    them names those that its thinking mentions.
 
     Guard: SQL that does not match is not without fault, so that its account scores at most 0.5.
     """
     scores, precisions, recalls = [], [], []
     for sample, judged in zip(samples, context.judge(samples), strict=True):
         precision = recall = 0.0
-        if judged.sql and judged.answer.issues:
-            said = declared_issues(judged.answer.issues)
+        if judged.sql and (judged.answer.issues or judged.answer.undeclared):
+            said = _named_issues(judged.answer)
             there = {i.name for i in find_issues(judged.sql, sample.example.question, sample.example.schema)}
             precision = len(said & there) / len(said) if said else float(not there)
             recall = len(said & there) / len(there) if there else float(not said)
@@ -168,6 +171,13 @@ def self_assessment(samples: Sequence[RewardSample], context: RewardContext) -> 
         precisions.append(precision)
         recalls.append(recall)
     return RewardResult(scores, {"precision": precisions, "recall": recalls})
+
+
+def _named_issues(answer: Answer) -> frozenset[str]:
+    if not answer.undeclared:
+        return declared_issues(answer.issues)
+    text = answer.reasoning.lower()
+    return frozenset(n for n, rule in ISSUE_RULES.items() if n in text or (rule.alias and rule.alias.lower() in text))
 
 
 def declared_issues(text: str) -> frozenset[str]:

@@ -82,10 +82,15 @@ _LONGEST = 40
 
 @dataclass(frozen=True)
 class Samples:
-    """First rows of tables, and some values of columns: SQL literals, keyed by table and by (table, column)."""
+    """What is shown beside a schema.
+
+    First rows of tables, and some values of columns, as SQL literals, keyed by table and by (table, column); descriptions
+    of columns, keyed by (table, column) in lower case.
+    """
 
     rows: dict[str, list[tuple[str, ...]]] = field(default_factory=dict)
     values: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+    descriptions: dict[tuple[str, str], str] = field(default_factory=dict)
 
 
 def read_samples(connection: sqlite3.Connection, schema: Schema, count: int = 3) -> Samples:
@@ -119,8 +124,9 @@ def _literal(cell: object) -> str:
 def render(schema: Schema, style: Style = "ddl", samples: Samples | None = None) -> str:
     """The schema as text.
 
-    ``ddl``: :func:`render_ddl`. ``ddl_rows`` adds the first rows of each table, ``ddl_values`` values of text columns,
-    both as SQL comments. ``compact``: ``table(column TYPE, ...)`` lines and the joins. ``names``: no types either.
+    ``ddl``: :func:`render_ddl`. ``ddl_rows`` adds the first rows of each table, ``ddl_values`` values of text columns and
+    what describes a column, both as SQL comments. ``compact``: ``table(column TYPE, ...)`` lines and the joins.
+    ``names``: no types either.
     """
     data = samples or Samples()
     if style == "ddl_values":
@@ -168,8 +174,9 @@ def _with_values(table: Table, samples: Samples) -> str:
     lines = []
     for number, part in enumerate(parts):
         name = table.columns[number].name if number < len(table.columns) else ""
-        values = samples.values.get((table.name, name), [])
-        hint = f" -- {', '.join(values)}" if values else ""
+        told = samples.descriptions.get((table.name.lower(), name.lower()), "")
+        shown = "; ".join(filter(None, (told, ", ".join(samples.values.get((table.name, name), [])))))
+        hint = f" -- {shown}" if shown else ""
         lines.append(f"  {part}{',' * (number + 1 < len(parts))}{hint}")
     return f"CREATE TABLE {quote(table.name)} (\n" + "\n".join(lines) + "\n);"
 

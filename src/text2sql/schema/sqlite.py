@@ -1,6 +1,7 @@
 """Schemas read from SQLite itself: from a database file, or from ``CREATE TABLE`` text built in memory."""
 
 import logging
+import re
 import sqlite3
 import time
 from contextlib import closing
@@ -20,6 +21,9 @@ _TABLES = (
     "WHERE l.type != 'shadow' AND m.type IN ('table', 'view') AND m.name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY m.rowid"
 )
 _COLUMNS = "SELECT name, type, pk FROM pragma_table_xinfo(?) WHERE hidden != 1"
+
+
+_DDL = re.compile(r"\bcreate\b[^;(]*\b(?:table|view)\b", re.IGNORECASE)
 
 
 class SchemaError(ValueError):
@@ -42,6 +46,11 @@ def open_readonly(path: Path) -> sqlite3.Connection:
         connection.close()
         raise UserError(f"{path}: not a SQLite database ({error})") from error
     return connection
+
+
+def is_ddl(text: str) -> bool:
+    """Whether a text makes tables, rather than telling of them in words."""
+    return _DDL.search(text) is not None
 
 
 def build_from_ddl(text: str) -> sqlite3.Connection:

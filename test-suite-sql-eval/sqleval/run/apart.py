@@ -49,7 +49,9 @@ class _Apart:
 _APART = _Apart()
 
 
-def execute(database: str | Path | bytes, sql: str, limits: Limits = DEFAULT, *, timeout: float | None = None) -> Outcome:
+def execute(
+    database: str | Path | bytes, sql: str, limits: Limits = DEFAULT, *, timeout: float | None = None
+) -> Outcome:
     """Run one statement on a database file, or on a database as ``sqlite3.Connection.serialize`` gives it.
 
     It runs in a worker process that is kept between calls and ended when the statement is late. ``timeout`` (seconds)

@@ -31,7 +31,9 @@ def _build(args: argparse.Namespace) -> None:
         lines = args.gold.read_text(encoding="utf-8").splitlines()
         golds = [line.split("\t")[0].strip() for line in lines if line.strip()]
         say = partial(print, file=sys.stderr)
-        suite = build_suite(args.db, golds, args.out, tries=args.tries, count=args.instances, seed=args.seed, progress=say)
+        suite = build_suite(
+            args.db, golds, args.out, tries=args.tries, count=args.instances, seed=args.seed, progress=say
+        )
     except (OSError, UnicodeDecodeError, ValueError, sqlite3.Error) as error:
         raise InputError(str(error)) from error
     counts = (suite.distinguished_by_original, suite.distinguished_by_suite)

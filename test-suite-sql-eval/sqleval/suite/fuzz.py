@@ -144,7 +144,9 @@ class Fuzzer:
             named = [value for value in found if value in literals] or kept
             pools = (named, kept, kept)
             return lambda: None if source.random() < null else _skewed(source.choice(pools), source)
-        numeric = any(word in column.type for word in _NUMERIC) or (bool(own) and not any(isinstance(v, str) for v in own))
+        numeric = any(word in column.type for word in _NUMERIC) or (
+            bool(own) and not any(isinstance(v, str) for v in own)
+        )
         if table.key == (column.name,):
             keys = _keys(own, literals, numeric, count, source)
             return lambda: next(keys)
@@ -191,11 +193,9 @@ def _skewed(pool: Sequence[Cell], source: random.Random) -> Cell:
     return pool[int(len(pool) * source.random() ** _SKEW)]
 
 
-def _keys(
-    own: list[Cell], literals: list[Cell], numeric: bool, count: int, source: random.Random
-) -> Iterator[Cell]:
+def _keys(own: list[Cell], literals: list[Cell], numeric: bool, count: int, source: random.Random) -> Iterator[Cell]:
     """Values of a primary key, each once: those that queries name, half from the original, and new ones with gaps."""
-    kept = [value for value in literals if source.random() < 0.8 and isinstance(value, int if numeric else str)]
+    kept: list[Cell] = [v for v in literals if source.random() < 0.8 and isinstance(v, int if numeric else str)]
     kept += source.sample(own, min(len(own), count // 2))
     last = max((int(v) for v in own if isinstance(v, int | float)), default=0) + source.randint(1, 60)
     text = str(own[0]) if own else "k"
@@ -211,15 +211,16 @@ def _keys(
         yield last if numeric else f"{text}{last}"
 
 
-def _pool(
-    own: list[Cell], literals: list[Cell], numeric: bool, fractions: bool, source: random.Random
-) -> list[Cell]:
+def _pool(own: list[Cell], literals: list[Cell], numeric: bool, fractions: bool, source: random.Random) -> list[Cell]:
     """Values of an ordinary column in one instance, the frequent ones first."""
     few = source.random() < 0.4 or len(own) < 12
     kept = source.sample(own, min(len(own), source.randint(2, 9) if few else 120))
     if not numeric:
         texts = [text for text in literals if isinstance(text, str)]
-        return kept + [f"{text}x" for text in (*source.sample(texts, min(len(texts), 2)), *map(str, kept[:1]))] or ["a", "b"]
+        return kept + [f"{text}x" for text in (*source.sample(texts, min(len(texts), 2)), *map(str, kept[:1]))] or [
+            "a",
+            "b",
+        ]
     numbers = [value for value in (*kept, *literals) if isinstance(value, int | float)]
     steps = (1, -1, 0.25) if fractions and any(isinstance(value, float) for value in numbers) else (1, -1)
     near: list[Cell] = [value + step for value in source.sample(numbers, min(len(numbers), 10)) for step in steps]

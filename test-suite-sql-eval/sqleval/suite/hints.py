@@ -45,13 +45,16 @@ def read_hints(trees: Sequence[Any], columns: Mapping[str, Sequence[str]]) -> Hi
 
 
 def _read(node: Any, known: set[str], columns: Mapping[str, Sequence[str]], hints: Hints) -> None:
-    found = [column for column in node.find_all(exp.Column)]
+    found = list(node.find_all(exp.Column))
     named = [column for column in found if column.name.lower() in known]
     # SQLite takes "France" for text where no column has that name.
     texts = [column.name for column in found if column.name.lower() not in known and not column.table]
-    values: list[Cell] = [text.strip("%") for text in texts]
-    for literal in node.find_all(exp.Literal):
-        values.append(literal.name.strip("%") if literal.is_string else _number(literal.name))
+    literals = list(node.find_all(exp.Literal))
+    values: list[Cell] = [
+        *texts,
+        *(literal.name if literal.is_string else _number(literal.name) for literal in literals),
+    ]
+    values = [value.strip("%") if isinstance(value, str) else value for value in values]
     for column in named:
         hints.literals.setdefault(column.name.lower(), {}).update(dict.fromkeys(values))
     if isinstance(node, exp.EQ) and isinstance(node.this, exp.Column) and isinstance(node.expression, exp.Column):
@@ -70,9 +73,9 @@ def _number(text: str) -> Cell:
 def _place(column: Any, columns: Mapping[str, Sequence[str]]) -> Place | None:
     """The table and column that a column means, as far as the SELECT around it tells."""
     select = column.find_ancestor(exp.Select)
-    tables = [table for table in select.find_all(exp.Table)] if select else []
-    for table in tables:
-        if column.table.lower() in ("", table.alias_or_name.lower()):
-            if column.name.lower() in columns.get(table.name.lower(), ()):
-                return table.name.lower(), column.name.lower()
+    qualifier, name = column.table.lower(), column.name.lower()
+    for table in select.find_all(exp.Table) if select else ():
+        own = table.name.lower()
+        if qualifier in ("", table.alias_or_name.lower()) and name in columns.get(own, ()):
+            return own, name
     return None
