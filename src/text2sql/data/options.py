@@ -54,7 +54,7 @@ class CommonOptions:
     keys too). ``max_prompt_chars`` leaves examples with a longer prompt out of the training files, never out of the
     examples that evaluation reads. ``tokenizer``: a model's folder, for lengths in tokens in the report. ``jobs``:
     processes (0: one for each core). ``seed`` shuffles the training file and whatever the source draws.
-    ``suites``: build test suites for rewards (None: none).
+    ``suites``: build test suites for rewards (None: none). ``issues``: modules with issues of your own.
     """
 
     source: str
@@ -68,6 +68,7 @@ class CommonOptions:
     jobs: Annotated[int, Field(ge=0)] = 0
     seed: int = 42
     suites: SuiteOptions | None = None
+    issues: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -63,6 +63,9 @@ class GRPOArguments:
     reward_jobs: Annotated[int, pydantic.Field(ge=0)] = field(
         default=2, metadata={"help": "Worker processes that run SQL, for each training process; 0: none of their own."}
     )
+    issues: Annotated[list[str], BeforeValidator(names)] = field(
+        default_factory=list, metadata={"help": "Modules that register issues of your own (text2sql.sql.issue)."}
+    )
     answer_format: AnswerFormat = field(default="plain", metadata={"help": "What the prompt asks for."})
     system_prompt: str | None = field(default=None, metadata={"help": "First message, if not the format's own."})
     eval_samples: Annotated[int | None, pydantic.Field(ge=1)] = field(
