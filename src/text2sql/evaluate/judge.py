@@ -203,7 +203,13 @@ def _summarize(judgements: Sequence[Judgement], model: str, language: str) -> di
         "error_types": dict(Counter(j.error_type or "not said" for j, _ in scored).most_common()),
         "overall": statistics.fmean(value["mean"] for value in axes.values()) if axes else None,
         "lowest": [
-            {"question_id": j.question_id, "sample": j.sample, **scores, "error_type": j.error_type, "comment": j.comment}
+            {
+                "question_id": j.question_id,
+                "sample": j.sample,
+                **scores,
+                "error_type": j.error_type,
+                "comment": j.comment,
+            }
             for j, scores in lowest
         ],
         "failures": [

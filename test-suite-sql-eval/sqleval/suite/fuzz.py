@@ -106,6 +106,7 @@ class Fuzzer:
             self.hints = read_hints(trees, self.columns)
             self.tables = _related(tables, self.hints)
             self.values = {(t.name, c.name): _own(db, t, c) for t in tables for c in t.columns}
+            self.with_nulls = {(t.name, c.name) for t in tables for c in t.columns if _has_null(db, t, c)}
             self.empty = _empty_copy(db)
 
     def instance(self, seed: int) -> bytes:
@@ -143,6 +144,8 @@ class Fuzzer:
             kept = source.sample(found, max(1, int(len(found) * 0.7))) if found else [None]
             named = [value for value in found if value in literals] or kept
             pools = (named, kept, kept)
+            if (table.name, column.name) not in self.with_nulls:
+                null = 0.0  # one would make every NOT IN over the column empty, also where the data have none
             return lambda: None if source.random() < null else _skewed(source.choice(pools), source)
         numeric = any(word in column.type for word in _NUMERIC) or (
             bool(own) and not any(isinstance(v, str) for v in own)
@@ -175,6 +178,11 @@ class Fuzzer:
 def _own(db: sqlite3.Connection, table: Table, column: Column) -> list[Cell]:
     query = f"SELECT DISTINCT {quoted(column.name)} FROM {quoted(table.name)} LIMIT {_POOL}"
     return [row[0] for row in db.execute(query) if row[0] is not None]
+
+
+def _has_null(db: sqlite3.Connection, table: Table, column: Column) -> bool:
+    query = f"SELECT 1 FROM {quoted(table.name)} WHERE {quoted(column.name)} IS NULL LIMIT 1"
+    return db.execute(query).fetchone() is not None
 
 
 def _empty_copy(origin: sqlite3.Connection) -> bytes:
