@@ -37,7 +37,7 @@ class SuiteOptions:
     that are trained on). ``max_mb`` of disk for all together.
     """
 
-    instances: Count = 6
+    instances: Count = 8
     tries: Count = 3
     golds: Count = 60
     splits: list[str] | None = None

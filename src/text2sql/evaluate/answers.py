@@ -41,10 +41,11 @@ class InputOptions:
 class EvaluateOptions(InputOptions):
     """What is scored, and how.
 
-    Process metrics do without ``database_root`` (null): nothing is executed then. ``experiment`` (a dotted name such as toy.base) asks for a ledger row, with the recipe's ``profile``, the training's
-    ``seed`` and the ``split``. ``decoding`` says in words how predictions of other programs were made; those of
-    ``text2sql.infer`` know it. ``timeout`` is the seconds of one prediction. ``once``: predictions that were scored in
-    this way already are neither scored nor written to the ledger again.
+    Process metrics do without ``database_root`` (null): nothing is executed then. ``experiment`` (a dotted name such as
+    toy.base) asks for a ledger row, with the recipe's ``profile``, the training's ``seed`` and the ``split``. ``decoding``
+    says in words how predictions of other programs were made; those of ``text2sql.infer`` know it. ``timeout`` is the
+    seconds of one prediction. ``once``: predictions that were scored in this way already are neither scored nor written
+    to the ledger again.
     """
 
     database_root: Path | None
@@ -74,9 +75,9 @@ class JudgeOptions(InputOptions):
 
     ``base_urls`` are OpenAI-compatible servers, ``model`` the judge's name there (empty: the only one served), the key is
     read from ``OPENAI_API_KEY``. ``answer_format`` and ``system_prompt`` say how the completions were asked for,
-    ``language`` is the judge's. ``limit`` questions are drawn at random by ``seed``, for the first may be about one database. A request may take ``timeout`` seconds and is sent ``retries`` times more where a server
-    fails; a reply that cannot be read is asked for again, ``attempts`` times in all. ``batch_size`` requests are in flight
-    at each server.
+    ``language`` is the judge's. ``limit`` questions are drawn at random by ``seed``, for the first may be about one
+    database. A request may take ``timeout`` seconds and is sent ``retries`` times more where a server fails; a reply that
+    cannot be read is asked for again, ``attempts`` times in all. ``batch_size`` requests are in flight at each server.
     """
 
     base_urls: Annotated[list[str], Field(min_length=1)]

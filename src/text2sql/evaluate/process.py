@@ -53,7 +53,8 @@ class Row:
 def evaluate_process(options: EvaluateOptions) -> dict[str, Any]:
     """Measure a predictions file; returns the sections that it writes into ``evaluation_report.json`` of ``output_dir``.
 
-    Without ``database_root`` nothing is executed, and what needs that is left out. These are ``summary`` in words and counts, ``metrics`` by name, ``samples`` of rows, and ``error_analysis``.
+    Without ``database_root`` nothing is executed, and what needs that is left out. The sections are ``summary`` in words
+    and counts, ``metrics`` by name, ``samples`` of rows, and ``error_analysis``.
 
     Raises:
         UserError: examples, predictions or databases are missing, or do not belong together.
