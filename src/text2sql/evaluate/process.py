@@ -152,11 +152,8 @@ def measure(rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def _confidence(rows: Sequence[Row]) -> dict[str, float]:
-    groups = {
-        "all": rows,
-        "agreeing": [row for row in rows if row.declared_type and row.declared_type == row.own_type],
-        "disagreeing": [row for row in rows if row.declared_type != row.own_type],
-    }
+    agreeing = [row for row in rows if row.declared_type and row.declared_type == row.own_type]
+    groups = {"all": rows, "agreeing": agreeing, "disagreeing": [row for row in rows if row not in agreeing]}
     return {name: statistics.fmean(row.type_confidence for row in found) for name, found in groups.items() if found}
 
 
