@@ -134,8 +134,8 @@ LORA = ["lora_target", "lora_rank", "lora_alpha"]
 TWINS = {
     **{name: ["stage", *METHOD, *(LORA if name.startswith("lora") else [])] for name in SFT},
     "grpo_execution": ["stage", *METHOD, *LORA, *GRPO],
-    "grpo_reasoning": ["stage", *METHOD, *LORA, *GRPO, "reward_weights"],
-    "grpo_process": ["stage", *METHOD, *LORA, *GRPO, "reward_weights"],
+    "grpo_reasoning": ["stage", *METHOD, *LORA, *GRPO],
+    "grpo_process": ["stage", *METHOD, *LORA, *GRPO],
     "merge_lora": [*METHOD, "trust_remote_code", "export_size", "export_device", "export_legacy_format"],
 }
 

@@ -12,6 +12,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -65,14 +66,15 @@ def build_suites(source: Source, options: SuiteOptions) -> dict[str, Any]:
         for stale in {path for path in folder.iterdir() if path.is_dir()} - {work.folder for work in works}:
             remove(stale)
         waiting = [work for work in works if not _is_there(work)]
-        for size in track(_build_all(waiting, folder), "suites", total=len(waiting), transient=True):
+        size = sum(_size(work.folder) for work in works if work not in waiting)
+        for more in track(_build_all(waiting), "suites", total=len(waiting), transient=True):
+            size += more
             if size > options.max_mb << 20:
                 raise UserError(f"suites: more than max_mb={options.max_mb} in {folder}; raise it, or lower instances")
         notes = [note for work in works if (note := read_note(work.folder / _NOTE))]
-    total = {
-        name: sum(note[name] for note in notes) for name in ("instances", "golds", "fixed", "neighbours", "undecided")
-    }
-    total |= {"databases": len(works), "bytes": _size(folder), "seconds": round(time.monotonic() - started, 1)}
+    counted = ("instances", "golds", "fixed", "neighbours", "undecided")
+    total = {name: sum(note[name] for note in notes) for name in counted}
+    total |= {"databases": len(works), "bytes": size, "seconds": round(time.monotonic() - started, 1)}
     logger.info(
         "%s: %d databases, %d instances, %.0f MB, %d built now in %.0f s; %.1f%% of the golds' neighbours told apart, "
         "%d of %d golds have one answer on all instances",
@@ -101,21 +103,23 @@ def _is_there(work: _Work) -> bool:
     return note is not None and note.get("instances") == files and is_current(work.folder / _NOTE, work.made_of())
 
 
-def _build_all(works: list[_Work], folder: Path) -> Iterator[int]:
-    """Build on every core; yields the bytes of all suites after each database."""
+def _build_all(works: list[_Work]) -> Iterator[int]:
+    """Build on every core; yields the bytes of each suite."""
     if not works:
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(len(works), os.cpu_count() or 1), context) as pool:
         try:
             for done in as_completed([pool.submit(_build, work) for work in works]):
-                done.result()
-                yield _size(folder)
+                yield done.result()
+        except BrokenProcessPool as error:
+            why = "suites: a process was ended from outside (out of memory?); start again: finished suites are kept"
+            raise UserError(why) from error
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _build(work: _Work) -> None:
+def _build(work: _Work) -> int:
     from sqleval.suite.build import build_suite
 
     remove(work.folder)
@@ -135,7 +139,8 @@ def _build(work: _Work) -> None:
     built = asdict(suite) | {"instances": len(suite.files)}
     del built["files"]
     write_note(work.folder / _NOTE, work.made_of(), **built)
+    return _size(work.folder)
 
 
 def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.glob("*/*.sqlite"))
+    return sum(path.stat().st_size for path in folder.glob("*.sqlite"))
