@@ -44,6 +44,7 @@ def main(
         raise UserError(f"--examples {examples}: a multiple of {BATCH} is needed, so that all ways take the same steps")
     rows, _ = sample.draw(data, examples)
     keys = {**sample.write(output, rows), "model_name_or_path": BASE, "cutoff_len": CUTOFF, "bf16": False}
+    keys["global_batch"] = BATCH
     tokens = sum(sample.lengths(BASE, rows, CUTOFF))
     metrics: dict[str, float] = {}
     for name, way in WAYS.items():

@@ -45,6 +45,7 @@ def main(
         **sample.write(output, trained),
         "model_name_or_path": model,
         "cutoff_len": CUTOFF,
+        "global_batch": None,
         "per_device_train_batch_size": BATCH,
         "gradient_accumulation_steps": ACCUMULATION,
         "group_by_length": False,

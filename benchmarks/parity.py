@@ -154,8 +154,8 @@ def score(found: Trained) -> tuple[float, dict[str, str]]:
 
 def train(recipe: str, processes: int, given: list[str], steps: int, out: Path) -> Path:
     """A run of the tiny recipe through the script; returns its output folder."""
-    keys = f"output_dir={out} max_steps={steps} logging_steps=1 save_steps={steps} bf16=false eval_strategy=no"
-    keys += " load_best_model_at_end=false early_stopping_steps=null warmup_steps=5 report_to=none"
+    keys = f"global_batch={BATCH} output_dir={out} max_steps={steps} logging_steps=1 save_steps={steps} bf16=false"
+    keys += " eval_strategy=no load_best_model_at_end=false early_stopping_steps=null warmup_steps=5 report_to=none"
     command = ["bash", "scripts/qwen3_1p7B_train.sh", f"recipes/tiny/{recipe}.yaml", *keys.split(), *given]
     environment = {**os.environ, "NPROC_PER_NODE": str(processes)}
     if subprocess.run(command, env=environment, check=False).returncode:

@@ -105,6 +105,7 @@ def _overrides(name: str, case: Case) -> dict[str, Any]:
         "save_strategy": "no",
         "load_best_model_at_end": False,
         "early_stopping_steps": None,
+        "global_batch": None,
         **case.keys,
     }
 

@@ -40,6 +40,7 @@ AS_IT_WAS: dict[str, Any] = {
     "packing": False,
     "neat_packing": False,
     "group_by_length": False,
+    "global_batch": None,
     "per_device_train_batch_size": 6,
     "gradient_accumulation_steps": 2,
     "enable_liger_kernel": False,

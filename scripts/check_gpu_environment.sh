@@ -9,8 +9,8 @@ Usage: bash scripts/check_gpu_environment.sh [pytest arguments]
 
 Installs requirements/train-cuda.txt (12 GB) and runs tests/gpu_profile in it, on the CPU: what the recipes of
 recipes/qwen3_1p7b name is imported, the tiny base takes optimizer steps with liger's kernels (interpreted) and with
-bitsandbytes' (4 and 8 bits), and every recipe's model is laid out at full size without its weights. Some ten
-minutes on two cores (an estimate) once the environment is there. What only a GPU can show is listed in ARCHITECTURE.md.
+bitsandbytes' (4 and 8 bits), and every recipe's model is laid out at full size without its weights. Twelve CPU minutes
+in two processes, once the environment is there. What only a GPU can show is listed in ARCHITECTURE.md.
 
 The environment lies in ${XDG_CACHE_HOME:-~/.cache}/text2sql, in a folder named by the lock's hash; folders of former
 locks can be deleted. On a machine with a GPU it is the ordinary .venv.
@@ -34,7 +34,6 @@ fi
 use_env train
 export CUDA_VISIBLE_DEVICES="" # the same check everywhere
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" TORCHINDUCTOR_COMPILE_THREADS=1 MPLBACKEND=Agg HF_HUB_OFFLINE="${HF_HUB_OFFLINE:-1}"
-# Two files at a time, the longest first; no file here is one that the ordinary tests collect.
-run pytest -p no:cacheprovider --import-mode=prepend -n 2 --dist loadfile --durations 15 -rs --disable-warnings \
-  -o "python_files=check_*.py" --confcutdir=tests/gpu_profile ${arguments[@]+"${arguments[@]}"} tests/gpu_profile/check_liger.py \
-  tests/gpu_profile
+# Two files at a time, the longest first.
+run pytest -c tests/gpu_profile/pytest.ini -n 2 --dist loadfile --durations 15 -rs --disable-warnings \
+  ${arguments[@]+"${arguments[@]}"} tests/gpu_profile/check_liger.py tests/gpu_profile

@@ -14,7 +14,7 @@ rejected.jsonl and on the report's page.
 
 Examples:
   bash scripts/prepare_data.sh
-  bash scripts/prepare_data.sh recipes/data/spider.yaml        # also spider_syn, bird, text2sql_dataset, alpaca, process
+  bash scripts/prepare_data.sh recipes/data/spider.yaml        # also bird, text2sql_dataset, alpaca, process ...
   bash scripts/prepare_data.sh recipes/data/rows.yaml files.train=[my.csv] schema=my.sqlite     # your own questions
 EOF
 }

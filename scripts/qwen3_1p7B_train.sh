@@ -14,7 +14,7 @@ Examples:
   bash scripts/qwen3_1p7B_train.sh recipes/tiny/lora_qv_sft.yaml
   bash scripts/qwen3_1p7B_train.sh recipes/qwen3_1p7b/lora_all_sft.yaml learning_rate=5e-5 output_dir=outputs/try2
 
-Several processes: each GPU gets one, and the batch grows with them.
+Several processes: each GPU gets one, and global_batch keeps the batch as it is.
   bash scripts/qwen3_1p7B_train.sh recipes/qwen3_1p7b/lora_qv_sft.yaml deepspeed=null       plain data parallel
   bash scripts/qwen3_1p7B_train.sh recipes/qwen3_1p7b/lora_qv_sft.yaml                      ZeRO-3
   bash scripts/qwen3_1p7B_train.sh recipes/qwen3_1p7b/full_sft.yaml                         ZeRO-2

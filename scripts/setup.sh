@@ -95,7 +95,7 @@ make_env() {
   needed=4000
   [ "$device" = cpu ] || needed=13000
   [ "$(free_mb "$ENV_DIR")" -ge "$needed" ] ||
-    die "$ENV_DIR has $(free_mb "$ENV_DIR") MB free; the $kind environment needs $needed MB (TEXT2SQL_ENV_DIR moves it)"
+    die "$ENV_DIR has $(free_mb "$ENV_DIR") MB free; the $kind environment needs $needed MB (TEXT2SQL_ENV_DIR moves it, XDG_CACHE_HOME that of the check)"
   if [ -e "$env" ]; then
     [ -f "$env/pyvenv.cfg" ] || [ -f "$env/.text2sql-making" ] || die "$env exists and is not a Python environment; move it away"
     note "  removing the unfinished or outdated $env"

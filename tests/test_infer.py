@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 from support.tiny_model import QUESTIONS, SCHEMA, make_adapter, make_model
 from text2sql import infer as module
 from text2sql.errors import UserError
+from text2sql.generate.vllm_engine import vllm_python
 from text2sql.infer import InferOptions, infer
 from text2sql.predictions import PredictionFile, Shard, note_path
 from text2sql.records import Example, Prediction, read_jsonl, write_jsonl
@@ -150,22 +152,58 @@ def command(folder, options, *overrides):
     return [sys.executable, "-m", "text2sql.infer", str(recipe), *overrides]
 
 
-def test_killed_runs_go_on(options, tmp_path):
-    expected = infer(options).read_bytes()
-    output = tmp_path / "killed.jsonl"
-    slow = replace(options, output=output, batch_size=1)
-    process = subprocess.Popen(command(tmp_path, slow), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not (output.exists() and output.read_bytes().count(b"\n") >= 3):
+def kill_after(count, output, process):
+    """``kill -9`` a run as soon as it has written ``count`` predictions; returns whole lines that it leaves."""
+    deadline = time.monotonic() + 600  # two engines load, on a machine that may be busy
+    while not (output.exists() and output.read_bytes().count(b"\n") >= count):
         assert process.poll() is None, "ended before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.005)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    kept = output.read_bytes().rpartition(b"\n")[0]
+    return output.read_bytes().rpartition(b"\n")[0].splitlines()
+
+
+def test_killed_runs_go_on(options, tmp_path):
+    expected = infer(options).read_bytes()
+    output = tmp_path / "killed.jsonl"
+    slow = replace(options, output=output, batch_size=1)
+    process = subprocess.Popen(command(tmp_path, slow), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    kept = kill_after(3, output, process)
     infer(slow)
     assert output.read_bytes() == expected
-    assert set(kept.splitlines()) <= set(expected.splitlines())
+    assert set(kept) <= set(expected.splitlines())
+
+
+@pytest.mark.skipif(vllm_python() is None, reason="no vLLM environment (bash scripts/setup.sh vllm)")
+@pytest.mark.slow
+def test_vllm_workers_share_the_questions(options, tmp_path):
+    """Two give the file that one gives, also after both were killed in the middle, and none is left behind."""
+    one = replace(options, engine="vllm", max_new_tokens=200)
+    expected = infer(one).read_bytes()
+    two = replace(one, output=tmp_path / "two.jsonl", data_parallel_size=2, batch_size=1)
+    process = subprocess.Popen(command(tmp_path, two), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while len(workers := children(process.pid)) < 2:
+        assert process.poll() is None
+        time.sleep(0.05)
+    kept = kill_after(3, two.output, process)
+    assert 3 <= len(kept) < COUNT
+    deadline = time.monotonic() + 30
+    while any(Path(f"/proc/{worker}").exists() for worker in workers):
+        assert time.monotonic() < deadline, "a worker outlived the run"
+        time.sleep(0.1)
+    assert infer(two).read_bytes() == expected
+    assert set(kept) <= set(expected.splitlines())
+
+
+def children(pid):
+    """Processes that ``pid`` started and that run vLLM's worker."""
+    found = []
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        with suppress(OSError):  # a short-lived one
+            if b"vllm_worker.py" in Path(f"/proc/{child}/cmdline").read_bytes():
+                found.append(child)
+    return found
 
 
 def test_mistakes_are_one_line(options, tmp_path):

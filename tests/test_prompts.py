@@ -103,6 +103,99 @@ def test_sql_is_read_from_completions(completion, sql):
     assert parse_completion(completion) == sql
 
 
+QUERY = "SELECT name FROM t WHERE a > 3"
+FORMS = [
+    f"[ANSWER] {QUERY}",
+    f"The table t has it.\n[ANSWER]\n{QUERY};\n[/ANSWER]",
+    f"[ANSWER]: ```sql\n{QUERY}\n```",
+    f"<answer>{QUERY}</answer>",
+    f"<ANSWER>\n```sqlite\n{QUERY};\n```\n</ANSWER>",
+    f"<answer>SQL: {QUERY}",
+    f"<answer><type>sql</type>{QUERY}<issues>none</issues></answer>",
+    f"<sql>```sql\n{QUERY}\n```</sql>",
+    f"```sql {QUERY}```",
+    f"```\nSQL: {QUERY}\n```",
+    f"SQL: {QUERY}",
+    f"**SQL query:** {QUERY}",
+    f"We need t.\nFinal answer: `{QUERY}`",
+    f"SQL语句：{QUERY}",
+    f"答案：\n```sql\n{QUERY}\n```",
+    f"<thinking>\nSELECT 2\n</thinking>\n{QUERY}",
+    f"SELECT 2\n</thinking>\n[ANSWER] {QUERY}",
+]
+
+
+@pytest.mark.parametrize("completion", FORMS)
+def test_one_query_is_read_from_every_form_of_answer(completion):
+    assert parse_completion(completion) == QUERY
+    found = read_answer(completion)
+    assert found.sql == QUERY
+    assert set(found.flaws) <= {"unclosed_tag"}
+
+
+@pytest.mark.parametrize(
+    "completion",
+    [
+        "SELECT [ANSWER], [SQL] FROM t",
+        "SELECT 'SQL: none' FROM t",
+        "SELECT a FROM t WHERE b = 'The answer: select'",
+        "SELECT `a b` FROM `t`",
+        "WITH answer AS (SELECT 1) SELECT * FROM answer",
+    ],
+)
+def test_sql_that_looks_like_a_form_of_answer_stays_whole(completion):
+    assert parse_completion(completion) == read_answer(completion).sql == completion
+
+
+@pytest.mark.parametrize(
+    "completion",
+    [
+        f"[ANSWER] SELECT 1\n[ANSWER] {QUERY}",
+        f"SQL: SELECT 1\nSQL: {QUERY}",
+        f"<answer>```sql\nSELECT 1\n```\n```sql\n{QUERY}\n```</answer>",
+        f"<sql>```sql\nSELECT 1\n```\n```sql\n{QUERY}\n```</sql>",
+    ],
+)
+def test_two_queries_in_one_form_leave_open_which_is_meant(completion):
+    assert parse_completion(completion) == QUERY
+    assert "several_sql" in read_answer(completion).flaws
+
+
+def test_a_system_prompt_of_ones_own_is_the_same_for_training_and_inference(tmp_path, caplog):
+    from support.tables import lines, recipe, rows, write
+    from text2sql.data.prepare import prepare
+    from text2sql.evaluate.answers import JudgeOptions
+    from text2sql.grpo.hparams import read_arguments
+    from text2sql.infer import InferOptions
+    from text2sql.prompts import check_system, judge_messages
+    from text2sql.recipe import options_from
+    from text2sql.records import Example, read_jsonl
+
+    mine = "You write SQLite.\nNothing else."
+    write(tmp_path / "a.json", rows(2))
+    prepare(recipe(tmp_path, {"train": ["a.json"]}, system_prompt=mine, answer_format="reasoning"), "r")
+    examples = tmp_path / "out" / "examples" / "train.jsonl"
+    (example, _) = read_jsonl(examples, Example)
+    asked = build_messages(example.question, example.schema, "", "reasoning", mine)
+    assert asked[0] == {"role": "system", "content": mine}
+    assert asked in [row["messages"][:2] for row in lines(tmp_path / "out" / "sft_train.jsonl")]
+    given = {"examples": str(examples), "output": "x", "model_name_or_path": "m", "system_prompt": mine}
+    assert options_from(InferOptions, given, "r").system_prompt == mine
+    assert read_arguments({"system_prompt": mine}).system_prompt == mine
+    judged = {"examples": "e", "predictions": "p", "output_dir": "o", "base_urls": ["u"], "system_prompt": mine}
+    assert options_from(JudgeOptions, judged, "r").system_prompt == mine
+    assert mine in judge_messages(example, "x", system=mine)[1]["content"]
+    check_system(mine, examples)
+    check_system(mine, tmp_path / "out" / "sft_train.jsonl")
+    check_system(None, tmp_path / "elsewhere.jsonl")
+    assert not caplog.records
+    check_system(None, examples)
+    assert (
+        "was prepared with 'You write SQLite.\\nNothing else.' as system_prompt, this recipe has the default"
+        in caplog.text
+    )
+
+
 def test_renderer_gives_the_template_ids(tmp_path):
     from transformers import Qwen3Config
 

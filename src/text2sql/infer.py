@@ -21,7 +21,7 @@ from text2sql.errors import UserError, run_command
 from text2sql.generate import Decoding, EngineSettings, Request, check_engine, open_engine
 from text2sql.generate.types import Completion
 from text2sql.predictions import PredictionFile, Shard
-from text2sql.prompts import AnswerFormat, build_messages, check_system, parse_completion
+from text2sql.prompts import AnswerFormat, ask, build_messages, check_system, parse_completion
 from text2sql.recipe import STRICT, load_recipe, options_from
 from text2sql.recipe.command import Overrides, RecipePath, single
 from text2sql.records import Example, Prediction, read_jsonl
@@ -79,10 +79,7 @@ def _complete(options: InferOptions, examples: list[Example], file: PredictionFi
         logger.info("%s: %d of %d questions are answered already", file.path, len(examples) - len(rest), len(examples))
     if rest:
         known = {example.question_id: example for example in rest}
-        requests = [
-            Request(key, build_messages(e.question, e.schema, e.evidence, options.answer_format, options.system_prompt))
-            for key, e in known.items()
-        ]
+        requests = [Request(key, ask(e, options.answer_format, options.system_prompt)) for key, e in known.items()]
         started = time.monotonic()
         with open_engine(options) as engine:
             loaded = time.monotonic()

@@ -55,10 +55,14 @@ def name_issues(names: Sequence[str]) -> None:
     SYSTEMS["process"] = f"{head} Issues: {', '.join(known)}. {end}"
 
 
-def user_turn(question: str, schema: str, evidence: str = "") -> str:
-    """The user's message: schema, then outside knowledge where there is some, then the question."""
-    hint = f"[EVIDENCE]\n{evidence.strip()}\n\n" if evidence.strip() else ""
-    return f"[SCHEMA]\n{schema.strip()}\n\n{hint}[QUESTION]\n{question.strip()}"
+def user_turn(question: str, schema: str, evidence: str = "", values: str = "") -> str:
+    """The user's message: schema, then stored values and outside knowledge where there are some, then the question.
+
+    The schema comes first, because questions about one database share it, and with it the work that it costs.
+    """
+    parts = {"SCHEMA": schema, "VALUES": values, "EVIDENCE": evidence, "QUESTION": question}
+    always = ("SCHEMA", "QUESTION")
+    return "\n\n".join(f"[{name}]\n{text.strip()}" for name, text in parts.items() if text.strip() or name in always)
 
 
 def follow_up_turn(question: str) -> str:
@@ -67,16 +71,27 @@ def follow_up_turn(question: str) -> str:
 
 
 def build_messages(
-    question: str, schema: str, evidence: str = "", answer: AnswerFormat = "plain", system: str | None = None
+    question: str,
+    schema: str,
+    evidence: str = "",
+    answer: AnswerFormat = "plain",
+    system: str | None = None,
+    values: str = "",
 ) -> list[Message]:
     """System and user messages that ask for SQL; ``answer`` says what the completion shall look like.
 
-    ``system`` (a recipe's ``system_prompt``) stands in place of the format's own text.
+    ``system`` (a recipe's ``system_prompt``) stands in place of the format's own text. ``values`` are lines of stored
+    values that the question means (:func:`text2sql.values.match.render`).
     """
     return [
         {"role": "system", "content": SYSTEMS[answer] if system is None else system},
-        {"role": "user", "content": user_turn(question, schema, evidence)},
+        {"role": "user", "content": user_turn(question, schema, evidence, values)},
     ]
+
+
+def ask(example: Example, answer: AnswerFormat = "plain", system: str | None = None) -> list[Message]:
+    """:func:`build_messages` for an example."""
+    return build_messages(example.question, example.schema, example.evidence, answer, system, example.values)
 
 
 def check_system(system: str | None, file: Path) -> None:
@@ -100,8 +115,7 @@ def judge_messages(
     The mark around the completion depends on its text, so that a completion cannot close it.
     """
     words, mark = JUDGES[language], hashlib.sha256(completion.encode("utf-8", "replace")).hexdigest()[:16]
-    asked = build_messages(example.question, example.schema, example.evidence, answer, system)
-    task = "\n\n".join(message["content"] for message in asked)
+    task = "\n\n".join(message["content"] for message in ask(example, answer, system))
     told = words["answer"].format(mark=mark)
     user = f"{words['task']}\n{task}\n\n{words['reference']}\n{example.sql}\n\n{told}\n{mark}\n{completion}\n{mark}"
     return [{"role": "system", "content": words["system"]}, {"role": "user", "content": user}]

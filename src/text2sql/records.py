@@ -17,7 +17,8 @@ class Example:
     """A question about one database with its gold SQL.
 
     ``schema`` is the rendered ``CREATE TABLE`` text that the prompt shows; ``difficulty`` is Spider's hardness
-    (easy, medium, hard, extra); ``evidence`` is outside knowledge that the question relies on (BIRD).
+    (easy, medium, hard, extra); ``evidence`` is outside knowledge that the question relies on (BIRD); ``values`` are
+    lines of stored values that it means (:mod:`text2sql.values`).
     """
 
     question_id: str
@@ -29,6 +30,12 @@ class Example:
     source: str = ""
     split: str = ""
     difficulty: str = ""
+    values: str = ""
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """The fields as they are written to files: ``values`` only where there are any."""
+        return {name: value for name, value in self.__dict__.items() if name != "values" or value}
 
 
 @dataclass(frozen=True)
@@ -83,12 +90,16 @@ def read_jsonl(path: Path, kind: type[Record]) -> Iterator[Record]:
                 raise UserError(f"{path}:{number}: {first_complaint(error)}") from error
 
 
+def _columns(record: Example | Prediction) -> dict[str, Any]:
+    return record.columns if isinstance(record, Example) else asdict(record)
+
+
 def write_jsonl(path: Path, records: Iterable[Example | Prediction | dict[str, Any]]) -> int:
     """Write records to ``path`` whole; returns how many were written."""
     count = 0
     with whole_file(path) as out:
         for record in records:
-            row = record if isinstance(record, dict) else asdict(record)
+            row = record if isinstance(record, dict) else _columns(record)
             out.write(json.dumps(row, ensure_ascii=False) + "\n")
             count += 1
     return count

@@ -10,11 +10,13 @@ import pytest
 
 from sqleval import execute
 from support.tables import DDL, lines, recipe, rows, write
+from text2sql.data import building
 from text2sql.data.parts import dataset_info
 from text2sql.data.prepare import prepare
 from text2sql.errors import UserError
 from text2sql.grpo import preflight
 from text2sql.recipe import load_recipe
+from text2sql.recipe.keys import data_files
 from text2sql.records import Example, TracedExample, read_jsonl
 
 ROOT = Path(__file__).parents[2]
@@ -214,11 +216,39 @@ def test_rows_for_grpo_always_have_their_database(tmp_path, fill, state):
     assert first["data_hash"] == again["data_hash"]
 
 
+def test_a_run_killed_while_databases_are_built_ends_with_the_same(tmp_path, monkeypatch):
+    write(tmp_path / "a.json", [process(), process(schema=DDL, query="given rows")])
+    values = recipe(
+        tmp_path, {"all": ["a.json"]}, "process", formats=["grpo"], split={"train": 0.5, "val": 0.5}, split_by="random"
+    )
+    whole = prepare({**values, "output": str(tmp_path / "whole")}, "r")
+    written = building.write_instance
+
+    def killed(*arguments):
+        written(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(building, "write_instance", killed)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(values, "r")
+    monkeypatch.undo()
+    assert prepare(values, "r")["data_hash"] == whole["data_hash"]
+    assert not list((tmp_path / "out").rglob("*.partial")) + list((tmp_path / "out").glob(".parts-*"))
+
+
 def test_one_database_for_all_rows_goes_along_to_grpo(tmp_path, root):
     row = {**process(), "schema": ""}
     (example,), _ = make(tmp_path, "process", [row], schema=str(root / "music" / "music.sqlite"), formats=["grpo"])
     assert example.db_id == "music"
     assert execute(tmp_path / "out/database/music/music.sqlite", SQL).rows == [("Bo",)]
+
+
+def test_tables_that_all_rows_share_give_one_database(tmp_path):
+    (tmp_path / "music.sql").write_text(DDL)
+    table = [{"instruction": f"Task {n}.", "input": f"Who? {n}", "output": SQL} for n in range(3)]
+    found, _ = make(tmp_path, "alpaca", table, schema=str(tmp_path / "music.sql"), formats=["grpo"])
+    (name,) = {example.db_id for example in found}
+    assert execute(tmp_path / "out" / "database" / name / f"{name}.sqlite", SQL).rows == [("Bo",)]
 
 
 def test_rows_for_grpo_leave_out_what_is_not_under_the_database_root(tmp_path, root):
@@ -274,7 +304,7 @@ def bird(tmp_path):
         told = root / f"music_{half}" / "database_description"
         told.mkdir()
         head = "original_column_name,column_name,column_description,data_format,value_description\n"
-        text = f'{head}name, stage name ,the singer’s name,text,\nage,age,,integer,"in years:\n0 if unknown"\n'
+        text = f'{head}name, stage name ,the singer’s name,text,\nage,age,,integer,"commonsense evidence:\nin years: 0 if unknown"\n'
         (told / "singer.csv").write_bytes(("\ufeff" + text).encode() if half == "train" else text.encode("cp1252"))
         row = {"db_id": f"music_{half}", "question": "Who is old?", "evidence": evidence, "SQL": SQL}
         table = [row, {**row, "db_id": "gone"}]
@@ -353,6 +383,19 @@ def test_the_shipped_list_names_what_the_shipped_recipes_make():
         folder = Path(values["output"]).relative_to("data").as_posix()
         for name, entry in dataset_info(values["name"], splits, values.get("formats", ["messages"])).items():
             assert shipped[name] == {**entry, "file_name": f"{folder}/{entry['file_name']}"}
+
+
+@pytest.mark.parametrize(
+    "name", ["bird_train", "text2sql_dataset_val", "synthetic_text_to_sql_train", "process_train_grpo"]
+)
+def test_a_data_set_that_is_not_prepared_names_its_recipe(tmp_path, monkeypatch, name):
+    (tmp_path / "recipes").symlink_to(ROOT / "recipes")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "dataset_info.json").write_bytes((ROOT / "data" / "dataset_info.json").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    maker = name.partition("_train")[0].partition("_val")[0]
+    with pytest.raises(UserError, match=f"prepare_data.sh recipes/data/{maker}.yaml`"):
+        list(data_files({"dataset": name}, Path("r.yaml")))
 
 
 @pytest.mark.parametrize("half", ["train", "dev"])

@@ -1,8 +1,6 @@
 """The engines on a real, randomly initialised Qwen3 model: they must agree, and obey nothing but ``Decoding``."""
 
 import json
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -217,6 +215,7 @@ def test_missing_and_broken_models_are_one_line(model, adapter, tmp_path, monkey
     refused(hf(shallow), "no weights")
     monkeypatch.setenv("TEXT2SQL_ENV_DIR", str(tmp_path))
     refused(EngineSettings(model_name_or_path=str(model), engine="vllm"), "setup.sh vllm")
+    refused(hf(model, data_parallel_size=2), "need engine: vllm; here it is transformers")
     refused(EngineSettings(model_name_or_path="x", engine="openai"), "base_urls")
     refused(
         EngineSettings(model_name_or_path="x", engine="openai", base_urls=("http://127.0.0.1:9/v1",)),
@@ -224,23 +223,3 @@ def test_missing_and_broken_models_are_one_line(model, adapter, tmp_path, monkey
     )
     with open_engine(EngineSettings(model_name_or_path=str(model))) as engine:
         assert engine.name == "transformers"
-
-
-def test_worker_needs_nothing_of_ours():
-    source = (Path(__file__).parents[2] / "src/text2sql/generate/vllm_worker.py").read_text()
-    assert "text2sql" not in source
-
-
-def test_vllm_is_found_in_this_environment_or_in_its_own(tmp_path, monkeypatch):
-    monkeypatch.setenv("TEXT2SQL_ENV_DIR", str(tmp_path))
-    monkeypatch.setattr("text2sql.generate.vllm_engine.find_spec", lambda name: None)
-    assert vllm_python() is None
-    package = tmp_path / ".venv-vllm/lib/python3.11/site-packages/vllm/__init__.py"
-    package.parent.mkdir(parents=True)
-    package.touch()
-    assert vllm_python() is None, "without an interpreter it is half made"
-    (tmp_path / ".venv-vllm/bin").mkdir()
-    (tmp_path / ".venv-vllm/bin/python").touch()
-    assert vllm_python() == tmp_path / ".venv-vllm/bin/python"
-    monkeypatch.setattr("text2sql.generate.vllm_engine.find_spec", lambda name: name == "vllm")
-    assert vllm_python() == Path(sys.executable), "with CUDA builds one environment has both"

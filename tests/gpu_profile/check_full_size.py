@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from profile_recipes import FOLDER, HERE, NO_EVALUATION, ON_CPU, ROOT, SHARED, read
+from profile_recipes import HERE, NO_EVALUATION, ON_CPU, ROOT, SHARED, by_stage, read
 
 # The published configuration.
 QWEN3: dict[str, Any] = {
@@ -100,11 +100,6 @@ def trainer_of(model: Any, tokenizer: dict[str, Any], arguments: tuple[Any, ...]
     return OnMeta(model=model, args=arguments[2], finetuning_args=arguments[3], **tokenizer, **data)
 
 
-def test_every_recipe_that_trains_is_known() -> None:
-    training = {path.stem for path in FOLDER.glob("*.yaml") if "stage" in read(path.stem)}
-    assert training == {*EXPECTED, BY_MEGATRON}
-
-
 @pytest.mark.parametrize("name", EXPECTED)
 def test_full_size(name: str, model_folder: Path, tmp_path: Path) -> None:
     targets, trainable = EXPECTED[name]
@@ -150,9 +145,10 @@ def check_deepspeed(path: Path, training: Any, model: Any) -> None:
         assert len(names) == 28 * (len(LINEARS) + 2)
 
 
-def test_full_size_by_megatron() -> None:
+@pytest.mark.parametrize("name", [BY_MEGATRON])
+def test_full_size_by_megatron(name: str) -> None:
     """Its model, one process of the recipe's four, in a process of its own: it has a process group, of stand-ins."""
-    recipe = read(BY_MEGATRON)
+    recipe = read(name)
     split = recipe["tensor_model_parallel_size"]
     words = [str(split), str(recipe["pipeline_model_parallel_size"]), json.dumps(QWEN3)]
     done = subprocess.run(
@@ -163,7 +159,7 @@ def test_full_size_by_megatron() -> None:
     assert found == {"parameters": (PARAMETERS - NORMS) // split + NORMS, "data_parallel": 4 // split}
 
 
-@pytest.mark.parametrize("name", ["lora_qv_sft", "lora_all_sft", "full_sft", "full_sft_zero2_tp", BY_MEGATRON])
+@pytest.mark.parametrize("name", by_stage("sft"))
 def test_first_batch(
     name: str, model_folder: Path, qwen_tokenizer: Path | None, prepared: tuple[str, Path], tmp_path: Path
 ) -> None:
@@ -212,7 +208,7 @@ def test_first_batch(
         assert ids.shape[1] <= recipe["cutoff_len"]
 
 
-@pytest.mark.parametrize("name", ["grpo_execution", "grpo_process", "grpo_reasoning"])
+@pytest.mark.parametrize("name", by_stage("grpo"))
 def test_first_prompts(
     name: str, model_folder: Path, qwen_tokenizer: Path | None, prepared: tuple[str, Path], tmp_path: Path
 ) -> None:

@@ -114,20 +114,32 @@ def test_vllm_takes_what_trl_gives_it() -> None:
     )
 
 
-def test_vllm_takes_what_our_worker_gives_it(base: Path) -> None:
+def test_vllm_takes_what_our_worker_gives_it(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The worker was tried on CPUs, with another version of vLLM."""
     from inspect import signature
 
-    from vllm import LLM, SamplingParams
+    from vllm import SamplingParams
     from vllm.engine.arg_utils import EngineArgs
+    from vllm.sampling_params import RequestOutputKind
+    from vllm.v1.engine.llm_engine import LLMEngine
 
-    from text2sql.generate.types import Decoding, EngineSettings
-    from text2sql.generate.vllm_engine import _sampling, _worker_settings
+    from text2sql.generate import vllm_engine
+    from text2sql.infer import InferOptions
+    from text2sql.recipe import load_recipe, options_from
 
-    settings = _worker_settings(EngineSettings(str(base)), 512)["llm"]
+    recipe = "recipes/qwen3_1p7b/infer.yaml"
+    overrides = [f"model_name_or_path={base}", "tensor_parallel_size=2"]
+    options = options_from(InferOptions, load_recipe(ROOT / recipe, overrides), recipe)
+    monkeypatch.setattr(vllm_engine, "gpu_count", lambda: 2)
+    settings = vllm_engine._worker_settings(options, 512)["llm"]
+    assert settings["tensor_parallel_size"] == 2
     EngineArgs(**settings, generation_config="vllm", enable_lora=True, max_lora_rank=32)
-    assert {"lora_request", "use_tqdm"} <= signature(LLM.generate).parameters.keys()
-    SamplingParams(**_sampling(Decoding(), [1]), repetition_penalty=1.0, detokenize=False)
+    sampling = vllm_engine._sampling(options, [1])
+    SamplingParams(**sampling, repetition_penalty=1.0, detokenize=False, output_kind=RequestOutputKind.FINAL_ONLY)
+    parameters = list(signature(LLMEngine.add_request).parameters)
+    assert parameters[1:4] == ["request_id", "prompt", "params"]
+    assert "lora_request" in parameters
+    assert {"step", "has_unfinished_requests"} <= vars(LLMEngine).keys()
 
 
 def test_vllms_kernels_fit_this_torch(tmp_path: Path) -> None:

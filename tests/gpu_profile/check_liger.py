@@ -8,6 +8,7 @@ from profile_recipes import (
     NO_EVALUATION,
     ON_CPU,
     ONE_STEP,
+    by_stage,
     finish,
     history,
     interpreted,
@@ -17,7 +18,7 @@ from profile_recipes import (
 )
 from safetensors.torch import load_file
 
-RECIPES = ("lora_qv_sft", "lora_all_sft", "full_sft")
+RECIPES = [name for name in by_stage("sft") if read(name).get("enable_liger_kernel")]
 BY_COMMAND = ("lora_all_sft", True)  # this one is started as a user starts it
 CASES = [(recipe, packed) for recipe in RECIPES for packed in (True, False)]
 

@@ -36,9 +36,15 @@ NO_EVALUATION: dict[str, Any] = {
 
 
 def read(name: str) -> dict[str, Any]:
-    """A recipe of recipes/qwen3_1p7b as it is written."""
+    """A recipe of recipes/qwen3_1p7b as LLaMA-Factory takes it: without the key from which ours derives accumulation."""
     recipe: dict[str, Any] = yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
+    recipe.pop("global_batch", None)
     return recipe
+
+
+def by_stage(stage: str) -> list[str]:
+    """The names of the recipes that train so: sft or grpo."""
+    return [path.stem for path in sorted(FOLDER.glob("*.yaml")) if read(path.stem).get("stage") == stage]
 
 
 def train_all(recipes: list[dict[str, Any]], log: Path, **environment: str) -> subprocess.Popen[bytes]:
@@ -59,7 +65,7 @@ def train_by_command(name: str, overrides: dict[str, Any], log: Path, **environm
     """Start training as a user does, ``python -m text2sql.train RECIPE key=value ...``; what it prints goes to ``log``."""
     given = [
         f"{key}={json.dumps(value) if value is None or isinstance(value, bool) else value}"
-        for key, value in overrides.items()
+        for key, value in ({"global_batch": None} | overrides).items()
     ]
     with log.open("wb") as output:
         return subprocess.Popen(

@@ -60,7 +60,9 @@ def test_prompts_are_those_of_fine_tuning(answer: str, thinking: bool, tokenizer
     assert tokenizer(rows[0]["prompt"], add_special_tokens=False)["input_ids"] == prompt_ids(
         example(0), template, tokenizer, answer
     )
-    assert json.loads(rows[0]["example"]) == example(0).__dict__
+    assert json.loads(rows[0]["example"]) == example(0).columns
+    (own,) = build_prompts([example(0)], template, tokenizer, answer, system_prompt="Only SQL.")
+    assert own["prompt"] == rows[0]["prompt"].replace(build_messages("", "", answer=answer)[0]["content"], "Only SQL.")
 
 
 def test_long_prompts_are_left_out_and_never_cut(tokenizer, caplog: pytest.LogCaptureFixture) -> None:

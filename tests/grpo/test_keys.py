@@ -103,7 +103,9 @@ def test_every_key_reaches_the_trainers_configuration(key: str, world: Path) -> 
     config = build_config(*parsed(given), given)
     assert isinstance(config, trl.GRPOConfig)
     assert getattr(config, key) == VALUES[key]
-    assert config.max_prompt_length is None, "a number would cut the schema off the prompt"
+    assert config.max_prompt_length == given["cutoff_len"], (
+        "what vLLM reserves with the completion; longer ones are left out"
+    )
 
 
 def test_sampling_has_trls_defaults_not_those_of_inference(world: Path) -> None:
@@ -228,6 +230,14 @@ def test_vllm_rollouts_are_refused_where_they_cannot_run(
     given = recipe(world) | {"use_vllm": True, "vllm_mode": "colocate", "reward_funcs": ["execution"]}
     with pytest.raises(UserError, match=words):
         preflight.check(given, Path("r.yaml"), processes=1, gpus=0)
+
+
+def test_vllm_rollouts_are_allowed_where_they_can_run(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from text2sql.grpo import preflight
+
+    monkeypatch.setattr(preflight.importlib.metadata, "version", lambda _: "0.11.0")
+    given = recipe(world) | {"use_vllm": True, "vllm_mode": "colocate", "reward_funcs": ["execution"]}
+    preflight.check(given, Path("r.yaml"), processes=1, gpus=1)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from text2sql.errors import UserError
 from text2sql.plan.advice import advise
 from text2sql.plan.batch import training_flops
 from text2sql.plan.estimate import Estimate, estimate
+from text2sql.plan.evaluation import evaluation_bytes
 from text2sql.plan.layout import Layout
 from text2sql.plan.memory import Precision, Work, autocast_bytes, layer_bytes, local_parameters, precision_of, states
 from text2sql.recipe import load_recipe
@@ -154,6 +155,28 @@ def test_activations_are_what_torch_keeps(half: bool, autocast: bool, targets: t
     assert expected == pytest.approx(measured, rel=0.03)
 
 
+@pytest.mark.parametrize("half", [False, True])
+def test_logits_of_an_evaluation_are_what_torch_allocates(half: bool) -> None:
+    """A forward pass with labels and without gradients, as transformers' evaluation runs it; the largest sum of tensors."""
+    shape = Shape(16_384, 64, 2, 4, 2, 32, 128, tied=True)
+    model = network(shape).to(torch.bfloat16 if half else torch.float32).eval()
+    tokens = torch.randint(0, shape.vocab, (2, 128))
+    with (
+        torch.no_grad(),
+        torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as seen,
+    ):
+        model(input_ids=tokens, labels=tokens)
+    events = (event for event in seen.profiler.kineto_results.events() if event.name() == "[memory]")
+    held = highest = 0
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        held += event.nbytes()
+        highest = max(highest, held)
+    compute = 2 if half else 4
+    work = Work(2, 128, "flash", False, False, False, 1)
+    expected = evaluation_bytes(shape, Layout("plain", 1), work, Precision(compute, 4, 4, 0, compute, False), "sft")
+    assert expected == pytest.approx(highest, rel=0.02)
+
+
 @pytest.mark.parametrize("targets", [(), ALL], ids=["full", "lora_all"])
 def test_operations_are_what_torch_counts(targets: tuple[str, ...]) -> None:
     from torch.utils.flop_counter import FlopCounterMode
@@ -170,6 +193,37 @@ def test_operations_are_what_torch_counts(targets: tuple[str, ...]) -> None:
     causal = 6 * 2 * length**2 * SMALL.query * SMALL.layers  # torch counts what the mask takes away, we do not
     ours = training_flops(SMALL, SMALL.lora_parameters(targets, rank), [length, length])
     assert ours + causal == pytest.approx(counter.get_total_flops(), rel=0.01)
+
+
+def test_evaluation_needs_the_logits_that_liger_saves_in_training() -> None:
+    lora = ROOT / "recipes/qwen3_1p7b/lora_all_sft.yaml"
+    four = plan(lora, per_device_eval_batch_size=4)
+    assert four.worst == "evaluation"
+    assert four.evaluation == pytest.approx(4 * 2048 * 151_936 * 10, rel=0.01), (
+        "logits in bf16 and fp32, log-softmax in fp32"
+    )
+    assert four.needed("evaluation") > 2 * four.needed("end of the forward pass")
+    assert plan(lora, per_device_eval_batch_size=1).evaluation == pytest.approx(four.evaluation / 4)
+    assert "evaluation" not in plan(lora, eval_strategy="no").moments
+    recipe = {**load_recipe(lora, []), "per_device_eval_batch_size": 8}
+    assert [change for change, _ in advise(recipe, lora, 1, 24)] == ["per_device_eval_batch_size=1"]
+
+
+def test_grpo_is_told_to_generate_fewer_completions_at_a_time() -> None:
+    path = ROOT / "recipes/qwen3_1p7b/grpo_execution.yaml"
+    advice = advise(load_recipe(path, []), path, 1, 24)
+    assert [change for change, _ in advice] == ["steps_per_generation=1", "per_device_train_batch_size=8"]
+    assert advice[-1][1].fits(24)
+    assert advice[-1][1].batch.global_sequences == 128
+
+
+def test_rollouts_by_vllm_take_their_share() -> None:
+    recipe = ROOT / "recipes/qwen3_1p7b/grpo_execution.yaml"
+    own, vllm = plan(recipe), plan(recipe, use_vllm=True, vllm_mode="colocate", vllm_gpu_memory_utilization=0.5)
+    assert "generation" not in vllm.moments
+    assert vllm.peak < own.peak
+    assert vllm.fits(2.1 * vllm.peak / 1e9)
+    assert not vllm.fits(1.9 * vllm.peak / 1e9)
 
 
 def test_what_saves_memory_saves_memory() -> None:
@@ -195,7 +249,7 @@ def test_qwen3_1p7b_full_needs_several_small_gpus() -> None:
 
 def test_generation_and_references_count() -> None:
     grpo = plan(ROOT / "recipes/qwen3_1p7b/grpo_execution.yaml")
-    assert max(grpo.moments, key=lambda moment: grpo.moments[moment]) == "generation"
+    assert grpo.worst == "generation"
     pairs = plan(stage="dpo", deepspeed=None)
     assert pairs.reference == pytest.approx(2 * pairs.shape.parameters)
     assert pairs.work.sequences == 2 * plan().work.sequences
@@ -224,6 +278,8 @@ def test_batch_arithmetic(tmp_path: Path) -> None:
     )  # 100 in 13 batches of 8, 3 a step
     assert found.lengths is not None
     assert found.real_tokens == 24 * found.lengths.longest
+    grpo = {**recipe, "stage": "grpo", "num_generations": 4}
+    assert estimate(grpo, FULL, 2).batch.steps_per_epoch == 17, "400 completions"
     packed = estimate({**recipe, "packing": True}, FULL, 2).batch
     assert packed.steps_per_epoch == 1
     assert packed.tokens == 24 * 520
@@ -239,6 +295,8 @@ def test_batch_arithmetic(tmp_path: Path) -> None:
         ({"finetuning_type": "lora", "lora_target": "q_projection"}, 1, ["q_projection", "q_proj"]),
         ({"per_device_train_batch_size": "two"}, 1, ["per_device_train_batch_size", "number", "'two'"]),
         ({"gradient_accumulation_steps": -1}, 1, ["gradient_accumulation_steps", "-1"]),
+        ({"lora_rank": 0}, 1, ["lora_rank", "above 0"]),
+        ({}, 3, ["global_batch 16 is no multiple", "3 data-parallel processes"]),
     ],
 )
 def test_what_cannot_run_is_said(keys: dict[str, Any], processes: int, words: list[str]) -> None:
@@ -257,5 +315,5 @@ def test_a_cut_data_file_is_named(tmp_path: Path) -> None:
 def test_advice_ends_with_what_fits() -> None:
     recipe = {**load_recipe(FULL, []), "deepspeed": None}
     advice = advise(recipe, FULL, 4, 24)
-    assert advice[-1][1] <= 24e9
+    assert advice[-1][1].fits(24)
     assert advice[0][0] == "deepspeed=recipes/deepspeed/zero2.json"

@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
-from support.recipes import MEGATRON, ROOT, load
+from support.recipes import MEGATRON, ROOT, engine, load
 
 TRAIN = sorted(p for p in ROOT.glob("recipes/*/**/*.yaml") if "do_train" in load(p) and p not in MEGATRON)
 EXPORT = sorted(p for p in ROOT.glob("recipes/*/**/*.yaml") if "export_dir" in load(p))
@@ -64,7 +65,7 @@ def header(path: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def parsed() -> dict[str, dict]:
-    recipes = {str(p): ("train", load(p)) for p in TRAIN} | {str(p): ("export", load(p)) for p in EXPORT}
+    recipes = {str(p): ("train", engine(p)) for p in TRAIN} | {str(p): ("export", load(p)) for p in EXPORT}
     done = subprocess.run(
         [sys.executable, "-c", PARSE], input=json.dumps(recipes), capture_output=True, text=True, cwd=ROOT, check=False
     )
@@ -79,7 +80,7 @@ def listed(value) -> list[str]:
 @pytest.mark.parametrize("path", TRAIN + EXPORT, ids=lambda p: str(p.relative_to(ROOT / "recipes")))
 def test_every_key_is_accepted_and_takes_effect(path: Path, parsed: dict[str, dict]) -> None:
     values = parsed[str(path)]
-    recipe = load(path)
+    recipe = engine(path)
     if recipe.get("packing"):
         recipe["cutoff_len"] -= 1  # LLaMA-Factory keeps one place free, so that padding cannot add a sequence
     for key, value in recipe.items():
@@ -112,8 +113,13 @@ def test_batch_arithmetic_is_that_of_the_keys(path: Path) -> None:
     assert factors, text
     batch, accumulated, devices, total = (int(factor or 1) for factor in factors.groups())
     assert batch == recipe["per_device_train_batch_size"]
-    assert accumulated == recipe.get("gradient_accumulation_steps", 1)
-    assert total == batch * accumulated * devices
+    assert "gradient_accumulation_steps" not in recipe, "follows from the global batch"
+    processes = devices * (2 if "pair" in text else 1)
+    assert accumulated == engine(path, processes)["gradient_accumulation_steps"]
+    assert total == batch * accumulated * devices == recipe["global_batch"]
+    if path.parent.name == "qwen3_1p7b":
+        for more in (4, 8):
+            assert engine(path, more)["gradient_accumulation_steps"] >= 1
     if recipe["stage"] == "grpo":
         prompts, generations = (int(n) for n in re.findall(r"(\d+) prompts x (\d+) generations", text)[0])
         assert (generations, prompts * generations) == (recipe["num_generations"], total)
@@ -127,6 +133,48 @@ def test_the_best_checkpoint_can_be_kept(path: Path) -> None:
     assert recipe.get("eval_dataset") or recipe.get("val_size")
     assert recipe.get("eval_dataset") != "spider_dev", "the split that is scored must not choose the checkpoint"
     assert recipe["enable_thinking"] is (recipe.get("answer_format") == "process"), "only that format thinks in <think>"
+
+
+def test_processes_wait_for_a_lost_one_equally_long() -> None:
+    assert {load(path).get("ddp_timeout", 1800) for path in TRAIN + MEGATRON} == {1800}
+
+
+def commands(text: str) -> list[tuple[str, dict[str, str]]]:
+    """Recipe and overrides of the commands in a recipe's header or in a README, in their order."""
+    lines = re.sub(r"\\\n#?\s*", " ", text).splitlines()
+    found = []
+    for line in lines:
+        words = line.split("   #")[0].lstrip("# ").split()
+        if words[:1] == ["bash"] and len(words) > 2 and words[2].startswith("recipes/"):
+            found.append((words[2], dict(word.split("=", 1) for word in words[3:] if "=" in word)))
+    return found
+
+
+README = commands((ROOT / "README.md").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("name", ["grpo_execution", "grpo_process", "grpo_reasoning"])
+def test_grpo_starts_from_what_the_commands_before_it_make(name: str) -> None:
+    """From LoRA on all layers, merged; on rows that are there, where the README's commands put Spider."""
+    path = ROOT / f"recipes/qwen3_1p7b/{name}.yaml"
+    recipe, own = load(path), commands(path.read_text(encoding="utf-8"))
+    made = {name: load(ROOT / name) | given for name, given in (*README, *own)}
+    sft, merged = made["recipes/qwen3_1p7b/lora_all_sft.yaml"], made["recipes/qwen3_1p7b/merge_lora.yaml"]
+    assert merged["adapter_name_or_path"] == sft["output_dir"]
+    assert recipe["model_name_or_path"] == merged["export_dir"]
+    assert bool(recipe["enable_thinking"]) == (str(sft["enable_thinking"]).lower() == "true")
+    data = made["recipes/data/spider.yaml"]
+    assert data["folder"] == "data/cache/spider"
+    assert recipe["database_root"] == f"{data['folder']}/database"
+    assert data.get("answer_format", "plain") == recipe["answer_format"]
+    if name == "grpo_execution":
+        info = json.loads((ROOT / "data/dataset_info.json").read_text(encoding="utf-8"))
+        assert info[recipe["dataset"]]["file_name"] == "prepared/spider/examples/train.jsonl"
+    else:
+        assert sft["dataset_dir"] == recipe["dataset_dir"] == data["output"]
+        assert (sft["dataset"], recipe["dataset"]) == (f"{data['name']}_train", f"{data['name']}_rl_grpo")
+        assert float(data["split.train"]) + float(data["split.rl"]) == 1
+        assert yaml.safe_load(data["formats"]) == ["messages", "grpo"]
 
 
 METHOD = ["finetuning_type", "template", "enable_thinking"]

@@ -205,5 +205,5 @@ def test_recipes_are_accepted_and_twins_agree(name, kind):
         assert all(f"# {label} " in path.read_text() for label in ("Launch", "Hardware", "Memory", "Batch", "Expected"))
     if name == "infer":
         tiny, large = (load_recipe(ROOT / "recipes" / profile / "infer.yaml", []) for profile in ("tiny", "qwen3_1p7b"))
-        assert set(large) - set(tiny) == {"max_model_len"}
+        assert set(large) - set(tiny) == {"max_model_len", "tensor_parallel_size", "gpu_memory_utilization"}
         assert all(options.temperature == 0 and options.enable_thinking is False for options in found)

@@ -8,7 +8,7 @@ import pytest
 from support.adversarial import scores
 from text2sql.records import Example, RewardSample
 from text2sql.rewards import RewardSuite
-from text2sql.sql import complexity
+from text2sql.sql import classify, complexity
 
 
 def test_soft_format_wants_the_two_tags_once(context, examples):
@@ -74,6 +74,26 @@ def test_chinese_reasoning_is_understood(context, examples):
 
 def process(sql, kind="sql", issues="none", think="First the table, then its rows, and last the columns."):
     return f"<think>{think}</think><answer><type>{kind}</type><sql>{sql}</sql><issues>{issues}</issues></answer>"
+
+
+@pytest.mark.parametrize("question", ["count", "average"])
+def test_the_process_rewards_are_the_same_in_every_form_of_answer(context, examples, question):
+    gold = examples[question]
+    thought = (
+        "First I look for the rows that are asked for.\nThen I read what each of them says, and last I put it together."
+    )
+    forms = [
+        process(gold.sql, classify(gold.sql).label, think=thought),
+        f"<think>{thought}</think><answer>{gold.sql}</answer>",
+        f"<thinking>\n{thought}\n</thinking>\n<answer>\n```sql\n{gold.sql};\n```\n</answer>",
+        f"<think>{thought}</think>\n[ANSWER] {gold.sql}",
+        f"<think>{thought}</think>\nSQL: {gold.sql}",
+        f"<think>{thought}</think>\n```sql\n{gold.sql}\n```",
+        f"<reasoning>{thought}</reasoning>\n<sql>{gold.sql}</sql>",
+    ]
+    totals = RewardSuite(["process"], context).score_batch([RewardSample("", form, gold) for form in forms]).total
+    assert totals[0] > 0.75
+    assert totals == [totals[0]] * len(forms)
 
 
 def test_complexity_type_checks_claim_gold_and_own_sql(context, examples):

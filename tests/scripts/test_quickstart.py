@@ -11,7 +11,7 @@ from text2sql import ledger
 
 ROOT = Path(__file__).parents[2]
 BASE = ROOT / "models/tiny-base"
-STEPS, QUESTIONS = 150, 180
+STEPS, QUESTIONS = 60, 100
 pytestmark = pytest.mark.slow
 
 

@@ -16,7 +16,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def given(world: Path, request: pytest.FixtureRequest) -> list[str]:
     """The overrides that all runs of a file share."""
-    return make_world(world, request.module.STEPS, request.module.SAVE)
+    return [*make_world(world, request.module.STEPS, request.module.SAVE), f"global_batch={request.module.BATCH}"]
 
 
 @pytest.fixture(scope="module")

@@ -90,7 +90,7 @@ def train(place: Path, name: str, tensor: int = 0, **keys: object) -> Path:
         "learning_rate": 1e-3,
         **keys,
     }
-    del recipe["eval_dataset"]
+    del recipe["eval_dataset"], recipe["global_batch"]
     given = {"OMP_NUM_THREADS": "1", "DISABLE_VERSION_CHECK": "1", "NPROC_PER_NODE": str(max(tensor, 1))}
     if tensor:
         recipe |= {"tensor_model_parallel_size": tensor, "pipeline_model_parallel_size": 1, "ddp_backend": "gloo"}

@@ -1,5 +1,6 @@
 """Merging an adapter: mistakes end in one line, and a failed export leaves no model."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -47,3 +48,32 @@ def test_a_failed_export_leaves_no_model(model: Path, tmp_path: Path, monkeypatc
     with pytest.raises(UserError, match="export failed"):
         merge(ROOT / "recipes/tiny/merge_lora.yaml", given)
     assert not (tmp_path / "merged").exists()
+
+
+def test_another_adapters_merge_is_replaced_only_when_told(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (make_adapter(tmp_path / name, model, seed=seed) for name, seed in (("first", 1), ("second", 2)))
+    exported: list[str] = []
+
+    def export(recipe: dict, partial: Path) -> None:
+        exported.append(recipe["adapter_name_or_path"])
+        shutil.copy(model / "model.safetensors", partial)
+
+    monkeypatch.setattr("text2sql.train.merge._export", export)
+    out = tmp_path / "merged"
+
+    def merged(adapter: Path, *more: str) -> None:
+        given = [f"model_name_or_path={model}", f"adapter_name_or_path={adapter}", f"export_dir={out}"]
+        merge(ROOT / "recipes/tiny/merge_lora.yaml", [*given, *more])
+
+    merged(first)
+    merged(first)
+    assert exported == [str(first)], "done already"
+    with pytest.raises(UserError, match=r"holds the merge of .*first, not of .*second; .*overwrite_export_dir=true"):
+        merged(second)
+    make_adapter(first, model, seed=3)
+    merged(first)
+    merged(second, "overwrite_export_dir=true")
+    merged(second)
+    assert exported == [str(first), str(first), str(second)]

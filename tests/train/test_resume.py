@@ -39,7 +39,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     keys = (
         f"model_name_or_path={folder / 'model'} dataset_dir={folder} dataset=rows eval_dataset=rows max_steps={STEPS}"
     )
-    keys += " save_steps=2 eval_steps=2 logging_steps=1 per_device_train_batch_size=2 warmup_steps=2 lora_dropout=0.1"
+    keys += " global_batch=null save_steps=2 eval_steps=2 logging_steps=1 per_device_train_batch_size=2 warmup_steps=2 lora_dropout=0.1"
     return keys.split()
 
 

@@ -68,6 +68,22 @@ def test_another_run_is_refused_unless_overwritten(other: Run, words: str, tmp_p
     assert not (tmp_path / "checkpoint-5").exists(), "a later run must not resume from the old one's checkpoint"
 
 
+def test_a_run_that_failed_before_its_first_step_is_replaced(tmp_path: Path, model: Path) -> None:
+    other = replace(RUN, recipe={**RUN.recipe, "learning_rate": 1.0})
+    begin(tmp_path, RUN, plan_run(tmp_path, RUN, overwrite=False))
+    log = tmp_path / "trainer_log.jsonl"
+    for text in ("", json.dumps({"current_steps": 0, "eval_loss": 2.0}) + "\n"):
+        log.write_text(text, encoding="utf-8")
+        assert plan_run(tmp_path, other, overwrite=False) == Plan()
+    log.write_text(json.dumps({"current_steps": 5, "loss": 2.0}) + "\n", encoding="utf-8")
+    with pytest.raises(UserError, match="learning_rate"):
+        plan_run(tmp_path, other, overwrite=False)
+    log.unlink()
+    write_checkpoint(tmp_path, 5, model)
+    with pytest.raises(UserError, match="learning_rate"):
+        plan_run(tmp_path, other, overwrite=False)
+
+
 def test_files_of_another_origin_are_never_removed(tmp_path: Path) -> None:
     (tmp_path / "README.md").touch()
     for overwrite in (False, True):

@@ -1,9 +1,11 @@
 """What a user may get wrong in a recipe ends in one line before anything is trained."""
 
 import json
+import socket
 from pathlib import Path
 
 import pytest
+import yaml
 
 from support.tiny_model import make_adapter, make_model
 from text2sql.artifacts import write_note
@@ -55,6 +57,19 @@ MISTAKES = [
     (["--learning_rate=1"], ["key=value"]),
     (["flash_attn=fa2"], ["flash-attn", "not installed", "flash_attn=auto"]),
     (["use_cpu=false", "bf16=true"], ["GPU", "recipes/tiny"]),
+    (["lora_target=qq_proj"], ["lora_target 'qq_proj'", "did you mean 'q_proj'"]),
+    (["template=qwen33"], ["template 'qwen33'", "did you mean 'qwen3'"]),
+    (["cutoff_len=-5"], ["cutoff_len should be a number above 0, not -5"]),
+    (["lora_rank=0"], ["lora_rank should be a number above 0, not 0"]),
+    (["per_device_train_batch_size=0"], ["per_device_train_batch_size", "above 0"]),
+    (["per_device_eval_batch_size=0"], ["per_device_eval_batch_size", "above 0"]),
+    (["global_batch=0"], ["global_batch", "above 0"]),
+    (["global_batch=many"], ["global_batch should be a whole number, not 'many'"]),
+    (["global_batch=24"], ["global_batch 24 is no multiple of per_device_train_batch_size 16", "=12"]),
+    (["gradient_accumulation_steps=2"], ["disagree", "global_batch=32"]),
+    (["max_steps=0"], ["max_steps: 0 steps train nothing"]),
+    (["save_steps=150"], ["save_steps=200", "multiple of eval_steps"]),
+    (["check_memory=perhaps"], ["check_memory should be true or false"]),
 ]
 
 
@@ -73,6 +88,55 @@ def test_mistakes_end_in_one_line(
     for word in words:
         assert word in message
     assert not out.exists(), "nothing may be left behind"
+
+
+def test_a_start_says_what_will_never_happen(
+    model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The engine's recipe has what follows from our keys, and a start that failed does not stand in the way of another."""
+    monkeypatch.chdir(ROOT)
+    ran: list[list[str]] = []
+
+    def fail(arguments: list[str], *_: object) -> None:
+        ran.append(arguments)
+        raise UserError("the trainer failed")
+
+    monkeypatch.setattr("text2sql.train.__main__.run_llamafactory", fail)
+    given = overrides(model, data, tmp_path / "out", "max_steps=60", "global_batch=64", "check_memory=false")
+    for rate in (1e-3, 2e-3):
+        with pytest.raises(UserError, match="the trainer failed"):
+            train(TINY, [*given, f"learning_rate={rate}"])
+    assert "this training has 60 steps and never evaluates before its end, for eval_steps is 100" in caplog.text
+    engine = yaml.safe_load(Path(ran[1][1]).read_text(encoding="utf-8"))
+    assert (engine["gradient_accumulation_steps"], engine["learning_rate"]) == (4, 2e-3)
+    assert not engine.keys() & {"global_batch", "check_memory"}
+
+
+def test_the_global_batch_counts_the_processes_of_all_machines(
+    model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    machines = {
+        "NPROC_PER_NODE": "2",
+        "NNODES": "2",
+        "NODE_RANK": "0",
+        "MASTER_ADDR": "localhost",
+        "MASTER_PORT": str(port),
+    }
+    for key, value in machines.items():
+        monkeypatch.setenv(key, value)
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("text2sql.train.__main__.run_llamafactory", stop)
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        train(TINY, overrides(model, data, out, "global_batch=64", "per_device_train_batch_size=8"))
+    assert yaml.safe_load((out / "recipe.yaml").read_text(encoding="utf-8"))["gradient_accumulation_steps"] == 2
 
 
 def test_no_such_recipe() -> None:

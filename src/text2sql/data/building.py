@@ -23,7 +23,7 @@ from text2sql.data.normal import digest
 from text2sql.data.source import Built
 from text2sql.records import Example
 from text2sql.schema.model import quote, render_ddl
-from text2sql.schema.sqlite import build_from_ddl
+from text2sql.schema.sqlite import build_from_ddl, is_ddl
 
 State = Literal["given", "filled", "empty"]
 """What a built database holds: the rows that came with its tables or file, drawn ones, or none."""
@@ -32,14 +32,14 @@ State = Literal["given", "filled", "empty"]
 def plan_database(found: RowDatabase, db_id: str, text: str, fill: bool) -> Built:
     """The database to build of what was found for a row; equal tables and rows give equal names.
 
-    ``text`` is what the tables were made from; where it brings no rows, only the tables count.
+    ``text`` is the row's own schema; where it brings no rows, only the tables count.
     """
     stem = "".join(c if c.isalnum() or c in "_-" else "_" for c in db_id)[:60]
     if found.file is not None:
         return Built(stem or found.file.stem, "given", found)
     assert found.connection is not None
     given = _has_rows(found.connection)
-    content = digest(text if given else render_ddl(found.schema))
+    content = digest(text if given and is_ddl(text) else render_ddl(found.schema))
     return Built(f"{stem or 'schema'}-{content:016x}", "given" if given else "filled" if fill else "empty", found)
 
 

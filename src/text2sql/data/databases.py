@@ -18,7 +18,7 @@ from text2sql.errors import UserError
 from text2sql.schema.descriptions import read_descriptions
 from text2sql.schema.model import STYLES_WITH_DATA, Samples, Schema, read_samples, render, render_ddl
 from text2sql.schema.sqlite import SchemaError, build_from_ddl, is_ddl, open_readonly, read_schema
-from text2sql.schema.tables_json import read_tables_json
+from text2sql.schema.tables_json import read_names, read_tables_json
 
 _OPEN = 200  # a sixth of a megabyte each; Spider's train has 146
 _LONGEST_NAME = 240  # bytes; whether a file of a longer name exists is an error and not a no
@@ -61,6 +61,7 @@ class RowDatabases:
     def __init__(self, options: FileOptions) -> None:
         self.roots, self.style, self.descriptions = options.database_root, options.schema_style, options.descriptions
         self.tables = read_tables_json(options.tables) if options.tables is not None else {}
+        self.names = read_names(options.tables) if options.tables is not None and options.descriptions else {}
         self.described = read_described(options.described) if options.described is not None else {}
         self.default = self._from_file(options.schema) if options.schema is not None else None
         self.open_text = lru_cache(_OPEN)(self._open_text)
@@ -112,6 +113,7 @@ class RowDatabases:
         schema = read_schema(connection)
         samples = read_samples(connection, schema) if self.style in STYLES_WITH_DATA else Samples()
         if self.descriptions and file is not None:
+            samples.descriptions.update(self.names.get(file.stem, {}))
             samples.descriptions.update(read_descriptions(file.parent / "database_description"))
         shown = partial(render, style=self.style, samples=samples)
         run = partial(gold_failure, connection.serialize() if file is None else file)

@@ -16,8 +16,9 @@ from sqleval import hardness
 from text2sql.data.building import finish_databases, plan_database, read_built
 from text2sql.data.databases import RowDatabase, RowDatabases
 from text2sql.data.normal import digest
-from text2sql.data.options import WHOLE, FileOptions
+from text2sql.data.options import VAL, WHOLE, FileOptions
 from text2sql.data.reading import Fault, Row, read_rows
+from text2sql.data.showing import Showing
 from text2sql.data.source import PARTS, Adapter, MadeRow, RawRow, Rejected, Unit, raw_row
 from text2sql.errors import UserError
 from text2sql.records import Example, TracedExample
@@ -50,11 +51,7 @@ class FileSource:
         self.splits = tuple(self.files)
         size = sum(path.stat().st_size for paths in self.files.values() for path in paths if path.is_file())
         self.jobs = 1 if size < _SMALL else options.jobs or os.cpu_count() or 1
-        self.linker = None
-        if options.linking is not None:
-            from text2sql.linking.linker import Linker
-
-            self.linker = Linker(options.linking)
+        self.showing = Showing(options)
 
     def _paths(self, split: str, names: list[str]) -> list[Path]:
         if not split.replace("_", "").isalnum():
@@ -69,8 +66,12 @@ class FileSource:
 
     def _training_splits(self) -> tuple[str, ...]:
         shares = self.options.split
+        if self.options.val_databases and (shares or "train" not in self.files or VAL in self.files):
+            raise UserError(
+                "val_databases: takes databases from the split train of files, which then has no val of its own"
+            )
         if shares is None:
-            return tuple(self.files)
+            return (*self.files, *((VAL,) if self.options.val_databases else ()))
         if len(self.files) != 1:
             raise UserError(f"split divides the rows of one entry of files, not of {', '.join(self.files)}")
         if len(shares) < 2 or abs(sum(shares.values()) - 1) > 1e-6:
@@ -110,13 +111,13 @@ class FileSource:
             yield from rows
             return
         for number, row, share in rows:
-            if not any(left.values()):
+            if all(count <= 0 for count in left.values()):
                 return
-            if isinstance(row, Fault):
-                continue
-            kind = row.get(self.columns.get("difficulty", "")) or hardness(str(row.get(self.columns["sql"])))
-            if left.get(str(kind), 0):
-                left[str(kind)] -= 1
+            kind = ""
+            if isinstance(row, dict):
+                kind = str(row.get(self.columns.get("difficulty", "")) or hardness(str(row.get(self.columns["sql"]))))
+                left[kind] = left.get(kind, 0) - 1
+            if left.get(kind, 0) >= 0:
                 yield number, row, share
 
     def _named(self, names: set[str], rows: Iterable[tuple[int, Row, float]]) -> Iterator[tuple[int, Row, float]]:
@@ -163,8 +164,7 @@ class FileSource:
         path, first, rows = unit.work
         adapted = [row if isinstance(row, Fault) else self.adapt(row) for _, row, _ in rows]
         raws = [row if isinstance(row, Fault) else raw_row(row, self.columns) for row in adapted]
-        if self.linker is not None:
-            self.linker.read([_linked_text(raw) for raw in raws if not isinstance(raw, Fault)])
+        self.showing.read([raw for raw in raws if not isinstance(raw, Fault)])
         for place, ((number, row, _), raw) in enumerate(zip(rows, raws, strict=True)):
             question_id = f"{unit.split}-{first + place:05d}"
             if isinstance(raw, Fault):
@@ -187,7 +187,7 @@ class FileSource:
         if isinstance(database, Fault):
             return database
         tree = None
-        if database is None or self.linker is not None:  # where SQLite runs the query, no other parser need see it
+        if database is None or self.showing.needs_tree:  # where SQLite runs the query, no other parser need see it
             tree = _parse(raw.sql)
             if isinstance(tree, str) and database is None:
                 return Fault("gold does not parse", tree)
@@ -198,33 +198,21 @@ class FileSource:
             leak = self.leaks.find(raw.question, raw.sql, raw.db_id, database.schema if database else None)
             if leak is not None:
                 return Fault(f"leak ({leak.rule})", f"matches {leak.row.where}: {leak.row.question}"[:300])
-        schema, linked = self._schema(database, split, raw, tree)
+        shown = self.showing.show(database, split, raw, tree)
         db_id = raw.db_id or f"schema-{digest(database.text if database else ''):016x}"
         built = None
         if self.builds and database is not None:
             built = plan_database(database, raw.db_id, raw.schema, self.options.fill_databases)
         origin = (self.options.source, split, raw.difficulty or hardness(raw.sql))
         place = built.db_id if built else db_id
-        example = Example(question_id, place, raw.question, schema, raw.sql, raw.evidence, *origin)
+        example = Example(question_id, place, raw.question, shown.text, raw.sql, raw.evidence, *origin, shown.values)
         if raw.reasoning or raw.kind:
             example = TracedExample(**example.__dict__, reasoning=raw.reasoning, kind=raw.kind)
         has_database = built is not None or (
             database is not None and database.file is not None and database.file.stem == db_id
         )
-        return MadeRow(example, raw.rejected, linked, has_database, built, db_id)
-
-    def _schema(self, database: RowDatabase | None, split: str, raw: RawRow, tree: Any) -> tuple[str, tuple[int, ...]]:
-        """The schema as the prompt shows it, and what linking counted."""
-        if database is None or self.linker is None:
-            return database.text if database is not None else "", ()
-        keep_gold = split in self.linker.options.keep_gold
-        cut = self.linker.cut(_linked_text(raw), database.schema, database.file, tree, keep_gold)
-        return database.render(cut.schema), cut.counts
-
-
-def _linked_text(raw: RawRow) -> str:
-    """What schema linking compares with the schema."""
-    return f"{raw.question} {raw.evidence}"
+        copies = tuple(self.showing.copies(example, shown, database, tree, self.databases))
+        return MadeRow(example, raw.rejected, shown.linked, has_database, built, db_id, copies)
 
 
 def _parse(sql: str) -> Any:

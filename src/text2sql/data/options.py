@@ -12,8 +12,11 @@ from text2sql.linking import LinkOptions
 from text2sql.prompts import AnswerFormat
 from text2sql.recipe import STRICT
 from text2sql.schema.model import Style
+from text2sql.values import ValueOptions
 
 Format = Literal["messages", "alpaca", "ranking", "grpo"]
+VAL = "val"
+"""The split that the recipe's key ``val_databases`` makes."""
 WHOLE = "all"
 """The split of rows that the recipe's key ``split`` divides."""
 Count = Annotated[int, Field(ge=1)]
@@ -81,6 +84,27 @@ class Decontaminate:
     splits: list[str] = field(default_factory=lambda: ["train"])
 
 
+Chance = Annotated[float, Field(ge=0, le=1)]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class VaryOptions:
+    """``copies`` of each training row, the first as it is; the others change each thing with its chance.
+
+    ``reorder``: the order of tables, and that of columns; ``leave_out``: unused tables, each with even chance; ``add``:
+    one or two tables of another database; ``plain``: nothing but names, types and keys, without values and descriptions;
+    ``whole``: all of the schema, where the recipe has ``linking``. One epoch over the copies takes the place of as many
+    epochs.
+    """
+
+    copies: Annotated[int, Field(ge=2)] = 3
+    reorder: Chance = 0.7
+    leave_out: Chance = 0.3
+    add: Chance = 0.2
+    plain: Chance = 0.2
+    whole: Chance = 0.5
+
+
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class FileOptions(CommonOptions):
     """``files``: paths (relative to ``folder``; ``*`` allowed) by split. ``columns``: a row's part -> its column.
@@ -88,12 +112,16 @@ class FileOptions(CommonOptions):
     Schemas come from ``database_root`` (``<db_id>/<db_id>.sqlite`` in one or several folders), the row's own tables,
     ``tables`` (Spider's tables.json) or ``schema`` (one file for all rows); text in words is looked up in ``described``
     (see :mod:`text2sql.data.describe`), and passed over where a schema comes from elsewhere. ``schema_style`` says how
-    they look, ``descriptions`` adds BIRD's of the columns, ``linking`` cuts them to what a question needs.
+    they look, ``descriptions`` adds what tells more of a column than its name (BIRD's files, readable names in ``tables``),
+    ``linking`` cuts them to what a question needs, ``values`` shows stored values that it means (of database files only).
+    ``vary`` writes more than one copy of the rows of splits whose name begins with train.
     ``split`` (shares by name, such as ``{train: 0.8, val: 0.1, test: 0.1}``) divides the rows, which ``files`` has under
-    one name then, by ``split_by``. ``subset``: how many rows of each difficulty are read. ``duplicates: drop`` leaves out
-    a question asked before about the same database. Without ``database_root`` the format ``grpo`` has databases built in
-    ``output/database``, empty ones filled with drawn rows unless ``fill_databases`` is false. ``timeout``: seconds of one
-    gold query. ``unit_rows``: how many rows a killed run may repeat.
+    one name then, by ``split_by``; ``val_databases`` instead moves the rows of so many databases from train to val, because
+    random rows about databases that are trained on say little about others. ``subset``: how many rows of each difficulty
+    are read. ``duplicates: drop`` leaves out a question asked before about the same database. Without ``database_root``
+    the format ``grpo`` has databases built in ``output/database``, empty ones filled with drawn rows unless
+    ``fill_databases`` is false. ``timeout``: seconds of one gold query. ``unit_rows``: how many rows a killed run may
+    repeat.
     """
 
     files: dict[str, Paths] = field(default_factory=dict)
@@ -106,9 +134,12 @@ class FileOptions(CommonOptions):
     schema_style: Style = "ddl"
     descriptions: bool = False
     linking: LinkOptions | None = None
+    values: ValueOptions | None = None
+    vary: VaryOptions | None = None
     decontaminate: Decontaminate | None = None
     split: dict[str, Share] | None = None
     split_by: Literal["database", "random"] = "database"
+    val_databases: Annotated[int, Field(ge=0)] = 0
     subset: dict[str, Count] | None = None
     duplicates: Literal["drop", "keep"] = "drop"
     fill_databases: bool = True

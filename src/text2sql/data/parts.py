@@ -22,7 +22,7 @@ from text2sql.data.normal import digest, normal_question, normal_sql, tables_rea
 from text2sql.data.options import WHOLE, CommonOptions, Format
 from text2sql.data.source import MadeRow, Rejected, Source, Unit
 from text2sql.data.sources import open_source
-from text2sql.prompts import AnswerFormat, Message, build_messages, gold_answer
+from text2sql.prompts import AnswerFormat, Message, ask, gold_answer
 from text2sql.records import Example, TracedExample
 
 KEYWORDS = (
@@ -55,7 +55,7 @@ class Head(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """A kept row: its head, its example's line, and a line for each format."""
+    """A kept row: its head, its example's line, and a line for each format, then as many for each further copy."""
 
     head: Head
     example: bytes
@@ -76,7 +76,7 @@ def write_part(target: Path, source: Source, unit: Unit) -> None:
 
 def _line(made: MadeRow, options: CommonOptions, formats: list[Format]) -> str:
     example, how = made.example, options.answer_format
-    messages = build_messages(example.question, example.schema, example.evidence, how, options.system_prompt)
+    messages = ask(example, how, options.system_prompt)
     sql = normal_sql(example.sql)
     words = f" {sql} "
     head = Head(
@@ -91,12 +91,17 @@ def _line(made: MadeRow, options: CommonOptions, formats: list[Format]) -> str:
         getattr(example, "kind", ""),
         len(getattr(example, "reasoning", "")),
     )
-    return "\t".join(map(_encode, (head, _columns(made), *training_rows(made, messages, how, formats))))
+    lines = training_rows(made, messages, how, formats)
+    for copy in made.copies:
+        again = ask(copy, how, options.system_prompt)
+        if options.max_prompt_chars is None or sum(len(m["content"]) for m in again) <= options.max_prompt_chars:
+            lines += training_rows(made._replace(example=copy), again, how, formats)
+    return "\t".join(map(_encode, (head, _columns(made), *lines)))
 
 
 def _columns(made: MadeRow) -> dict[str, str]:
     """The example's row; where its database is built, what that holds (:data:`.building.State`)."""
-    return {**made.example.__dict__, **({"database": made.built.state} if made.built else {})}
+    return {**made.example.columns, **({"database": made.built.state} if made.built else {})}
 
 
 def read_part(path: Path) -> Iterator[Kept | dict[str, Any]]:

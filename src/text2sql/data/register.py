@@ -37,6 +37,7 @@ def register(options: CommonOptions, splits: tuple[str, ...]) -> None:
                 logger.warning("%s: a neighbour's data sets are %s_*, so these are %s_*", listing, options.name, folder)
                 ours = _entries(folder, options, splits)
             write_json(listing, {**others, **ours})
+            logger.info("to train on: %s (dataset_dir=%s)", ", ".join(ours), listing.parent)
     except (OSError, ValueError, AttributeError) as error:
         raise UserError(f"{listing}: cannot be kept up to date ({error}); mend or remove it") from error
 

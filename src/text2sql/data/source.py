@@ -94,7 +94,8 @@ class MadeRow(NamedTuple):
     """An example, a worse query for preference pairs, and the counts of schema linking (:class:`text2sql.linking.Cut`).
 
     ``has_database``: execution can judge answers to it; ``built``: the database made for that, if any; ``group``: what
-    counts as the row's database when rows are compared and split, where that is not its ``db_id``.
+    counts as the row's database when rows are compared and split, where that is not its ``db_id``; ``copies``: the example
+    with other schemas, for training.
     """
 
     example: Example
@@ -103,6 +104,7 @@ class MadeRow(NamedTuple):
     has_database: bool = True
     built: Built | None = None
     group: str = ""
+    copies: tuple[Example, ...] = ()
 
 
 class Source(Protocol):

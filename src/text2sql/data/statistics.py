@@ -118,7 +118,7 @@ def token_lengths(examples: Path, rows: int, folder: Path, options: CommonOption
     answers: Counter[int] = Counter()
     with examples.open("rb") as lines:
         for row in map(json.loads, islice(lines, 0, None, max(1, -(-rows // _SAMPLE)))):
-            messages = build_messages(row["question"], row["schema"], row["evidence"], *asked)
+            messages = build_messages(row["question"], row["schema"], row["evidence"], *asked, row.get("values", ""))
             prompts[sum(len(tokenizer.encode(message["content"]).ids) for message in messages)] += 1
             answers[len(tokenizer.encode(row["sql"]).ids)] += 1
     return {"rows": prompts.total(), "prompt": distribution(prompts), "sql": distribution(answers)}

@@ -14,7 +14,7 @@ from sqleval import Verdict
 from text2sql.artifacts import digest
 from text2sql.evaluate.answers import Answer, EvaluateOptions, execute, join, protocol_of
 from text2sql.evaluate.score import write_sections
-from text2sql.prompts import build_messages, read_answer
+from text2sql.prompts import ask, read_answer
 from text2sql.records import RewardSample
 from text2sql.rewards import RewardContext, RewardSuite
 from text2sql.rewards.process import declared_issues
@@ -85,7 +85,7 @@ def evaluate_process(options: EvaluateOptions) -> dict[str, Any]:
 def _rows(answers: Sequence[Answer]) -> list[Row]:
     samples = []
     for example, row in ((answer.example, answer.prediction) for answer in answers):
-        prompt = build_messages(example.question, example.schema, example.evidence, "process")[-1]["content"]
+        prompt = ask(example, "process")[-1]["content"]
         samples.append(RewardSample(prompt, row.text or row.pred, example))
     with RewardContext() as context:
         thinking = RewardSuite(["thinking_quality"], context).score("thinking_quality", samples).scores

@@ -12,7 +12,7 @@ from text2sql.checkpoint.model import check_adapter, check_model
 from text2sql.errors import UserError
 from text2sql.generate.hf import TransformersEngine
 from text2sql.generate.types import Completion, Decoding, Engine, EngineSettings, Request
-from text2sql.generate.vllm_engine import VllmEngine, vllm_python
+from text2sql.generate.vllm_engine import VllmEngine, gpu_groups, vllm_python
 
 __all__ = ["Completion", "Decoding", "Engine", "EngineSettings", "Request", "check_engine", "open_engine"]
 
@@ -21,23 +21,26 @@ def check_engine(settings: EngineSettings) -> str:
     """The name of the engine that ``settings`` means on this machine, when it can open the model and the adapter.
 
     Raises:
-        UserError: a missing or damaged model folder, an adapter of another base, ``vllm`` without its environment, or
-            ``openai`` without an address.
+        UserError: a missing or damaged model folder, an adapter of another base, ``vllm`` without its environment or with
+            fewer GPUs than asked for, several GPUs asked of another engine, or ``openai`` without an address.
     """
-    if settings.engine == "openai":
-        if not settings.base_urls:
-            raise UserError("engine: openai needs base_urls, for example base_urls=[http://localhost:8000/v1]")
-        return "openai"
-    check_model(Path(settings.model_name_or_path))
-    if settings.adapter_name_or_path is not None:
-        check_adapter(settings.adapter_name_or_path, Path(settings.model_name_or_path))
-    if settings.engine == "auto":
-        return "vllm" if vllm_python() else "transformers"
-    if settings.engine == "vllm" and vllm_python() is None:
-        raise UserError(
-            "engine: vllm needs .venv-vllm; make it with `bash scripts/setup.sh vllm`, or use engine=transformers"
-        )
-    return settings.engine
+    name: str = settings.engine
+    if name == "auto":
+        name = "vllm" if vllm_python() else "transformers"
+    if name == "openai" and not settings.base_urls:
+        raise UserError("engine: openai needs base_urls, for example base_urls=[http://localhost:8000/v1]")
+    if name != "openai":
+        check_model(Path(settings.model_name_or_path))
+        if settings.adapter_name_or_path is not None:
+            check_adapter(settings.adapter_name_or_path, Path(settings.model_name_or_path))
+    if name != "vllm":
+        if settings.tensor_parallel_size != 1 or settings.data_parallel_size not in (1, "auto"):
+            raise UserError(f"tensor_parallel_size and data_parallel_size need engine: vllm; here it is {name}")
+    elif vllm_python() is None:
+        raise UserError("engine: vllm is not installed; run `bash scripts/setup.sh vllm`, or use engine=transformers")
+    else:
+        gpu_groups(settings)
+    return name
 
 
 def open_engine(settings: EngineSettings) -> Engine:

@@ -1,4 +1,4 @@
-"""What callers and engines exchange. Engines differ only in speed, so no setting here belongs to one engine."""
+"""What callers and engines exchange. Engines differ only in speed: a setting of one engine never decides what is answered."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -62,6 +62,9 @@ class EngineSettings:
     ``adapter_name_or_path`` a PEFT LoRA folder; ``enable_thinking`` goes to the chat template (None leaves its default);
     ``batch_size`` counts sequences in flight; ``max_model_len`` caps prompt and answer (None: what the model allows);
     ``dtype`` ``auto`` is bfloat16 on a GPU and float32 on a CPU.
+
+    vLLM only: a model on ``tensor_parallel_size`` GPUs, which fills ``gpu_memory_utilization`` of their memory, and
+    ``data_parallel_size`` such models that share the questions; ``auto``: as many as there are GPUs for, one on a CPU.
     """
 
     model_name_or_path: str
@@ -72,6 +75,9 @@ class EngineSettings:
     max_model_len: int | None = None
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     base_urls: tuple[str, ...] = ()
+    tensor_parallel_size: int = 1
+    data_parallel_size: int | Literal["auto"] = 1
+    gpu_memory_utilization: float = 0.9
 
 
 @dataclass(frozen=True)

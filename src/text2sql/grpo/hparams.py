@@ -1,8 +1,9 @@
 """The keys of a GRPO recipe: LLaMA-Factory's, those that TRL adds for GRPO, and ours; all flat, all in one YAML.
 
 TRL's keys are read off its own configuration class, so they keep its names, defaults and help. Left out are
-``model_init_kwargs`` (LLaMA-Factory loads the model) and ``max_prompt_length``, which would cut the prompt from the left,
-that is the schema: prompts longer than ``cutoff_len`` are left out instead.
+``model_init_kwargs`` (LLaMA-Factory loads the model) and ``max_prompt_length``, which is ``cutoff_len`` here. TRL would cut
+longer prompts from the left, that is the schema, but they are left out before. vLLM in the training process reserves room for
+that and ``max_completion_length``, instead of the 40,960 tokens that Qwen3 could read.
 """
 
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ import pydantic
 from pydantic import BeforeValidator, TypeAdapter, ValidationError
 
 from text2sql.errors import UserError, first_complaint
+from text2sql.plan.batch import cutoff
 from text2sql.prompts import AnswerFormat
 from text2sql.recipe.keys import names
 from text2sql.rewards.context import PROTOCOL
@@ -126,7 +128,7 @@ def build_config(training: Any, finetuning: Any, given: Mapping[str, Any]) -> An
     # TRL wants evaluation batches made of whole groups; ours are single greedy answers, so any size will do.
     own_size, values["per_device_eval_batch_size"] = values["per_device_eval_batch_size"], values["num_generations"]
     try:
-        config = GRPOConfig(**values, max_prompt_length=None)
+        config = GRPOConfig(**values, max_prompt_length=cutoff(given))
     except ValueError as error:
         raise UserError(" ".join(str(error).split())) from error
     config.per_device_eval_batch_size = own_size

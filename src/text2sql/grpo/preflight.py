@@ -60,7 +60,8 @@ def _check_vllm(recipe: Mapping[str, Any], where: Path, gpus: int) -> None:
         version = importlib.metadata.version("vllm")
     except importlib.metadata.PackageNotFoundError:
         raise UserError(
-            f"{where}: use_vllm needs vLLM {_VLLM} in the training environment, and there is none; set use_vllm=false"
+            f"{where}: use_vllm needs vLLM {_VLLM} in the training environment, and there is none; make one for GPUs with "
+            "`TEXT2SQL_DEVICE=cuda bash scripts/setup.sh train`, or set use_vllm=false"
         ) from None
     if not version.startswith(_VLLM_SERIES):
         raise UserError(f"{where}: use_vllm: TRL knows vLLM {_VLLM}, here is {version}; set use_vllm=false")

@@ -26,7 +26,7 @@ from text2sql.grpo.heldout import HeldOut, spread
 from text2sql.grpo.hparams import REQUIRED, GRPOArguments, build_config, read_arguments
 from text2sql.grpo.scoring import Scoring, open_rewards
 from text2sql.grpo.trainer import CustomGRPOTrainer
-from text2sql.prompts import AnswerFormat, build_messages
+from text2sql.prompts import AnswerFormat, ask
 from text2sql.records import Example
 from text2sql.rewards import RewardSuite
 from text2sql.sql import load_issues
@@ -52,7 +52,7 @@ def to_example(row: dict[str, Any]) -> Example:
 
 class _Converter(DatasetConverter):  # type: ignore[misc]
     def __call__(self, example: dict[str, Any]) -> dict[str, Any]:
-        return {"example": json.dumps(to_example(example).__dict__, ensure_ascii=False)}
+        return {"example": json.dumps(to_example(example).columns, ensure_ascii=False)}
 
 
 def load_examples(model: Any, data: Any, training: Any) -> tuple[list[Example], list[Example]]:
@@ -89,7 +89,7 @@ def prompt_ids(
     example: Example, template: Any, tokenizer: Any, answer: AnswerFormat, system_prompt: str | None = None
 ) -> list[int]:
     """Token ids of the prompt: exactly those that supervised fine-tuning of this template and format shows."""
-    system, user = build_messages(example.question, example.schema, example.evidence, answer, system_prompt)
+    system, user = ask(example, answer, system_prompt)
     turns = [user, {"role": "assistant", "content": ""}]
     ids: list[int] = template.encode_oneturn(tokenizer, turns, system["content"])[0]
     return ids
@@ -117,7 +117,7 @@ def build_prompts(
             text = tokenizer.decode(ids)
             if tokenizer(text, add_special_tokens=False)["input_ids"] != ids:
                 raise UserError(f"row {example.question_id}: its prompt is not the same after decoding and encoding")
-            rows.append({"prompt": text, "example": json.dumps(example.__dict__, ensure_ascii=False)})
+            rows.append({"prompt": text, "example": json.dumps(example.columns, ensure_ascii=False)})
     if examples and not rows:
         raise UserError(
             f"cutoff_len: all {len(examples)} prompts are longer than {cutoff_len} tokens; raise cutoff_len"

@@ -58,6 +58,21 @@ def check_arguments(recipe: dict[str, Any], known: dict[str, Any], where: Path) 
     return checked
 
 
+def check_template(recipe: dict[str, Any], where: Path) -> None:
+    """Refuse a ``template`` that LLaMA-Factory does not have.
+
+    Raises:
+        UserError: names the nearest one that it has.
+    """
+    from llamafactory.data.template import TEMPLATES
+
+    name = recipe.get("template")
+    if name is not None and name not in TEMPLATES:
+        near = difflib.get_close_matches(str(name), TEMPLATES, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else "LLaMA-Factory has no such template; Qwen3's is qwen3"
+        raise UserError(f"{where}: template {name!r}; {hint}")
+
+
 def _members(hint: Any) -> list[Any]:
     """A union's members, with an enumeration as the Literal of its values, which ``str`` beside it stands for too."""
     if isinstance(hint, enum.EnumType):

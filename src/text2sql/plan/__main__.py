@@ -37,18 +37,19 @@ def plan(
     processes, memory = gpus or found, memory or size
     result = estimate(values, recipe, processes)
     console = Console()
-    console.print(_model_table(result), _memory_table(result, processes), _batch_table(result))
+    console.print(_model_table(result), _memory_table(result, processes), _moments_table(result), _batch_table(result))
     if memory is None:
         console.print("No GPU here: give --memory GB for a verdict.")
         return
     unit = "a process" if values.get("use_cpu") else "a GPU"
+    share = f", of which vLLM takes {100 * result.vllm_share:.0f} %" if result.vllm_share else ""
     if result.fits(memory):
-        console.print(f"[green]Fits[/]: {result.peak / _GB:.1f} of {memory:.1f} GB {unit}.")
+        console.print(f"[green]Fits[/]: {result.peak / _GB:.1f} of {memory:.1f} GB {unit}{share}.")
         return
-    console.print(f"[red]Does not fit[/]: {result.peak / _GB:.1f} GB needed, {memory:.1f} GB {unit} given.")
-    for change, need in advise(values, recipe, processes, memory):
-        verdict = "fits" if need <= memory * _GB else "still too much"
-        console.print(f"  {change}: {need / _GB:.1f} GB, {verdict}", highlight=False)
+    console.print(f"[red]Does not fit[/]: {result.peak / _GB:.1f} GB needed, {memory:.1f} GB {unit} given{share}.")
+    for change, changed in advise(values, recipe, processes, memory):
+        verdict = "fits" if changed.fits(memory) else "still too much"
+        console.print(f"  {change}: {changed.peak / _GB:.1f} GB, {verdict}", highlight=False)
     raise typer.Exit(1)
 
 
@@ -84,8 +85,8 @@ def _model_table(result: Estimate) -> Table:
 def _memory_table(result: Estimate, processes: int) -> Table:
     states, work = result.states, result.work
     how = f"{'recomputed' if work.checkpointing else 'all kept'}, attention: {work.attention}"
-    loss = "fused with the output head" if work.fused_loss else f"logits over {result.shape.vocab:,} entries"
-    worst = max(result.moments, key=lambda moment: result.moments[moment])
+    logits = f"logits over {result.shape.vocab:,} entries"
+    loss = "fused with the output head" if work.fused_loss else logits
     parts = [
         ("weights", states.weights, ""),
         ("optimizer", states.optimizer, "moments and master copy"),
@@ -97,12 +98,26 @@ def _memory_table(result: Estimate, processes: int) -> Table:
         ("attention mask", result.mask, ""),
         ("loss", result.loss, loss),
         ("generation", result.generation, "keys and values"),
-        ("slack", SLACK * result.moments[worst], "of allocators"),
+        ("evaluation", result.evaluation, _evaluated(result, logits)),
+        ("slack", SLACK * result.moments[result.worst], "of allocators"),
         ("framework", result.reserve, ""),
     ]
     rows = [(name, f"{size / _GB:.2f}", note) for name, size, note in parts if size >= 5e6]
-    rows.append(("[bold]peak[/]", f"[bold]{result.peak / _GB:.2f}[/]", f"at the {worst}"))
+    rows.append(("[bold]peak[/]", f"[bold]{result.peak / _GB:.2f}[/]", f"at the {result.worst}"))
     return _table("Memory of one process" if processes > 1 else "Memory", "GB", rows)
+
+
+def _evaluated(result: Estimate, logits: str) -> str:
+    work = result.evaluated
+    if work is None:
+        return ""
+    what = "keys and values" if result.generation or result.vllm_share else logits
+    return f"{work.sequences} x {work.length} tokens (per_device_eval_batch_size), {what}"
+
+
+def _moments_table(result: Estimate) -> Table:
+    """What each moment needs, slack and framework included; not all parts exist at the same time."""
+    return _table("Moments", "GB", [(moment, f"{result.needed(moment) / _GB:.2f}", "") for moment in result.moments])
 
 
 def _batch_table(result: Estimate) -> Table:

@@ -67,6 +67,8 @@ def read_batch(recipe: Mapping[str, Any], layout: Layout, length: int, lengths: 
     if lengths and (recipe.get("packing") or recipe.get("neat_packing")):
         text = _FULL * cutoff(recipe) if lengths.mean else 0.0
         rows = math.ceil(lengths.examples * lengths.mean / text) if text else 0
+    if recipe.get("stage") == "grpo":
+        rows *= int(recipe.get("num_generations") or 8)  # sequences are completions, several of a prompt
     per_epoch = math.ceil(math.ceil(rows / (device * layout.data)) / accumulation)
     steps = int(recipe.get("max_steps") or 0)
     if steps <= 0:

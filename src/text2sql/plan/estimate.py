@@ -9,20 +9,18 @@ from text2sql.checkpoint.shape import Shape, shape_of
 from text2sql.errors import UserError
 from text2sql.plan import memory
 from text2sql.plan.batch import Batch, Lengths, cutoff, read_batch, read_lengths
+from text2sql.plan.evaluation import cache_bytes, evaluation_bytes, evaluation_work
 from text2sql.plan.layout import Layout, read_layout
 from text2sql.plan.memory import Precision, States, Work
-from text2sql.recipe.keys import is_lora, names
+from text2sql.recipe.batch import derive_accumulation
+from text2sql.recipe.keys import check_sizes, is_lora, names
 
 # Bytes before a model is loaded. In a process on a CPU: Python, PyTorch and LLaMA-Factory, measured with a minimal model.
 # On a GPU: the CUDA context, cuBLAS workspaces and, from two processes on, NCCL's buffers; assumed, not measured.
 CPU_RESERVE = 0.69e9
 GPU_RESERVE = 1.0e9
 NCCL_RESERVE = 0.5e9
-_NUMBERS = (
-    "lora_rank lora_dropout per_device_train_batch_size gradient_accumulation_steps cutoff_len max_steps num_train_epochs "
-    "max_samples val_size max_completion_length steps_per_generation beta tensor_model_parallel_size "
-    "pipeline_model_parallel_size"
-).split()
+_NUMBERS = "lora_dropout max_steps val_size beta vllm_gpu_memory_utilization".split()
 SLACK = 0.1
 """Share of the counted tensors that allocators leave unused and single operations need briefly; measured on the CPU."""
 
@@ -31,8 +29,9 @@ SLACK = 0.1
 class Estimate:
     """Bytes of the fullest process, by what they are used for.
 
-    ``activations`` (with ``loss``, ``mask`` and ``generation``) and ``states.gradients`` do not exist all at once: see
-    :attr:`peak`.
+    ``activations`` (with ``loss`` and ``mask``), ``generation``, ``evaluation`` and ``states.gradients`` do not exist all at
+    once: see :attr:`peak`. ``evaluated`` is the input of an evaluation, None without one. ``vllm_share`` is the part of a GPU
+    that vLLM takes for GRPO's rollouts in the same process.
     """
 
     shape: Shape
@@ -47,6 +46,9 @@ class Estimate:
     mask: float
     loss: float
     generation: float
+    evaluated: Work | None
+    evaluation: float
+    vllm_share: float
     reserve: float
     batch: Batch
 
@@ -71,16 +73,27 @@ class Estimate:
         }
         if self.generation:
             moments["generation"] = resident + self.generation
+        if self.evaluated:
+            moments["evaluation"] = resident + self.evaluation
         return moments
 
     @property
+    def worst(self) -> str:
+        """The moment of the peak."""
+        return max(self.moments, key=lambda moment: self.moments[moment])
+
+    def needed(self, moment: str) -> float:
+        """Bytes at a moment, with the framework's own and some slack."""
+        return (1 + SLACK) * self.moments[moment] + self.reserve
+
+    @property
     def peak(self) -> float:
-        """Bytes at the worst moment, with the framework's own and some slack."""
-        return (1 + SLACK) * max(self.moments.values()) + self.reserve
+        """Bytes at the worst moment."""
+        return self.needed(self.worst)
 
     def fits(self, memory_gb: float) -> bool:
-        """Whether the peak stays below ``memory_gb`` (10^9 bytes) of one process."""
-        return self.peak <= memory_gb * 1e9
+        """Whether the peak stays below what vLLM leaves of ``memory_gb`` (10^9 bytes) of one process."""
+        return self.peak <= (1 - self.vllm_share) * memory_gb * 1e9
 
 
 def estimate(recipe: Mapping[str, Any], where: Path, processes: int = 1) -> Estimate:
@@ -93,6 +106,7 @@ def estimate(recipe: Mapping[str, Any], where: Path, processes: int = 1) -> Esti
         UserError: the model is unknown, a key's value is no number, or sizes do not divide.
     """
     _check_numbers(recipe, where)
+    recipe = derive_accumulation(recipe, where, processes)
     shape, source = shape_of(str(recipe.get("model_name_or_path", "")))
     layout = read_layout(recipe, where, shape, processes)
     precision = memory.precision_of(recipe, layout)
@@ -105,6 +119,8 @@ def estimate(recipe: Mapping[str, Any], where: Path, processes: int = 1) -> Esti
     loss = memory.loss_bytes(shape, layout, work, precision, stage)
     if stage == "grpo":
         loss *= (_completion(recipe) + 1) / work.length  # logits of completions only
+    evaluated = evaluation_work(recipe, work)
+    colocated = stage == "grpo" and bool(recipe.get("use_vllm")) and recipe.get("vllm_mode") == "colocate"
     return Estimate(
         shape=shape,
         source=source,
@@ -117,13 +133,17 @@ def estimate(recipe: Mapping[str, Any], where: Path, processes: int = 1) -> Esti
         activations=memory.activations(shape, layout, work, precision) + memory.autocast_bytes(shape, work, precision),
         mask=memory.mask_bytes(work, precision.compute),
         loss=loss,
-        generation=_generation(recipe, shape, work, precision) if stage == "grpo" else 0.0,
+        generation=_generation(recipe, shape, work, precision),
+        evaluated=evaluated,
+        evaluation=evaluation_bytes(shape, layout, evaluated, precision, stage) if evaluated else 0.0,
+        vllm_share=float(recipe.get("vllm_gpu_memory_utilization") or 0.3) if colocated else 0.0,
         reserve=CPU_RESERVE if recipe.get("use_cpu") else GPU_RESERVE + NCCL_RESERVE * (layout.processes > 1),
         batch=read_batch(recipe, layout, work.length, lengths),
     )
 
 
 def _check_numbers(recipe: Mapping[str, Any], where: Path) -> None:
+    check_sizes(recipe, where)
     for key in _NUMBERS:
         value = recipe.get(key)
         if value is None or (isinstance(value, int | float) and (value >= 0 or key in ("max_steps", "val_size"))):
@@ -175,6 +195,8 @@ def _reference(recipe: Mapping[str, Any], shape: Shape, layout: Layout, precisio
 
 
 def _generation(recipe: Mapping[str, Any], shape: Shape, work: Work, precision: Precision) -> float:
-    """Keys and values of all completions of a step, which are generated together before the model learns from them."""
+    """Keys and values of all completions of a step, which are generated together before GRPO learns; vLLM has its own."""
+    if recipe.get("stage") != "grpo" or recipe.get("use_vllm"):
+        return 0.0
     completions = work.sequences * int(recipe.get("steps_per_generation") or work.accumulation)
-    return completions * work.length * 2 * shape.layers * shape.key * precision.compute
+    return cache_bytes(shape, completions, work.length, precision)

@@ -26,6 +26,14 @@ def gpu_memory() -> float:
     return float(min(sizes, default=0))
 
 
+def gpu_capability() -> tuple[int, int]:
+    """Compute capability of the oldest GPU."""
+    import torch
+
+    found: list[tuple[int, int]] = [torch.cuda.get_device_capability(number) for number in range(gpu_count())]
+    return min(found)
+
+
 _MEGATRON = ("tensor_model_parallel_size", "pipeline_model_parallel_size", "use_distributed_optimizer", "use_mca")
 
 

@@ -11,6 +11,15 @@ from typing import Any
 from text2sql.errors import UserError
 from text2sql.recipe.load import Recipe
 
+OWN: dict[str, Any] = {"global_batch": int | None, "check_memory": bool}
+"""Keys of training recipes that are ours, with their types; the engine's recipe has what follows from them."""
+
+_SIZES = (
+    "cutoff_len eval_steps global_batch gradient_accumulation_steps logging_steps lora_alpha lora_rank max_completion_length "
+    "max_samples num_train_epochs per_device_eval_batch_size per_device_train_batch_size pipeline_model_parallel_size "
+    "save_steps save_total_limit steps_per_generation tensor_model_parallel_size"
+).split()
+
 
 def names(value: Any) -> list[str]:
     """A comma-separated key of LLaMA-Factory as a list."""
@@ -47,6 +56,28 @@ def whole_number(given: Mapping[str, str], key: str, default: int, least: int = 
 def is_lora(recipe: Mapping[str, Any]) -> bool:
     """Whether the recipe trains LoRA matrices, which is LLaMA-Factory's default."""
     return str(recipe.get("finetuning_type", "lora")) == "lora"
+
+
+def evaluates(recipe: Mapping[str, Any]) -> bool:
+    """Whether the recipe evaluates, in training or after it."""
+    return bool(recipe.get("do_eval")) or str(recipe.get("eval_strategy") or "no") not in ("no", "False")
+
+
+def check_sizes(recipe: Mapping[str, Any], where: Path) -> None:
+    """Refuse sizes and intervals that are not above 0; the engine fails late on them, or takes another value.
+
+    Raises:
+        UserError: names the key.
+    """
+    for key in _SIZES:
+        value = recipe.get(key)
+        if value is None or (isinstance(value, int | float) and not isinstance(value, bool) and value > 0):
+            continue
+        raise UserError(f"{where}: {key} should be a number above 0, not {value!r}")
+    if recipe.get("max_steps") == 0:
+        raise UserError(
+            f"{where}: max_steps: 0 steps train nothing; set 1 or more, or leave it out for num_train_epochs"
+        )
 
 
 def deepspeed_settings(recipe: Mapping[str, Any], where: Path) -> Recipe:
@@ -109,8 +140,9 @@ def _read_info(path: Path, where: Path) -> dict[str, Any]:
 
 def _check_file(path: Path, name: str) -> Path:
     if not path.exists():
-        maker = Path("recipes/data") / f"{name.split('_', maxsplit=1)[0]}.yaml"
-        command = f"bash scripts/prepare_data.sh {maker if maker.is_file() else '--help'}"
+        makers = [path for path in Path("recipes/data").glob("*.yaml") if name.startswith(f"{path.stem}_")]
+        maker = max(makers, key=lambda path: len(path.stem), default="--help")
+        command = f"bash scripts/prepare_data.sh {maker}"
         raise UserError(f"{path}: data set {name!r} is not prepared; make it with `{command}`")
     if path.is_file() and path.stat().st_size == 0:
         raise UserError(f"{path}: data set {name!r} is empty; prepare it again")

@@ -4,7 +4,6 @@ import inspect
 import statistics
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -146,7 +145,7 @@ def _short(batch: Sequence[RewardSample], scores: Scores, suite: RewardSuite) ->
             if value < suite.specs[name].high:
                 told = found.verdict.message or found.verdict.error_class
                 why = told or ("hollow" if found.hollow else found.verdict.outcome)
-                yield {**asdict(sample.example), "reward": name, "score": value, "why": why}
+                yield {**sample.example.columns, "reward": name, "score": value, "why": why}
 
 
 def _mapping(text: str, option: str) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from text2sql.errors import UserError, first_complaint
-from text2sql.prompts import build_messages
+from text2sql.prompts import ask
 from text2sql.records import Example, RewardSample, read_jsonl
 
 PREPARED = Path("data/prepared")
@@ -58,7 +58,7 @@ def _sample(row: Any, known: Mapping[str, Example]) -> RewardSample:
         raise ValueError(
             f"no gold SQL: question_id {identity!r} is not in --examples, and the line has no db_id and sql"
         )
-    prompt = row.get("prompt") or build_messages(example.question, example.schema, example.evidence)[-1]["content"]
+    prompt = row.get("prompt") or ask(example)[-1]["content"]
     return RewardSample(str(prompt), completion, example, int(row.get("tokens", 0)))
 
 

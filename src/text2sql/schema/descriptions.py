@@ -2,9 +2,11 @@
 
 import csv
 import io
+import re
 from pathlib import Path
 
 _LONGEST = 160
+_HEADING = re.compile(r"\A\W*commonsense \w+\W*", re.IGNORECASE)
 _COLUMN, _NAME, _TEXT, _VALUES = "original_column_name", "column_name", "column_description", "value_description"
 
 
@@ -36,7 +38,7 @@ def _cell(row: dict[str, str | None], name: str) -> str:
 
 def _tell(column: str, row: dict[str, str | None]) -> str:
     parts: list[str] = []
-    for text in (_cell(row, _NAME), _cell(row, _TEXT), _cell(row, _VALUES)):
+    for text in (_cell(row, _NAME), _cell(row, _TEXT), _HEADING.sub("", _cell(row, _VALUES))):
         new = text.lower() not in (column.lower(), column.lower().replace("_", " "), *map(str.lower, parts))
         if text and new:
             parts.append(text)

@@ -78,6 +78,7 @@ def quote(identifier: str) -> str:
 Style = Literal["ddl", "ddl_rows", "ddl_values", "compact", "names"]
 STYLES_WITH_DATA = ("ddl_rows", "ddl_values")
 _LONGEST = 40
+_MOST_CODES, _LONGEST_CODE = 6, 24
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,8 @@ class Samples:
 
 
 def read_samples(connection: sqlite3.Connection, schema: Schema, count: int = 3) -> Samples:
-    """The first ``count`` rows of each table and ``count`` most frequent values of each text column."""
+    """The first ``count`` rows of each table; of each text column all values where they are few, short and repeated,
+    because a question seldom spells out a code such as ``'F'``, else the most frequent one."""
     samples = Samples()
     for table in schema.tables:
         names = ", ".join(quote(column.name) for column in table.columns)
@@ -102,10 +104,13 @@ def read_samples(connection: sqlite3.Connection, schema: Schema, count: int = 3)
         samples.rows[table.name] = [tuple(_literal(cell) for cell in row) for row in rows]
         for column in table.columns:
             found = connection.execute(
-                f"SELECT v FROM (SELECT {quote(column.name)} AS v FROM {quote(table.name)} LIMIT 10000) "
-                f"WHERE typeof(v) = 'text' GROUP BY v ORDER BY count(*) DESC, v LIMIT {count}"
+                f"SELECT v, count(*) FROM (SELECT {quote(column.name)} AS v FROM {quote(table.name)} LIMIT 10000) "
+                f"WHERE typeof(v) = 'text' GROUP BY v ORDER BY count(*) DESC, v LIMIT {_MOST_CODES + 1}"
             ).fetchall()
-            samples.values[table.name, column.name] = [_literal(cell) for (cell,) in found]
+            values = [_literal(cell) for cell, _ in found if any(character.isalnum() for character in cell)]
+            is_code = len(found) <= _MOST_CODES and any(times > 1 for _, times in found)
+            is_short = all(len(value) <= _LONGEST_CODE for value in values)
+            samples.values[table.name, column.name] = values if is_code and is_short else values[:1]
     return samples
 
 

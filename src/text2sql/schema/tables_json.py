@@ -45,6 +45,26 @@ def read_tables_json(path: Path) -> dict[str, Schema]:
     return schemas
 
 
+def read_names(path: Path) -> dict[str, dict[tuple[str, str], str]]:
+    """By ``db_id``, what a column is called in words, by (table, column) in lower case, where that says more than its name.
+
+    Raises:
+        UserError: as :func:`read_tables_json`.
+    """
+    read_tables_json(path)
+    found: dict[str, dict[tuple[str, str], str]] = {}
+    for entry in json.loads(path.read_text(encoding="utf-8-sig")):
+        tables, names = entry["table_names_original"], entry.get("column_names", [])
+        for (table, name), (_, words) in zip(entry["column_names_original"], names, strict=False):
+            if table >= 0 and _letters(words) != _letters(name):
+                found.setdefault(entry["db_id"], {})[tables[table].lower(), name.lower()] = words
+    return found
+
+
+def _letters(name: str) -> str:
+    return "".join(character for character in name.lower() if character.isalnum())
+
+
 def _schema(entry: dict[str, Any]) -> Schema:
     names = entry["table_names_original"]
     columns = entry["column_names_original"]

@@ -1,6 +1,6 @@
 """Write questions with SQL that runs, about a database of the user's own."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -67,7 +67,7 @@ def _reworded(
 
     settings = EngineSettings(model, engine="openai", base_urls=(url,))
     judged = paraphrase(examples, db, settings, target.with_suffix(".paraphrases.jsonl"), check)
-    refused = [{**asdict(example), "reason": reason} for example, reason in judged if reason]
+    refused = [{**example.columns, "reason": reason} for example, reason in judged if reason]
     path = target.with_suffix(".refused.jsonl")
     write_jsonl(path, refused)
     Console().print(f"{path}: {len(refused)} of {len(judged)} paraphrases refused", soft_wrap=True)

@@ -14,16 +14,20 @@ from text2sql.artifacts import only_one, write_text
 from text2sql.checkpoint.model import fingerprint
 from text2sql.errors import UserError, run_command
 from text2sql.llamafactory import COMMAND, check_stage, find_stage
-from text2sql.llamafactory.arguments import check_arguments, known_arguments
+from text2sql.llamafactory.arguments import check_arguments, check_template, known_arguments
+from text2sql.plan.estimate import estimate
 from text2sql.plan.layout import gpu_count
 from text2sql.recipe import Recipe, load_recipe
+from text2sql.recipe.batch import derive_accumulation
 from text2sql.recipe.command import Overrides, RecipePath, single
-from text2sql.recipe.keys import deepspeed_settings
+from text2sql.recipe.keys import OWN, check_sizes, deepspeed_settings
 from text2sql.recipe.megatron import check_keys, is_megatron
 from text2sql.train import preflight
 from text2sql.train.launch import environment, run_llamafactory
+from text2sql.train.machine import check_attention, check_memory, fit_device
 from text2sql.train.processes import Processes, check_port, check_processes, read_processes, wait_for_first
 from text2sql.train.runs import Run, begin, finish, identify, is_done, plan_run
+from text2sql.train.schedule import check_best_model, warn_about_steps
 
 logger = logging.getLogger("text2sql.train")
 
@@ -45,8 +49,9 @@ def train(where: RecipePath, overrides: Overrides = None) -> None:
         logger.info("already trained: %s (overwrite_output_dir=true trains it again)", output_dir)
         return
     preflight.check_adapters(recipe, base)
+    preflight.check_targets(recipe, where, base)
     preflight.check_resume(recipe)
-    preflight.check_attention(recipe, where)
+    check_attention(recipe, where)
     recipe, added, processes = _fit(recipe, where, base, megatron)
     preflight.check_disk(recipe, output_dir, base)
     if processes.node:
@@ -66,19 +71,38 @@ def _fit(recipe: Recipe, where: Path, base: Path | None, megatron: bool) -> tupl
     """
     gpus = gpu_count()
     known = known_arguments("megatron" if megatron else "train", ours=find_stage(recipe) is not None)
-    recipe, note = preflight.fit_device(check_arguments(recipe, known, where), where, gpus)
+    recipe = check_arguments(recipe, known | OWN, where)
+    check_sizes(recipe, where)
+    check_template(recipe, where)
+    check_best_model(recipe, where)
+    recipe, note = fit_device(recipe, where, gpus)
     if note:
         logger.info("%s", note)
     settings = deepspeed_settings(recipe, where)
     added = environment(recipe, gpus, os.environ, settings) | ({"USE_MCA": "1"} if megatron else {})
     processes = read_processes(gpus, {**os.environ, **added})
+    ours, recipe = recipe, derive_accumulation(recipe, where, processes.total)
     check_processes(recipe, settings, where, base, processes, gpus)
     if megatron:
         from text2sql.train.megatron import check_machine
 
-        check_machine(recipe, where, processes.total, gpus)
+        warn_about_steps(recipe, check_machine(ours, where, processes.total, gpus).batch.steps)
+    else:
+        _check_plan(ours, where, processes.total, gpus)
     check_stage(recipe, where, processes.total, gpus)
-    return recipe, added, processes
+    return {key: value for key, value in recipe.items() if key not in OWN}, added, processes
+
+
+def _check_plan(recipe: Recipe, where: Path, processes: int, gpus: int) -> None:
+    """Compare the estimate with the machine and with the recipe's intervals; other models than the planner's train, too."""
+    try:
+        result = estimate(recipe, where, processes)
+    except UserError as error:
+        logger.warning("neither memory nor number of steps was estimated: %s", error)
+        return
+    warn_about_steps(recipe, result.batch.steps)
+    if gpus and not recipe.get("use_cpu"):
+        check_memory(result, recipe, where, processes)
 
 
 def _join(output_dir: Path, added: dict[str, str], node: int) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 from text2sql.errors import UserError
 from text2sql.plan.estimate import Estimate, estimate
-from text2sql.plan.layout import gpu_memory
 from text2sql.recipe.megatron import adapter_is_here
+from text2sql.train.machine import check_memory
 
 logger = logging.getLogger("text2sql.megatron")
 
@@ -18,7 +18,6 @@ _SOURCE = (
     "its home is the folder mcore_adapter of the repository alibaba/ROLL: "
     'pip install "git+https://github.com/alibaba/ROLL.git#subdirectory=mcore_adapter"'
 )
-_SLACK = 1.1  # an estimate this much above the memory may still be wrong
 
 
 def check_machine(recipe: Mapping[str, Any], where: Path, processes: int, gpus: int) -> Estimate:
@@ -34,12 +33,7 @@ def check_machine(recipe: Mapping[str, Any], where: Path, processes: int, gpus: 
         )
     result = estimate(recipe, where, processes)
     _check_sizes(recipe, where, result)
-    memory = gpu_memory()
-    if result.peak > _SLACK * memory:
-        raise UserError(
-            f"{where}: needs about {result.peak / 1e9:.0f} GB a GPU, which have {memory / 1e9:.0f}; text2sql plan "
-            f"{where} --gpus {processes} says what of"
-        )
+    check_memory(result, recipe, where, processes)
     layout, optimizer, batch = result.layout.describe(), recipe.get("optimizer", "adam"), result.batch.global_sequences
     logger.info("layout: %s, optimizer %s, global batch %d sequences", layout, optimizer, batch)
     return result

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import yaml
 
-from text2sql.artifacts import check_own, is_current, whole_folder, write_note, write_text
+from text2sql.artifacts import check_own, is_current, read_note, whole_folder, write_note, write_text
 from text2sql.checkpoint.model import fingerprint, folder_shapes
 from text2sql.errors import UserError, run_command
-from text2sql.llamafactory.arguments import check_arguments, known_arguments
+from text2sql.llamafactory.arguments import check_arguments, check_template, known_arguments
 from text2sql.recipe import Recipe, load_recipe
 from text2sql.recipe.command import Overrides, RecipePath, single
 from text2sql.recipe.keys import names
@@ -22,6 +22,7 @@ from text2sql.train.preflight import check_adapters, check_free, check_output, m
 
 logger = logging.getLogger("text2sql.train.merge")
 _NOTE = "merge.json"
+_OVERWRITE = "overwrite_export_dir"  # a key of ours
 
 
 def merge(where: RecipePath, overrides: Overrides = None) -> None:
@@ -35,17 +36,21 @@ def merge(where: RecipePath, overrides: Overrides = None) -> None:
         raise UserError(f"{where}: adapter_name_or_path is missing; name the folder that training wrote")
     export_dir = check_output(recipe, where, base, key="export_dir")
     check_adapters(recipe, base)
+    overwrite = recipe.pop(_OVERWRITE, False)
     made_of = _made_of(recipe, base, adapters)
     check_own(export_dir, _NOTE, "export_dir")
     if is_current(export_dir / _NOTE, made_of) and folder_shapes(export_dir):
         logger.info("already merged: %s", export_dir)
         return
+    if not overwrite:
+        _refuse_another(export_dir, where, adapters)
     check_arguments(recipe, known_arguments("export"), where)
+    check_template(recipe, where)
     weights = sum(path.stat().st_size for path in base.glob("*.safetensors"))
     check_free(export_dir, 2 * weights, "the merged model; free some space")  # in float32 where the base is bfloat16
     with whole_folder(export_dir) as partial:
         _export(recipe, partial)
-        write_note(partial / _NOTE, made_of)
+        write_note(partial / _NOTE, made_of, adapters=[str(path) for path in adapters])
     logger.info("merged: %s", export_dir)
 
 
@@ -54,6 +59,17 @@ def _made_of(recipe: Recipe, base: Path, adapters: list[Path]) -> dict[str, obje
     places = ("model_name_or_path", "adapter_name_or_path", "export_dir")
     settings = {key: value for key, value in recipe.items() if key not in places}
     return {"base": fingerprint(base), "adapters": [fingerprint(path) for path in adapters], "recipe": settings}
+
+
+def _refuse_another(export_dir: Path, where: Path, adapters: list[Path]) -> None:
+    """Refuse to replace the merge of other adapters; those of the same folder, trained again, replace their own."""
+    note = read_note(export_dir / _NOTE)
+    before = note and note.get("adapters")
+    if note and [Path(name).resolve() for name in before or ()] != [path.resolve() for path in adapters]:
+        raise UserError(
+            f"{where}: export_dir {export_dir} holds the merge of {', '.join(before) if before else 'an adapter'}, not of "
+            f"{', '.join(map(str, adapters))}; choose another export_dir, or {_OVERWRITE}=true to replace it"
+        )
 
 
 def _export(recipe: Recipe, partial: Path) -> None:

@@ -1,5 +1,6 @@
-"""Checks of model, data, device, folder and disk; each failure is one line that says what to do."""
+"""Checks of model, data, folder and disk; each failure is one line that says what to do."""
 
+import difflib
 import re
 import shutil
 from math import prod
@@ -41,6 +42,24 @@ def check_adapters(recipe: Recipe, base: Path | None) -> None:
         check_adapter(Path(name), base)
 
 
+def check_targets(recipe: Recipe, where: Path, base: Path | None) -> None:
+    """Refuse a ``lora_target`` that names no module of the base.
+
+    Raises:
+        UserError: names it, and the nearest that there is.
+    """
+    targets = set(names(recipe.get("lora_target"))) - {"all"}
+    if not is_lora(recipe) or base is None or not targets:
+        return
+    modules = {name.removesuffix(".weight") for name in folder_shapes(base)}
+    known = sorted({module.rpartition(".")[2] for module in modules})
+    for target in sorted(targets):
+        if modules and not any(module == target or module.endswith(f".{target}") for module in modules):
+            near = difflib.get_close_matches(target, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known)}"
+            raise UserError(f"{where}: lora_target {target!r}: {base} has no such layer; {hint}")
+
+
 def check_resume(recipe: Recipe) -> None:
     """Refuse a ``resume_from_checkpoint`` that is not whole, or of another kind of fine-tuning."""
     name = recipe.get("resume_from_checkpoint")
@@ -62,62 +81,6 @@ def data_hashes(recipe: Recipe, where: Path) -> dict[str, str]:
     if deepspeed_settings(recipe, where) and isinstance(recipe["deepspeed"], str):
         hashes["deepspeed"] = digest(Path(recipe["deepspeed"]))
     return hashes
-
-
-def fit_device(recipe: Recipe, where: Path, gpus: int) -> tuple[Recipe, str]:
-    """The recipe as this machine can run it, and a note on what was changed (empty: nothing).
-
-    DeepSpeed on a CPU computes in fp32 and chooses the device itself (with ``use_cpu`` processes would not communicate),
-    except with tensor parallelism, which needs ``use_cpu`` and the gloo backend.
-
-    Raises:
-        UserError: the recipe is for GPUs and there are none, or its DeepSpeed settings are missing or cannot work.
-    """
-    deepspeed = deepspeed_settings(recipe, where)
-    if gpus:
-        return recipe, ""
-    if not recipe.get("use_cpu"):
-        for key in ("bf16", "fp16", "pure_bf16", "quantization_bit", "enable_liger_kernel"):
-            if recipe.get(key):
-                raise UserError(
-                    f"{where}: this recipe is for GPUs ({key}: {recipe[key]}) and torch sees none here; take its twin in "
-                    "recipes/tiny, or check nvidia-smi and CUDA_VISIBLE_DEVICES"
-                )
-    elif "tensor_parallel" in deepspeed and recipe.get("ddp_backend") != "gloo":
-        return {**recipe, "ddp_backend": "gloo"}, "tensor parallelism on CPUs goes over gloo: ddp_backend=gloo"
-    elif deepspeed and "tensor_parallel" not in deepspeed:
-        changed = {key: False for key in ("use_cpu", "bf16", "fp16") if recipe.get(key)}
-        changes = " ".join(f"{key}=false" for key in changed)
-        return {**recipe, **changed}, f"DeepSpeed on a CPU runs in fp32 and chooses the device itself: {changes}"
-    return recipe, ""
-
-
-def check_attention(recipe: Recipe, where: Path) -> None:
-    """Refuse ``flash_attn: fa2`` where LLaMA-Factory would silently train without it, and packed batches that it fails on.
-
-    flash-attn takes the borders of packed examples from their positions, which works for one sequence a batch. LLaMA-Factory
-    fails at the first larger batch, and evaluation's default is eight.
-
-    Raises:
-        UserError: names the key, and what to write instead.
-    """
-    from transformers.utils import is_flash_attn_2_available
-
-    if recipe.get("flash_attn") != "fa2":
-        return
-    if not is_flash_attn_2_available():
-        raise UserError(
-            f"{where}: flash_attn: fa2 asks for flash-attn, which is not installed or finds no GPU; install it (pip install "
-            "--no-build-isolation flash-attn), or set flash_attn=auto"
-        )
-    evaluates = recipe.get("do_eval") or recipe.get("eval_strategy", "no") not in ("no", False)
-    batches = {"per_device_train_batch_size": True, "per_device_eval_batch_size": evaluates}
-    for key, used in batches.items():
-        if recipe.get("neat_packing") and used and int(recipe.get(key, 8)) != 1:
-            raise UserError(
-                f"{where}: neat_packing with flash_attn: fa2 takes one sequence a batch; set {key}=1 (and a larger cutoff_len), "
-                "or flash_attn=auto"
-            )
 
 
 def check_output(recipe: Recipe, where: Path, base: Path | None, key: str = "output_dir") -> Path:

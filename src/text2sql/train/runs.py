@@ -5,6 +5,7 @@ and by the contents of its data and base, so that a run with other ones is never
 """
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +18,7 @@ from text2sql.errors import UserError
 # Keys that change what is logged or how fast training is, but not the model.
 _FREE = frozenset(
     "overwrite_output_dir overwrite_cache preprocessing_num_workers dataloader_num_workers report_to run_name plot_loss "
-    "logging_dir disable_tqdm log_level save_total_limit resume_from_checkpoint dataset_dir".split()
+    "logging_dir disable_tqdm log_level save_total_limit resume_from_checkpoint dataset_dir check_memory".split()
 )
 _PRODUCTS = (
     "checkpoint-* runs adapter_config.json adapter_model.* model*.safetensors pytorch_model* config.json trainer_log.jsonl "
@@ -78,7 +79,7 @@ def plan_run(output_dir: Path, run: Run, overwrite: bool) -> Plan:
     if not ours and any(found for pattern in _PRODUCTS for found in output_dir.glob(pattern)):
         raise UserError(f"{output_dir} holds files that this command did not write; choose another output_dir")
     before = None if overwrite else _read(output_dir)
-    if before is None:
+    if before is None or _never_stepped(output_dir, before):
         return Plan()
     _refuse_another(output_dir, before, run)
     whole, broken = find_checkpoints(output_dir)
@@ -88,6 +89,22 @@ def plan_run(output_dir: Path, run: Run, overwrite: bool) -> Plan:
             f"start as many (NPROC_PER_NODE x NNODES), {_WAY_OUT}"
         )
     return Plan(whole[-1] if whole else None, broken)
+
+
+def _never_stepped(output_dir: Path, before: Run) -> bool:
+    """True for a run that failed before it trained anything, which any other may replace."""
+    kept = any(found for pattern in ("checkpoint-*", "*.safetensors", "iter_*") for found in output_dir.glob(pattern))
+    logged = any(step for step, _ in _steps(output_dir / "trainer_log.jsonl"))
+    return before.status == "running" and not kept and not logged
+
+
+def _steps(log: Path) -> Iterator[tuple[int, str]]:
+    """Step and text of the lines of a training log; one that a kill has cut off is left out."""
+    for line in log.read_text(encoding="utf-8").splitlines() if log.is_file() else ():
+        try:
+            yield int(json.loads(line).get("current_steps", 0)), line
+        except ValueError:
+            continue
 
 
 _WAY_OUT = "choose another output_dir, or overwrite_output_dir=true to remove it and start over"
@@ -130,16 +147,8 @@ def finish(output_dir: Path, run: Run) -> int:
 
 def _cut_log(log: Path, step: int) -> None:
     """Remove what a killed process logged after ``step``, which will be trained and logged again."""
-    if not log.is_file():
-        return
-    kept = []
-    for line in log.read_text(encoding="utf-8").splitlines():
-        try:
-            if json.loads(line).get("current_steps", 0) <= step:
-                kept.append(line + "\n")
-        except ValueError:
-            continue  # cut off by the kill
-    write_text(log, "".join(kept))
+    if log.is_file():
+        write_text(log, "".join(f"{line}\n" for found, line in _steps(log) if found <= step))
 
 
 def _read(output_dir: Path) -> Run | None:
