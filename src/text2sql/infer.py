@@ -8,7 +8,7 @@ again, because a file that mixes two models measures neither.
 import logging
 import time
 from collections.abc import Iterable
-from dataclasses import fields
+from dataclasses import field, fields
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +39,14 @@ class InferOptions(Decoding, EngineSettings):
     ``limit`` takes the first examples only; ``shard: i/n`` every n-th from the i-th (1 to n), for n machines or
     processes, and the last to finish joins the parts in ``output``; ``overwrite`` starts again and keeps nothing.
     ``repair`` repairs the SQL by the databases in ``database_root`` (:mod:`text2sql.repair`); the raw SQL is kept beside.
+    ``issues``: modules with issues of your own, which the process format's prompt then names.
     """
 
     examples: Path
     output: Path
     answer_format: AnswerFormat = "plain"
     system_prompt: str | None = None
+    issues: list[str] = field(default_factory=list)
     limit: int | None = None
     shard: str = "1/1"
     overwrite: bool = False
@@ -63,6 +65,10 @@ def infer(options: InferOptions) -> Path:
     Raises:
         UserError: examples, model, adapter, engine or databases are missing or do not fit together.
     """
+    if options.issues:
+        from text2sql.sql import load_issues  # needs sqlglot, which answering does not
+
+        load_issues(options.issues)
     shard = Shard.parse(options.shard)
     examples = read_examples(options.examples, options.limit)
     check_system(options.system_prompt, options.examples)

@@ -22,11 +22,12 @@ _Key = tuple[str, str, str, _Stamp]
 class Evaluator:
     """Judges predictions on the SQLite databases ``db_root/<db_id>/<db_id>.sqlite``.
 
-    ``protocol`` is a name (see :class:`sqleval.Protocol`, which also takes the flags) or a Protocol. ``jobs`` worker
-    processes are kept between calls; 0 judges in this process, without protection against SQLite hanging inside one
-    function call. ``timeout`` bounds each prediction in seconds. ``cache`` is the folder for gold results ("default": the
-    user's cache folder, None: memory only). Verdicts are remembered as well, so a repeated item costs nothing;
-    ``remember=False`` turns that off. With ``overlaps``, the verdict on a mismatch carries its overlap with the gold.
+    ``protocol`` is a :class:`sqleval.Protocol` or its label, such as ``spider-exec`` or ``spider-exec+keep_distinct``.
+    ``jobs`` worker processes are kept between calls; 0 judges in this process, without protection against SQLite hanging
+    inside one function call. ``timeout`` bounds each prediction in seconds. ``cache`` is the folder for gold results
+    ("default": the user's cache folder, None: memory only). Verdicts are remembered as well, so a repeated item costs
+    nothing; ``remember=False`` turns that off. With ``overlaps``, the verdict on a mismatch carries its overlap with the
+    gold.
 
     Raises:
         ValueError: unknown protocol or flag.
@@ -48,7 +49,7 @@ class Evaluator:
         self.db_root = Path(db_root)
         if not self.db_root.is_dir():
             raise FileNotFoundError(f"{self.db_root}: no such folder of databases")
-        self.protocol = Protocol(protocol) if isinstance(protocol, str) else protocol
+        self.protocol = Protocol.parse(protocol) if isinstance(protocol, str) else protocol
         self._jobs = jobs
         self._settings: dict[str, Any] = {
             "folder": self.db_root.absolute(),

@@ -19,6 +19,7 @@ from text2sql.errors import UserError, first_complaint
 from text2sql.plan.batch import cutoff
 from text2sql.prompts import AnswerFormat
 from text2sql.recipe.keys import names
+from text2sql.rewards.context import PROTOCOL
 
 STAGE = "grpo"
 REQUIRED = ("db_id", "question", "schema", "sql")
@@ -59,10 +60,13 @@ class GRPOArguments:
         default=5.0, metadata={"help": "Seconds one query may take."}
     )
     reward_protocol: str = field(
-        default="spider-test-suite", metadata={"help": "The evaluator's protocol, for rewards and held-out accuracy."}
+        default=PROTOCOL, metadata={"help": "The evaluator's protocol, for rewards and held-out accuracy."}
     )
     reward_jobs: Annotated[int, pydantic.Field(ge=0)] = field(
         default=2, metadata={"help": "Worker processes that run SQL, for each training process; 0: none of their own."}
+    )
+    issues: Annotated[list[str], BeforeValidator(names)] = field(
+        default_factory=list, metadata={"help": "Modules that register issues of your own (text2sql.sql.issue)."}
     )
     answer_format: AnswerFormat = field(default="plain", metadata={"help": "What the prompt asks for."})
     system_prompt: str | None = field(default=None, metadata={"help": "First message, if not the format's own."})

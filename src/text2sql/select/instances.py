@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from sqleval.files import database_path
-from sqleval.suite.fuzz import write_instance
+from sqleval.suite.fuzz import Fuzzer
 from text2sql.artifacts import digest, digest_of, is_current, remove, whole_folder, write_note
 from text2sql.records import Candidate
 
@@ -34,13 +34,12 @@ def _write(database: Path, sqls: Sequence[str], count: int, folder: Path) -> Non
         return
     logger.info("making %d instances of %s", count, database.stem)
     with whole_folder(folder) as partial:
-        for number in range(count):
-            path = partial / f"fuzzed_{number}.sqlite"
-            try:
-                write_instance(database, path, sqls, number)
-            except (sqlite3.Error, OverflowError) as error:
-                logger.warning("%s: no fuzzed instances (%s); it votes on its own rows alone", database.stem, error)
-                for written in partial.glob("*.sqlite*"):
-                    remove(written)
-                break
+        try:
+            fuzzer = Fuzzer(database, sqls)
+            for number in range(count):
+                (partial / f"fuzzed_{number}.sqlite").write_bytes(fuzzer.instance(number))
+        except (sqlite3.Error, OverflowError) as error:
+            logger.warning("%s: no fuzzed instances (%s); it votes on its own rows alone", database.stem, error)
+            for written in partial.glob("*.sqlite*"):
+                remove(written)
         write_note(partial / _NOTE, made_of)

@@ -42,10 +42,13 @@ class _Chunk:
     again: bool = False
 
 
-class _Worker:
-    """One process with its pipe and the memory in which it says where it is."""
+class Worker:
+    """One process with its pipe and the memory in which it says where it is.
 
-    def __init__(self, settings: dict[str, Any]) -> None:
+    Without ``settings`` it runs single statements only.
+    """
+
+    def __init__(self, settings: dict[str, Any] | None) -> None:
         self.pipe, theirs = Pipe()
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         self._file.truncate(HEARTBEAT_BYTES)
@@ -90,7 +93,7 @@ class Pool:
     def __init__(self, jobs: int, settings: dict[str, Any]) -> None:
         self._jobs = jobs
         self._settings = settings
-        self._workers: list[_Worker] = []
+        self._workers: list[Worker] = []
 
     def close(self) -> None:
         """End all workers."""
@@ -115,11 +118,11 @@ class Pool:
             before = len(found)
             free = sum(worker.chunk is None for worker in self._workers)
             for _ in range(min(self._jobs - len(self._workers), len(waiting) - free)):
-                self._workers.append(_Worker(self._settings))
+                self._workers.append(Worker(self._settings))
             for worker in list(self._workers):
                 if worker.chunk is None and waiting:
                     self._give(worker, waiting, items)
-            busy: dict[Any, _Worker] = {worker.pipe: worker for worker in self._workers if worker.chunk}
+            busy: dict[Any, Worker] = {worker.pipe: worker for worker in self._workers if worker.chunk}
             for pipe in wait(list(busy), timeout=_POLL_SECONDS):
                 self._collect(busy[pipe], found, waiting)
             for worker in [worker for worker in self._workers if worker.overdue()]:
@@ -128,7 +131,7 @@ class Pool:
                 progress(done)
         return [found[number] for number in range(len(items))]
 
-    def _give(self, worker: _Worker, waiting: deque[_Chunk], items: Sequence[Item]) -> None:
+    def _give(self, worker: Worker, waiting: deque[_Chunk], items: Sequence[Item]) -> None:
         chunk = waiting.popleft()
         try:
             worker.start(chunk, items)
@@ -136,7 +139,7 @@ class Pool:
             waiting.appendleft(chunk)
             self._end(worker)
 
-    def _collect(self, worker: _Worker, found: dict[int, Any], waiting: deque[_Chunk]) -> None:
+    def _collect(self, worker: Worker, found: dict[int, Any], waiting: deque[_Chunk]) -> None:
         try:
             done = worker.pipe.recv()
         except (EOFError, OSError):
@@ -146,7 +149,7 @@ class Pool:
             found.update(zip(worker.chunk.numbers, done, strict=True))
         worker.chunk = None
 
-    def _drop(self, worker: _Worker, found: dict[int, Any], waiting: deque[_Chunk]) -> None:
+    def _drop(self, worker: Worker, found: dict[int, Any], waiting: deque[_Chunk]) -> None:
         """End a dead or hanging worker; its items go back to the queue, one by one, for a new one."""
         # Checked only after the kill: a slow item may just have ended, and the next one is not to blame.
         worker.process.kill()
@@ -160,7 +163,7 @@ class Pool:
                 # An item that was not being judged when the worker ended has not had its second chance yet.
                 waiting.append(_Chunk([number], again=suspect))
 
-    def _end(self, worker: _Worker) -> None:
+    def _end(self, worker: Worker) -> None:
         log.debug("ending worker %d", worker.process.pid)
         worker.end()
         self._workers.remove(worker)
