@@ -2,8 +2,9 @@
 
     python benchmarks/data_quality.py [count=1000] [only=leakage|linking|synth] [ledger=results/ledger.jsonl]
 
-Leaks: each dev row is planted as a paraphrase (Spider-Syn), re-cased, with other literals, and with the question's
-words in other case; ``recall`` is the lowest share found of the four, with the database rule off; ``false_drop_rate``
+Leaks: each dev row is planted as a paraphrase (Spider-Syn), re-cased, with other literals, with the question's
+words in other case, and with both its question (Spider-Syn) and its SQL (aliases, sides, conditions, literals) in other
+words; ``recall`` is the lowest share found of the five, with the database rule off; ``false_drop_rate``
 the share of Spider train that the same rules drop. Linking: by names and values alone, at the recipe's defaults and at
 half of them, the share of the gold queries' tables and columns that are kept, of questions of which all are, and of the
 schemas' columns that are shown. Synth: ``count`` pairs for each of the 20 dev databases.
@@ -23,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import sqlglot
+from sqlglot import exp
 
 from sqleval import Failure, execute
 from text2sql import ledger
@@ -51,6 +53,7 @@ def leakage() -> dict[str, float]:
         "recased_sql": [(f"Question number {n}?", sql) for n, sql in enumerate(cases)],
         "literals_swapped": [(f"Question number {n}?", sql) for n, sql in enumerate(literals)],
         "recased_question": [(row["question"].upper(), f"SELECT {n} AS other") for n, row in enumerate(dev)],
+        "both_reworded": [(row["SpiderSynQuestion"], reworded(row["query"])) for row in synonyms],
     }
     found = {
         f"recall_{kind}": sum(leaks.find(*row, "elsewhere") is not None for row in rows) / len(rows)
@@ -58,6 +61,25 @@ def leakage() -> dict[str, float]:
     }
     dropped = sum(leaks.find(row["question"], row["query"], row["db_id"]) is not None for row in train)
     return {"recall": min(found.values()), "false_drop_rate": dropped / len(train), **found}
+
+
+def reworded(sql: str) -> str:
+    """A query that says the same in other words: other aliases, sides and conditions in reverse, literals swapped."""
+    tree = sqlglot.parse_one(sql, read="sqlite")
+    for node in list(tree.find_all(exp.EQ, exp.NEQ, exp.And, exp.Or)):
+        one, other = node.this.copy(), node.expression.copy()
+        node.set("this", other)
+        node.set("expression", one)
+    names = {table.alias: f"tab{n}" for n, table in enumerate(tree.find_all(exp.Table)) if table.alias}
+    for table in tree.find_all(exp.Table):
+        if table.alias:
+            table.set("alias", exp.TableAlias(this=exp.to_identifier(names[table.alias])))
+    for column in tree.find_all(exp.Column):
+        if column.table in names:
+            column.set("table", exp.to_identifier(names[column.table]))
+    for literal in tree.find_all(exp.Literal):
+        literal.set("this", "else" if literal.is_string else "77")
+    return str(tree.sql(dialect="sqlite"))
 
 
 def linking() -> dict[str, float]:

@@ -13,7 +13,7 @@ from sqleval.run.judge import Instance, Judge
 from sqleval.run.sandbox import DEFAULT
 from text2sql.records import RewardSample
 from text2sql.rewards import RewardContext, RewardSuite
-from text2sql.rewards.context import Judged
+from text2sql.rewards.context import PROTOCOL, Judged
 from text2sql.rewards.registry import load_shipped
 
 
@@ -49,7 +49,7 @@ class NaiveContext(RewardContext):
 
     def judge(self, samples: Sequence[RewardSample]) -> list[Judged]:
         self._judged.clear()
-        self._says_nothing.clear()
+        self._evidence.clear()
         return super().judge(samples)
 
 
@@ -58,7 +58,8 @@ class NaiveEvaluator:
 
     def __init__(self, database: Path) -> None:
         self.db_root = database
-        self._judge = Judge(Protocol("spider-test-suite"), DEFAULT, overlaps=True)
+        self.protocol = Protocol.parse(PROTOCOL)
+        self._judge = Judge(self.protocol, DEFAULT, overlaps=True)
 
     def score_batch(self, items: list[tuple[str, str, str]]) -> list[Verdict]:
         """One verdict for each database, gold and prediction."""

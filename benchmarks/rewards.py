@@ -12,7 +12,9 @@ sides must come to the same scores. Ours is measured on four batches:
 * ``settled``: that draw again, with other texts around the same SQL: a policy that always gives the same answers.
 
 ``ratio`` is the worst set's of ``later``, in CPU seconds, workers included, because wall time on a busy machine varies; wall
-seconds are printed as well, and fall further with every core.
+seconds are printed as well, and fall further with every core. With ``--suites`` (the folder of test suites of these
+databases, which ``text2sql data recipes/data/spider.yaml suites.splits=[dev]`` builds) the same batches are also scored on
+every instance: ``suite_cost_*`` is their CPU time over that on one instance.
 
 The share of a training step is arithmetic from measured wall seconds, for each set with its own texts. A step takes, on one
 GPU, at least ``generation = 2 P p / F + (n P b + r k) / B`` and ``update = 8 P (p + c) / F`` seconds: P parameters, p tokens of
@@ -46,6 +48,7 @@ from text2sql.prompts import AnswerFormat, build_messages, gold_answer
 from text2sql.recipe.keys import names
 from text2sql.records import Example, RewardSample
 from text2sql.rewards import REWARD_SETS, RewardContext, RewardSuite
+from text2sql.rewards.context import PROTOCOL
 from text2sql.schema import open_readonly, read_schema, render_ddl
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -75,6 +78,7 @@ def main(
     jobs: Annotated[int, typer.Option(help="Worker processes of ours.")] = 2,
     tflops: Annotated[float, typer.Option(help="Sustained on the GPU that trains.")] = 200.0,
     bandwidth: Annotated[float, typer.Option(help="TB/s of that GPU's memory.")] = 4.8,
+    suites: Annotated[Path | None, typer.Option(help="Folder of the databases with their test suites.")] = None,
     ledger: Annotated[bool, typer.Option("--ledger", help="Append the figures to results/ledger.jsonl.")] = False,
 ) -> None:
     """Measure every reward set against a naive implementation, print the figures, and append them if asked to."""
@@ -96,6 +100,8 @@ def main(
         for label in LABELS:
             wall = found[f"{label}_seconds"]
             found[f"share_of_step_{label}"] = wall / (wall + generation + update)
+        if suites is not None:
+            found |= suite_cost(name, (first, later), (database, suites), jobs)
         metrics |= {f"{name}/{key}": value for key, value in found.items()}
     seconds = sum(v for k, v in metrics.items() if k.endswith("_seconds") and "cpu" not in k)
     metrics |= worst(metrics)
@@ -117,7 +123,7 @@ def record(metrics: dict[str, float], batch: Sequence[RewardSample], seconds: fl
         metrics=metrics,
         data_hash=digest_of([(s.completion, s.example.sql) for s in batch]),
         seconds=seconds,
-        protocol="spider-test-suite",
+        protocol=PROTOCOL,
     )
     append(ROOT / LEDGER, row)
 
@@ -188,6 +194,24 @@ def compare(
         typer.echo(f"{name}, {label} batch: {times}, {len(batch) / wall:.0f} completions/s")
     context.close()
     return found
+
+
+def suite_cost(
+    name: str, batches: tuple[list[RewardSample], list[RewardSample]], roots: tuple[Path, Path], jobs: int
+) -> dict[str, float]:
+    """CPU seconds of ``later`` and ``settled`` on every instance (the second root) over those on one (the first)."""
+    first, later = batches
+    spent: list[list[float]] = []
+    for root in roots:
+        with RewardContext(root, jobs=jobs) as context:
+            suite = RewardSuite([name], context)
+            suite.score_batch(first)
+            settled = [replace(s, completion=s.completion + " ") for s in later]
+            pids = context.evaluator.worker_pids()
+            spent.append([timed(partial(suite.score_batch, batch), pids)[1] for batch in (later, settled)])
+    costs = [many / one for one, many in zip(*spent, strict=True)]
+    typer.echo(f"{name}: on test suites {costs[0]:.2f} times the CPU time of one instance, {costs[1]:.2f} once settled")
+    return {"suite_cost_later": costs[0], "suite_cost_settled": costs[1]}
 
 
 def timed(call: Callable[[], Any], workers: Sequence[int] = ()) -> tuple[Any, float, float]:

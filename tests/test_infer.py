@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from support.sqleval_files import make_database
 from support.tiny_model import QUESTIONS, SCHEMA, make_adapter, make_model
 from text2sql import infer as module
 from text2sql.errors import UserError
@@ -234,3 +235,16 @@ def test_mistakes_are_one_line(options, tmp_path):
     write_jsonl(options.examples, [])
     with pytest.raises(UserError, match="no examples in it"):
         infer(options)
+
+
+def test_answers_are_repaired_by_key(options, tmp_path, monkeypatch):
+    make_database(tmp_path / "database/shops/shops.sqlite")
+    monkeypatch.setattr(module, "parse_completion", lambda text: "SELECT name FROM customer WHERE city = 'rome'")
+    repaired = replace(options, limit=2, repair=True, database_root=tmp_path / "database")
+    found = rows(infer(repaired))
+    assert [(row.pred[-6:], row.raw[-6:], len(row.repairs)) for row in found] == [("'Rome'", "'rome'", 1)] * 2
+    with pytest.raises(UserError, match="no such database file"):
+        infer(replace(repaired, database_root=tmp_path, overwrite=True))
+    assert infer(replace(options, limit=2)).with_name("p.jsonl.previous").is_file()
+    with pytest.raises(ValueError, match="repair needs database_root"):
+        replace(options, repair=True)

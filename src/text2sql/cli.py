@@ -40,6 +40,7 @@ COMMANDS = {
     "mg2hf": Command("text2sql.checkpoint.convert:mg2hf", "Convert a training checkpoint to Hugging Face."),
     "plan": Command("text2sql.plan.__main__:plan", "Estimate memory and batch of a recipe: does it fit?"),
     "infer": Command("text2sql.infer:main", "Answer a file of questions with a model."),
+    "select": Command("text2sql.select.__main__:main", "Choose among several answers by voting on their results."),
     "evaluate": Command("text2sql.evaluate.__main__:score", "Score predictions by executing them."),
     "evaluate-process": Command("text2sql.evaluate.__main__:process", "Process metrics of explained answers."),
     "judge": Command("text2sql.evaluate.__main__:judge", "Let a language model judge explained answers."),

@@ -8,13 +8,14 @@ again, because a file that mixes two models measures neither.
 import logging
 import time
 from collections.abc import Iterable
-from dataclasses import fields
+from dataclasses import field, fields
 from pathlib import Path
 from typing import Any
 
 from pydantic.dataclasses import dataclass
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from sqleval.files import database_path
 from text2sql.artifacts import digest, digest_of
 from text2sql.checkpoint.model import fingerprint
 from text2sql.errors import UserError, run_command
@@ -25,6 +26,7 @@ from text2sql.prompts import AnswerFormat, ask, build_messages, check_system, pa
 from text2sql.recipe import STRICT, load_recipe, options_from
 from text2sql.recipe.command import Overrides, RecipePath, single
 from text2sql.records import Example, Prediction, read_jsonl
+from text2sql.repair import database_schema, repaired
 
 logger = logging.getLogger("text2sql.infer")
 
@@ -36,27 +38,44 @@ class InferOptions(Decoding, EngineSettings):
     ``answer_format`` and ``system_prompt`` are those of the model's training (see :mod:`text2sql.prompts`);
     ``limit`` takes the first examples only; ``shard: i/n`` every n-th from the i-th (1 to n), for n machines or
     processes, and the last to finish joins the parts in ``output``; ``overwrite`` starts again and keeps nothing.
+    ``repair`` repairs the SQL by the databases in ``database_root`` (:mod:`text2sql.repair`); the raw SQL is kept beside.
+    ``issues``: modules with issues of your own, which the process format's prompt then names.
     """
 
     examples: Path
     output: Path
     answer_format: AnswerFormat = "plain"
     system_prompt: str | None = None
+    issues: list[str] = field(default_factory=list)
     limit: int | None = None
     shard: str = "1/1"
     overwrite: bool = False
+    repair: bool = False
+    database_root: Path | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.repair and self.database_root is None:
+            raise ValueError("repair needs database_root")
 
 
 def infer(options: InferOptions) -> Path:
     """Answer every example of this shard that has no prediction yet; returns the predictions' path.
 
     Raises:
-        UserError: examples, model, adapter or engine are missing or do not fit together.
+        UserError: examples, model, adapter, engine or databases are missing or do not fit together.
     """
+    if options.issues:
+        from text2sql.sql import load_issues  # needs sqlglot, which answering does not
+
+        load_issues(options.issues)
     shard = Shard.parse(options.shard)
     examples = read_examples(options.examples, options.limit)
     check_system(options.system_prompt, options.examples)
     mine = examples[shard.index - 1 :: shard.count]
+    if options.repair and options.database_root:
+        for db_id in {example.db_id for example in examples}:
+            database_schema(database_path(options.database_root, db_id))
     file = PredictionFile(shard.path(options.output), provenance(options), options.n)
     with file.claim():
         _complete(options, mine, file)
@@ -77,7 +96,8 @@ def _complete(options: InferOptions, examples: list[Example], file: PredictionFi
         started = time.monotonic()
         with open_engine(options) as engine:
             loaded = time.monotonic()
-            finished = _collect(engine.generate(requests, options), known, file)
+            root = options.database_root if options.repair else None
+            finished = _collect(engine.generate(requests, options), known, file, root)
         _report(finished, options.n, time.monotonic() - loaded, loaded - started, engine.name)
     file.finish([example.question_id for example in examples])
 
@@ -117,14 +137,17 @@ def provenance(options: InferOptions) -> dict[str, Any]:
         **{key: getattr(options, key) for key in ("enable_thinking", "dtype", "max_model_len")},
         "decoding": {field.name: getattr(options, field.name) for field in fields(Decoding)},
         "decoding_words": options.words,
+        **({"repair": True} if options.repair else {}),
         "prompt": digest_of(
             build_messages("question", "schema", "evidence", options.answer_format, options.system_prompt)
         ),
     }
 
 
-def _collect(completions: Iterable[Completion], examples: dict[str, Example], file: PredictionFile) -> list[Completion]:
-    """Write each question's samples when they are complete, and show progress."""
+def _collect(
+    completions: Iterable[Completion], examples: dict[str, Example], file: PredictionFile, repair_on: Path | None
+) -> list[Completion]:
+    """Write each question's samples when they are complete, and show progress; ``repair_on`` holds the databases."""
     finished: list[Completion] = []
     samples: list[Prediction] = []
     rate = TextColumn("{task.fields[rate]} questions/s")
@@ -136,7 +159,8 @@ def _collect(completions: Iterable[Completion], examples: dict[str, Example], fi
             finished.append(completion)
             example = examples[completion.key]
             pred = parse_completion(completion.text)
-            samples.append(Prediction(completion.key, example.db_id, pred, completion.text, completion.sample))
+            row = Prediction(completion.key, example.db_id, pred, completion.text, completion.sample)
+            samples.append(repaired(row, repair_on) if repair_on else row)
             if len(samples) == file.n:
                 file.append(samples)
                 samples = []

@@ -1,17 +1,16 @@
 """The predictions file of a run: appended to while it runs, and reused only if its note says that the same made it."""
 
-import json
 import logging
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from text2sql.artifacts import is_current, locked, read_note, write_note
 from text2sql.errors import UserError
-from text2sql.records import Prediction, read_jsonl, write_jsonl
+from text2sql.records import Prediction, as_line, read_jsonl, write_jsonl
 
 logger = logging.getLogger(__name__)
 
@@ -29,11 +28,12 @@ def provenance(path: Path) -> dict[str, Any] | None:
 
 @dataclass(frozen=True)
 class PredictionFile:
-    """Predictions at ``path``, made with what ``provenance`` says, ``n`` samples a question."""
+    """Predictions at ``path``, made with what ``provenance`` says, ``n`` samples a question; rows are of ``kind``."""
 
     path: Path
     provenance: dict[str, Any]
     n: int
+    kind: type[Prediction] = Prediction
 
     def claim(self) -> AbstractContextManager[int]:
         """Keep other runs from this file.
@@ -67,7 +67,7 @@ class PredictionFile:
         raw = self.path.read_bytes()
         if not raw.endswith(b"\n"):
             self.path.write_bytes(raw[: raw.rfind(b"\n") + 1])
-        samples = _by_question(self.path)
+        samples = _by_question(self.path, kind=self.kind)
         whole = {
             key: rows for key, rows in samples.items() if sorted(row.sample for row in rows) == list(range(self.n))
         }
@@ -77,7 +77,7 @@ class PredictionFile:
 
     def append(self, samples: Sequence[Prediction]) -> None:
         """Add a question's samples in one write."""
-        lines = "".join(json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in samples)
+        lines = "".join(map(as_line, samples))
         with self.path.open("a", encoding="utf-8") as out:
             out.write(lines)
 
@@ -86,15 +86,15 @@ class PredictionFile:
 
         Predictions of other questions (of an earlier run with a larger ``limit``) are kept at the end.
         """
-        samples = _by_question(self.path)
+        samples = _by_question(self.path, kind=self.kind)
         keys = dict.fromkeys([*order, *samples])
         write_jsonl(self.path, (row for key in keys for row in sorted(samples[key], key=lambda row: row.sample)))
 
 
-def _by_question(*paths: Path) -> dict[str, list[Prediction]]:
+def _by_question(*paths: Path, kind: type[Prediction] = Prediction) -> dict[str, list[Prediction]]:
     samples: dict[str, list[Prediction]] = defaultdict(list)
     for path in paths:
-        for prediction in read_jsonl(path, Prediction):
+        for prediction in read_jsonl(path, kind):
             samples[prediction.question_id].append(prediction)
     return samples
 

@@ -7,6 +7,7 @@ bytes: both start from :func:`build_messages`, and a test compares the results t
 import hashlib
 import logging
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -29,6 +30,8 @@ JUDGES: dict[JudgeLanguage, dict[str, str]] = _TEXTS["judges"]
 PREPARED = "data_preparation_report.json"
 """What data preparation leaves beside its files: how they were made, the system prompt included."""
 JUDGE_AXES = ("sql", "reasoning", "format", "educational")
+JUDGE_ERRORS = "none tables columns joins conditions grouping ordering nesting values syntax other".split()
+"""What a judge may say is wrong with the SQL."""
 
 _THINKS = re.compile(r"<(/?)think(?:ing)?>", re.IGNORECASE)
 _THINK = re.compile(r"<think>.*?</think>", re.DOTALL)
@@ -42,6 +45,14 @@ _LABELLED = re.compile(
     r"(?:^|\n)[ \t>*_#]*(?:final[ \t]+)?(?:sql|query|answer|答案|查询)[^\n:：;'\"]{0,24}[:：][*_]*\s*(?=`?(?:select|with)\b)",
     re.IGNORECASE,
 )
+
+
+def name_issues(names: Sequence[str]) -> None:
+    """Add issues to those that the process format's system prompt lists; each once."""
+    head, _, rest = SYSTEMS["process"].partition(" Issues: ")
+    listed, _, end = rest.partition(". ")
+    known = dict.fromkeys([*listed.split(", "), *names])
+    SYSTEMS["process"] = f"{head} Issues: {', '.join(known)}. {end}"
 
 
 def user_turn(question: str, schema: str, evidence: str = "", values: str = "") -> str:

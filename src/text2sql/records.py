@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -48,13 +48,48 @@ class TracedExample(Example):
 
 @dataclass(frozen=True)
 class Prediction:
-    """The SQL parsed from one completion. ``text`` is the completion as generated; ``sample`` numbers samples."""
+    """The SQL parsed from one completion. ``text`` is the completion as generated; ``sample`` numbers samples.
+
+    ``logprob`` is the log-probability of the whole completion, where it is known. Where repair changed the SQL, ``raw`` is
+    the text before and ``repairs`` say what was changed.
+    """
 
     question_id: str
     db_id: str
     pred: str
     text: str = ""
     sample: int = 0
+    logprob: float | None = None
+    raw: str | None = None
+    repairs: tuple[str, ...] | None = None
+
+
+Standing = Literal["good", "not_stored", "empty", "failed"]
+"""How far an executed answer is to be trusted, best first; see :mod:`text2sql.select`."""
+
+
+@dataclass(frozen=True)
+class Candidate(Prediction):
+    """A prediction that was run: equal results of a question share their ``group``."""
+
+    group: int = 0
+    standing: Standing = "failed"
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """Another answer to the same question, and the share of the votes that its result has."""
+
+    pred: str
+    share: float
+
+
+@dataclass(frozen=True)
+class Choice(Prediction):
+    """The prediction that was chosen among several, its share of the votes, and the other answers, best first."""
+
+    share: float = 0.0
+    alternatives: tuple[Alternative, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,7 +103,7 @@ class RewardSample:
     tokens: int = 0
 
 
-Record = TypeVar("Record", Example, TracedExample, Prediction)
+Record = TypeVar("Record", Example, TracedExample, Prediction, Candidate)
 
 
 def read_jsonl(path: Path, kind: type[Record]) -> Iterator[Record]:
@@ -91,7 +126,14 @@ def read_jsonl(path: Path, kind: type[Record]) -> Iterator[Record]:
 
 
 def _columns(record: Example | Prediction) -> dict[str, Any]:
-    return record.columns if isinstance(record, Example) else asdict(record)
+    if isinstance(record, Example):
+        return record.columns
+    return {key: value for key, value in asdict(record).items() if value is not None}
+
+
+def as_line(record: Example | Prediction | dict[str, Any]) -> str:
+    """A record as one line of JSON; what is not known of a prediction (None) is left out."""
+    return json.dumps(record if isinstance(record, dict) else _columns(record), ensure_ascii=False) + "\n"
 
 
 def write_jsonl(path: Path, records: Iterable[Example | Prediction | dict[str, Any]]) -> int:
@@ -99,7 +141,6 @@ def write_jsonl(path: Path, records: Iterable[Example | Prediction | dict[str, A
     count = 0
     with whole_file(path) as out:
         for record in records:
-            row = record if isinstance(record, dict) else _columns(record)
-            out.write(json.dumps(row, ensure_ascii=False) + "\n")
+            out.write(as_line(record))
             count += 1
     return count

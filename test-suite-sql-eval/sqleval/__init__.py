@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from sqleval.files import instances
     from sqleval.outcome import ErrorClass, Failure, Outcome, Overlap, Rows, Verdict, classify
     from sqleval.protocol import Protocol
-    from sqleval.run.sandbox import Limits, execute
+    from sqleval.run.apart import execute
+    from sqleval.run.sandbox import Limits
     from sqleval.run.scratch import run_on_copy
 
 __version__ = "0.1.0"
@@ -24,7 +25,8 @@ _MODULES = {
     "files": ("instances",),
     "outcome": ("ErrorClass", "Failure", "Outcome", "Overlap", "Rows", "Verdict", "classify"),
     "protocol": ("Protocol",),
-    "run.sandbox": ("Limits", "execute"),
+    "run.apart": ("execute",),
+    "run.sandbox": ("Limits",),
     "run.scratch": ("run_on_copy",),
 }
 

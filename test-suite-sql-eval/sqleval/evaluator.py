@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
-from sqleval.outcome import ErrorClass, Verdict
+from sqleval.outcome import ErrorClass, Failure, Outcome, Verdict
 from sqleval.protocol import Protocol
 from sqleval.run.cache import default_folder
 from sqleval.run.pool import Item, Pool
@@ -22,11 +22,12 @@ _Key = tuple[str, str, str, _Stamp]
 class Evaluator:
     """Judges predictions on the SQLite databases ``db_root/<db_id>/<db_id>.sqlite``.
 
-    ``protocol`` is a name (see :class:`sqleval.Protocol`, which also takes the flags) or a Protocol. ``jobs`` worker
-    processes are kept between calls; 0 judges in this process, without protection against SQLite hanging inside one
-    function call. ``timeout`` bounds each prediction in seconds. ``cache`` is the folder for gold results ("default": the
-    user's cache folder, None: memory only). Verdicts are remembered as well, so a repeated item costs nothing;
-    ``remember=False`` turns that off. With ``overlaps``, the verdict on a mismatch carries its overlap with the gold.
+    ``protocol`` is a :class:`sqleval.Protocol` or its label, such as ``spider-exec`` or ``spider-exec+keep_distinct``.
+    ``jobs`` worker processes are kept between calls; 0 judges in this process, without protection against SQLite hanging
+    inside one function call. ``timeout`` bounds each prediction in seconds. ``cache`` is the folder for gold results
+    ("default": the user's cache folder, None: memory only). Verdicts are remembered as well, so a repeated item costs
+    nothing; ``remember=False`` turns that off. With ``overlaps``, the verdict on a mismatch carries its overlap with the
+    gold.
 
     Raises:
         ValueError: unknown protocol or flag.
@@ -48,7 +49,7 @@ class Evaluator:
         self.db_root = Path(db_root)
         if not self.db_root.is_dir():
             raise FileNotFoundError(f"{self.db_root}: no such folder of databases")
-        self.protocol = Protocol(protocol) if isinstance(protocol, str) else protocol
+        self.protocol = Protocol.parse(protocol) if isinstance(protocol, str) else protocol
         self._jobs = jobs
         self._settings: dict[str, Any] = {
             "folder": self.db_root.absolute(),
@@ -67,7 +68,9 @@ class Evaluator:
         self._pool = Pool(self._jobs, self._settings)
         self._session: Session | None = None
 
-    def score_batch(self, items: Sequence[Item], progress: Callable[[int], None] | None = None) -> list[Verdict]:
+    def score_batch(
+        self, items: Sequence[tuple[str, str, str]], progress: Callable[[int], None] | None = None
+    ) -> list[Verdict]:
         """One verdict for each ``(db_id, gold SQL, predicted SQL)``, in order, whatever the SQL does.
 
         ``progress`` is called with the number of items decided since the last call.
@@ -79,7 +82,8 @@ class Evaluator:
             stamps = {db_id: self._stamp(db_id) for db_id in {item[0] for item in items}}
             keys = [(*item, stamps[item[0]]) for item in items]
             fresh = list({key: item for key, item in zip(keys, items, strict=True) if key not in self._known}.items())
-            found = self._judge([item for _, item in fresh], report)
+            done = self._do([item for _, item in fresh], report)
+            found = [Verdict.failed(one) if isinstance(one, Failure) else one for one in done]
             new = dict(zip((key for key, _ in fresh), found, strict=True))
             verdicts = [new.get(key) or self._known[key] for key in keys]
             report(len(items) - len(fresh))
@@ -90,7 +94,28 @@ class Evaluator:
         """The verdict on one prediction."""
         return self.score_batch([(db_id, gold, pred)])[0]
 
-    def _judge(self, items: list[Item], report: Callable[[int], None]) -> list[Verdict]:
+    def run_batch(
+        self, items: Sequence[tuple[str, str]], progress: Callable[[int], None] | None = None
+    ) -> list[list[Outcome]]:
+        """What each ``(db_id, SQL)`` gives on every instance that the protocol looks at, up to the first failure.
+
+        Statements are rewritten as predictions are; ``timeout`` bounds one on all instances. Equal items are run once;
+        nothing is remembered. Rows come back whole, so give ``limits`` that memory can bear. ``progress``: as for
+        :meth:`score_batch`.
+        """
+        report = progress or (lambda done: None)
+        with self._lock:
+            if os.getpid() != self._owner:
+                self._reset()
+            fresh = list(dict.fromkeys(items))
+            done = self._do(list[Item](fresh), report)
+        report(len(items) - len(fresh))
+        pairs = zip(fresh, done, strict=True)
+        found: dict[tuple[str, str], list[Outcome]]
+        found = {item: [one] if isinstance(one, Failure) else one for item, one in pairs}
+        return [found[item] for item in items]
+
+    def _do(self, items: list[Item], report: Callable[[int], None]) -> list[Any]:
         if not items:
             return []
         if self._jobs:
@@ -99,7 +124,7 @@ class Evaluator:
         self._session.begin()
         found = []
         for item in items:
-            found.append(self._session.score(*item))
+            found.append(self._session.do(item))
             report(1)
         return found
 

@@ -10,6 +10,7 @@ from sqleval.outcome import Verdict
 
 Name = Literal["spider-exec", "spider-test-suite", "bird-ex", "bird-soft-f1", "bird-ves", "strict"]
 NAMES: tuple[str, ...] = get_args(Name)
+_FLAGS = ("plug_value", "keep_distinct", "official_quirks")
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,18 @@ class Protocol:
         if not self.spider and (self.plug_value or self.keep_distinct):
             raise ValueError(f"--plug_value and --keep_distinct belong to the spider protocols, not to {self.name}")
 
+    @classmethod
+    def parse(cls, label: str) -> "Protocol":
+        """The protocol of a :attr:`label`, for example ``spider-test-suite+keep_distinct``.
+
+        Raises:
+            ValueError: as the class does, or an unknown flag.
+        """
+        name, *flags = label.split("+")
+        if unknown := set(flags) - set(_FLAGS):
+            raise ValueError(f"unknown flag {', '.join(sorted(unknown))} in {label!r}; choose of {', '.join(_FLAGS)}")
+        return cls(name, **dict.fromkeys(flags, True))
+
     @property
     def spider(self) -> bool:
         """Whether Spider's rewritings and comparison apply."""
@@ -47,7 +60,7 @@ class Protocol:
     @property
     def label(self) -> str:
         """Name and flags, for reports: ``spider-exec+plug_value``."""
-        flags = [flag for flag in ("plug_value", "keep_distinct", "official_quirks") if getattr(self, flag)]
+        flags = [flag for flag in _FLAGS if getattr(self, flag)]
         return "+".join([self.name, *flags])
 
     def value(self, verdict: Verdict) -> float:

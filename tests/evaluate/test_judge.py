@@ -18,7 +18,7 @@ from text2sql.evaluate.answers import JudgeOptions
 from text2sql.evaluate.judge import JUDGEMENTS, judge
 from text2sql.evaluate.reply import UnreadableReplyError, read_reply
 from text2sql.evaluate.score import write_sections
-from text2sql.prompts import JUDGE_AXES, JUDGES, judge_messages
+from text2sql.prompts import JUDGE_AXES, JUDGE_ERRORS, JUDGES, judge_messages
 from text2sql.recipe import options_from
 from text2sql.records import Example, Prediction, write_jsonl
 
@@ -60,6 +60,13 @@ UNREADABLE = {
 @pytest.mark.parametrize("name", READABLE)
 def test_what_can_be_understood_is(name: str) -> None:
     assert read_reply(READABLE[name])[0] == SCORES
+
+
+def test_the_type_of_error_is_read_where_it_is_one_that_was_offered() -> None:
+    for said, read in (("Joins", "joins"), ("none", "none"), ("bad luck", ""), (3, "")):
+        assert read_reply(json.dumps({**SCORES, "error_type": said}))[2] == read
+    assert read_reply(GOOD)[2] == ""
+    assert all(name in text for text in (JUDGES[code]["system"] for code in JUDGES) for name in JUDGE_ERRORS)
 
 
 @pytest.mark.parametrize("text", UNREADABLE)
@@ -156,6 +163,19 @@ def test_failures_are_named_counted_and_asked_for_again_next_time(options: Any) 
         assert [len(server.chats[q]) for q in QUESTIONS[: len(SCRIPTS)]] == expected
         assert (section["judged"], section["failed"]) == (len(SCRIPTS), {})
         assert section["scores"]["sql"]["distribution"] == {"1": len(SCRIPTS) - 3, "5": 3}
+
+
+def test_questions_are_drawn_at_random_by_seed(options: Any, tmp_path: Path) -> None:
+    reply = json.dumps({**SCORES, "error_type": "joins"})
+    with serve(lambda question, number: Say(reply), QUESTIONS) as server:
+        drawn = []
+        for seed in (1, 1, 2):
+            given = options(20, server.url, limit=5, seed=seed, output_dir=tmp_path / str(len(drawn)))
+            section = judge(given)
+            assert (section["judged"], section["error_types"]) == (5, {"joins": 5})
+            drawn.append(sorted(j["question_id"] for j in judgements(given)))
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert drawn[0] != sorted(f"q{i}" for i in range(5))
 
 
 def test_other_answers_another_language_or_model_are_judged_anew(options: Any) -> None:

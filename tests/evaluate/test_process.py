@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,9 @@ from support.tiny_model import SCHEMA
 from text2sql.errors import UserError
 from text2sql.evaluate.answers import EvaluateOptions
 from text2sql.evaluate.process import evaluate_process
-from text2sql.prompts import parse_completion
+from text2sql.prompts import SYSTEMS, build_messages, parse_completion
 from text2sql.records import Example, Prediction, write_jsonl
-from text2sql.sql import MULTI_STEP, SIMPLE
+from text2sql.sql import ISSUE_RULES, MULTI_STEP, SIMPLE, find_issues, load_issues
 
 SIMPLE_GOLD = "SELECT name FROM shop WHERE city = 'Lyon'"
 NESTED = "SELECT name FROM shop WHERE id IN (SELECT shop_id FROM sale GROUP BY shop_id HAVING count(*) > 1)"
@@ -75,6 +76,58 @@ def test_every_metric_is_what_a_count_by_hand_gives(options: EvaluateOptions) ->
     written = json.loads((options.output_dir / "evaluation_report.json").read_text(encoding="utf-8"))
     assert written["metrics"] == found
     assert written["summary"]["completions"] == 4
+
+
+def test_without_databases_nothing_is_executed_and_the_rest_is_the_same(options: EvaluateOptions) -> None:
+    with_databases = evaluate_process(options)["metrics"]
+    report = evaluate_process(replace(options, database_root=None))
+    assert report["metrics"] == {
+        name: value for name, value in with_databases.items() if name not in ("execution_accuracy", "sql_validity")
+    }
+    assert report["summary"]["protocol"] == "not executed"
+    assert report["metrics"]["sql_parses"] == 3 / 4
+    assert list(report["error_analysis"]) == ["declared_for_gold_type"]
+
+
+def test_the_report_says_how_sure_the_classification_is(options: EvaluateOptions) -> None:
+    found = evaluate_process(options)["metrics"]["type_confidence"]
+    # One table and a question that reads like one step: 1.0; no query at all: 0.0. "sql" is declared for q0 and q2.
+    assert found == {"all": 0.75, "agreeing": 1.0, "disagreeing": 0.5}
+
+
+PLUGIN = """
+from text2sql.sql import issue
+
+@issue("shouting", severity=0.3, alias="大写")
+def shouting(statement, question, schema):
+    return statement.sql.isupper()
+"""
+
+
+def test_issues_of_a_module_reach_prompt_metrics_and_rewards(
+    options: EvaluateOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my_issues.py").write_text(PLUGIN, encoding="utf-8")
+    (tmp_path / "no_issues.py").write_text("x = 1", encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(SYSTEMS, "process", SYSTEMS["process"])  # put back at the end
+    try:
+        rows = [Prediction("q0", "shop", "SELECT NAME FROM SHOP", completion("SELECT NAME FROM SHOP", issues="大写"))]
+        write_jsonl(options.predictions, rows)
+        given = replace(options, limit=1, issues=["my_issues"])
+        found = evaluate_process(given)
+        assert found["metrics"]["issue_rate"] == {"shouting": 1.0}
+        assert found["metrics"]["self_assessment"]["f1"] == 1.0
+        system = build_messages("q", "s", answer="process")[0]["content"]
+        assert "order_by_without_limit, shouting. Answer as" in system
+        load_issues(["my_issues"])
+        assert build_messages("q", "s", answer="process")[0]["content"] == system, "named once"
+        for module, why in (("no_issues", "registers none"), ("not_there", "cannot import")):
+            with pytest.raises(UserError, match=why):
+                load_issues([module])
+    finally:
+        ISSUE_RULES.pop("shouting", None)
+        find_issues.cache_clear()
 
 
 def test_the_command_prints_and_complains_in_one_line(options: EvaluateOptions, tmp_path: Path) -> None:

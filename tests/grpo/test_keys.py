@@ -124,6 +124,7 @@ def test_every_key_of_ours_reaches_the_settings(world: Path) -> None:
         "reward_protocol": "spider-exec",
         "reward_jobs": 3,
         "answer_format": "process",
+        "issues": ["my_issues"],
         "system_prompt": "Answer.",
         "eval_samples": 4,
     }

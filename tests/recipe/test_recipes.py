@@ -166,7 +166,7 @@ def test_grpo_starts_from_what_the_commands_before_it_make(name: str) -> None:
     assert bool(recipe["enable_thinking"]) == (str(sft["enable_thinking"]).lower() == "true")
     data = made["recipes/data/spider.yaml"]
     assert data["folder"] == "data/cache/spider"
-    assert recipe["database_root"] == f"{data['folder']}/database"
+    assert data["suites"] and recipe["database_root"] == f"{data['output']}/suites"
     assert data.get("answer_format", "plain") == recipe["answer_format"]
     if name == "grpo_execution":
         info = json.loads((ROOT / "data/dataset_info.json").read_text(encoding="utf-8"))
@@ -183,8 +183,8 @@ LORA = ["lora_target", "lora_rank", "lora_alpha"]
 TWINS = {
     **{name: ["stage", *METHOD, *(LORA if name.startswith("lora") else [])] for name in SFT},
     "grpo_execution": ["stage", *METHOD, *LORA, *GRPO],
-    "grpo_reasoning": ["stage", *METHOD, *LORA, *GRPO, "reward_weights"],
-    "grpo_process": ["stage", *METHOD, *LORA, *GRPO, "reward_weights"],
+    "grpo_reasoning": ["stage", *METHOD, *LORA, *GRPO],
+    "grpo_process": ["stage", *METHOD, *LORA, *GRPO],
     "merge_lora": [*METHOD, "trust_remote_code", "export_size", "export_device", "export_legacy_format"],
 }
 

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from support.adversarial import load, make_bakery
+from support.adversarial import load, make_bakery, make_suite, queries
 from text2sql.records import RewardSample
 from text2sql.rewards import REWARD_SETS, RewardContext, RewardSuite
 from text2sql.rewards.text import read_reasoning
@@ -39,7 +39,7 @@ def test_the_corpus_is_large_and_varied(world):
 def test_every_trick_earns_less_than_an_honest_answer(world, rewards):
     honest, tricks, context = world
     suite = RewardSuite([rewards], context)
-    shape = FORMAT.get(rewards, "plain")
+    shape = FORMAT.get(rewards.removesuffix("_published"), "plain")
     fair = {question: suite.score_batch([answers[shape]]).total[0] for question, answers in honest.items()}
     paid = suite.score_batch([trick.sample for trick in tricks]).total
     gamed = {
@@ -66,6 +66,42 @@ def test_a_terse_honest_answer_still_beats_every_trick(world, rewards):
         terse[question] = suite.score_batch([RewardSample("", short, sample.example)]).total[0]
     paid = suite.score_batch([trick.sample for trick in tricks]).total
     assert [t.id for t, score in zip(tricks, paid, strict=True) if score >= terse[t.sample.example.question_id]] == []
+
+
+@pytest.fixture(scope="module")
+def suite_context(world, tmp_path_factory):
+    """The bakery with the suite that preparation builds, judged as the GRPO recipes do by default."""
+    _, _, bakery = world
+    root = make_suite(tmp_path_factory.mktemp("suites"), bakery.database_root)
+    with RewardContext(root, jobs=1) as context:
+        yield context
+
+
+def test_only_equivalent_queries_earn_the_full_execution_reward(world, suite_context):
+    honest, tricks, _ = world
+    suite = RewardSuite(["execution"], suite_context)
+    others = list(queries(honest))
+    assert len(others) > 85
+    paid = suite.score_batch([trick.sample for trick in others]).total
+    assert {t.id: t.sample.completion for t, score in zip(others, paid, strict=True) if score == 1.0} == {
+        t.id: t.sample.completion for t in others if t.kind == "equivalent"
+    }
+    gamed = suite.score_batch([trick.sample for trick in tricks]).total
+    assert [t.id for t, score in zip(tricks, gamed, strict=True) if score == 1.0] == []
+
+
+@pytest.mark.parametrize("rewards", ["execution", "reasoning", "process", "dense"])
+def test_a_wrong_result_never_earns_more_than_half_of_a_right_one(world, suite_context, rewards):
+    honest, tricks, _ = world
+    suite = RewardSuite([rewards], suite_context)
+    bare = [RewardSample("", answers["plain"].example.sql, answers["plain"].example) for answers in honest.values()]
+    least = min(suite.score_batch(bare).total)
+    wrong = [*tricks, *(trick for trick in queries(honest) if trick.kind != "equivalent")]
+    for trick in wrong:
+        right = honest[trick.sample.example.question_id][FORMAT.get(rewards, "plain")].completion
+        dressed = right.replace(trick.sample.example.sql, trick.sample.completion)
+        wrong = [trick.sample, RewardSample("", dressed, trick.sample.example)]
+        assert max(suite.score_batch(wrong).total) <= least / 2, trick.id
 
 
 def test_every_honest_answer_earns_the_full_execution_reward(world):

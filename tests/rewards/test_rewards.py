@@ -178,7 +178,7 @@ def test_length_is_the_soft_overlong_penalty(context, examples):
 def test_weights_multiply_and_sets_carry_their_own(context, examples):
     sample = [RewardSample("", "SELECT city FROM customers", examples["lyon"])]
     assert RewardSuite(["execution"], context, weights=[3.0]).score_batch(sample).total == pytest.approx([0.3])
-    assert RewardSuite(["process"], context).weights == {
+    assert RewardSuite(["process_published"], context).weights == {
         "complexity_type": 0.2,
         "thinking_quality": 0.25,
         "self_assessment": 0.25,

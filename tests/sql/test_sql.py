@@ -375,3 +375,9 @@ def test_faults_that_are_easily_overlooked(name, sql, question):
 )
 def test_right_queries_that_look_faulty(sql, question):
     assert [found.name for found in find_issues(sql, question)] == []
+
+
+@pytest.mark.parametrize("joins", [" JOIN t" * 30, (" JOIN t" * 7 + " ON 1") * 4, " LEFT JOIN t" * 30])
+def test_joins_that_keep_the_parser_busy_for_hours_have_no_tree(joins: str) -> None:
+    assert read_statement("SELECT 1 FROM t" + joins).tree is None
+    assert read_statement("SELECT 1 FROM t" + " JOIN t ON 1" * 20 + " NATURAL JOIN t" * 20).tree is not None

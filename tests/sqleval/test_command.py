@@ -76,7 +76,7 @@ def test_official_table_and_outputs(files: Files) -> None:
     code, out, err = files.run(
         "--table", files.tables, "--etype", "all", "--output", out_file, "--per-example", lines_file
     )
-    assert (code, err) == (0, "")
+    assert (code, err) == (0, f"written: {out_file}\nwritten: {lines_file}\n")
     assert out.splitlines()[0] == " ".join(name.ljust(20) for name in ("", "easy", "medium", "hard", "extra", "all"))
     assert cells(out, "count") == ["3", "0", "0", "0", "3"]
     assert cells(out, "execution") == ["0.667", "0.000", "0.000", "0.000", "0.667"]

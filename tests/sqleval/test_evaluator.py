@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sqleval import Evaluator, Protocol
+from sqleval import Evaluator, Failure, Protocol, Rows
+from support.sqleval_files import make_database
 
 ITEMS = [
     ("shop", "SELECT count(*) FROM customer", "SELECT 4"),
@@ -115,3 +116,30 @@ def test_a_broken_cache_only_costs_time(tmp_path: Path, root: Path) -> None:
     for cache in (tmp_path / "cache", tmp_path / "file"):
         with Evaluator(root, jobs=1, cache=cache) as evaluator:
             assert [verdict.outcome for verdict in evaluator.score_batch(ITEMS)] == OUTCOMES
+
+
+@pytest.mark.parametrize("jobs", [0, 1])
+def test_statements_run_without_a_gold(root: Path, jobs: int) -> None:
+    sqls = ["SELECT DISTINCT age FROM customer WHERE id > 3", "SELECT nope", "DROP TABLE customer", "", "x" * 300_000]
+    sqls += ["WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c"]
+    told: list[int] = []
+    with Evaluator(root, jobs=jobs, timeout=0.5) as evaluator:
+        found = evaluator.run_batch(
+            [("shop", sql) for sql in (*sqls, sqls[0])] + [("nowhere", "SELECT 1")], told.append
+        )
+        assert evaluator.score("shop", "SELECT 4", "SELECT count(*) FROM customer").correct
+    assert sum(told) == len(found) == 8
+    assert isinstance(found[0][0], Rows) and found[0][0].rows == [(30,)]
+    assert [outcome.error.value for (outcome,) in found[1:6] if isinstance(outcome, Failure)] == [
+        "no_such_column", "forbidden", "syntax", "too_large", "timeout",
+    ]  # fmt: skip
+    assert found[6] == found[0]
+    assert isinstance(found[7][0], Failure)
+
+
+def test_a_suite_is_run_on_every_instance(root: Path, shop: Path) -> None:
+    make_database(shop.with_name("other.sqlite"))
+    with Evaluator(root, "spider-test-suite", jobs=1) as suite, Evaluator(root, jobs=1) as plain:
+        items = [("shop", "SELECT id FROM customer"), ("shop", "SELECT nope")]
+        assert [len(found) for found in suite.run_batch(items)] == [2, 1]
+        assert [len(found) for found in plain.run_batch(items)] == [1, 1]

@@ -62,6 +62,27 @@ def test_failures_have_a_class(shop: Path, sql: str, error: ErrorClass, name: st
     assert (found.error, found.name) == (error, name)
 
 
+def test_a_statement_is_stopped_inside_one_call_of_a_function(shop: Path) -> None:
+    """No clock is looked at inside a call: the process is ended, and the next statement has another."""
+    slow = "SELECT instr(hex(zeroblob(500000)), hex(zeroblob(260000)) || '1')"
+    started = time.monotonic()
+    found = execute(shop, slow, timeout=0.2)
+    assert isinstance(found, Failure) and found.error is ErrorClass.TIMEOUT
+    found = execute(shop, "SELECT length(printf('%.*c', 2000000000, 'x'))")
+    assert isinstance(found, Failure) and found.error is ErrorClass.TOO_LARGE
+    hidden = execute(shop, "SELECT length(printf('%.' || '*c', 2000000000, 'x'))", timeout=0.2)
+    assert isinstance(hidden, Failure) and hidden.error is ErrorClass.TIMEOUT
+    assert time.monotonic() - started < 5
+    assert isinstance(execute(shop, "SELECT printf('%.3c|%5.2f', 'x', 1)"), Rows)
+
+
+def test_a_serialized_database_is_read_like_a_file(shop: Path) -> None:
+    db = sqlite3.connect(shop)
+    found = execute(db.serialize(), "SELECT count(*) FROM customer")
+    db.close()
+    assert isinstance(found, Rows) and found.rows == [(4,)]
+
+
 def test_caps_on_rows_and_bytes(shop: Path) -> None:
     many = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT 5000) SELECT x, zeroblob(1000) FROM c"
     for limits in (Limits(rows=1000), Limits(result_bytes=1_000_000)):

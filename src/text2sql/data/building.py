@@ -16,7 +16,7 @@ from typing import Literal
 from pydantic import TypeAdapter
 from rich.progress import track
 
-from sqleval.suite.fuzz import write_instance
+from sqleval.suite.fuzz import Fuzzer
 from text2sql.artifacts import whole_path
 from text2sql.data.databases import RowDatabase
 from text2sql.data.normal import digest
@@ -88,7 +88,7 @@ def finish_databases(examples: Iterable[tuple[Example, str]], bases: Path, targe
         path = target / db_id / f"{db_id}.sqlite"
         with whole_path(path) as partial:
             if state == "filled":
-                write_instance(bases / f"{db_id}.sqlite", partial, queries, digest(db_id))
+                partial.write_bytes(Fuzzer(bases / f"{db_id}.sqlite", queries).instance(digest(db_id)))
             else:
                 shutil.copyfile(bases / f"{db_id}.sqlite", partial)
         written.append(path)

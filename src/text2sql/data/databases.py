@@ -5,15 +5,13 @@ Opened once and kept while rows go on using it; text is built into a database in
 
 import json
 import sqlite3
-import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 
-from sqleval import Failure, Limits, Outcome, classify, execute
-from sqleval.run.sandbox import authorize_reading, fetch, guard
+from sqleval import Failure, execute
 from text2sql.data.options import FileOptions
 from text2sql.data.reading import Fault
 from text2sql.errors import UserError
@@ -24,40 +22,18 @@ from text2sql.schema.tables_json import read_names, read_tables_json
 
 _OPEN = 200  # a sixth of a megabyte each; Spider's train has 146
 _LONGEST_NAME = 240  # bytes; whether a file of a longer name exists is an error and not a no
-_LIMITS = Limits()
 
 
-def gold_failure(database: Path, sql: str, timeout: float = 10.0) -> tuple[str, str] | None:
-    """Why the gold SQL gives no result on a database file (reason to count by, detail), or ``None`` if it does.
+def gold_failure(database: Path | bytes, sql: str, timeout: float = 10.0) -> tuple[str, str] | None:
+    """Why the gold SQL gives no result on a database (reason to count by, detail), or ``None`` if it does.
+
+    The database is a file, or what ``sqlite3.Connection.serialize`` gave.
 
     Raises:
         FileNotFoundError: there is no such database file.
     """
-    return _failure(execute(database, sql, timeout=timeout))
-
-
-def _failure(outcome: Outcome) -> tuple[str, str] | None:
+    outcome = execute(database, sql, timeout=timeout)
     return (f"gold does not run ({outcome.error})", outcome.message) if isinstance(outcome, Failure) else None
-
-
-class MemoryDatabase:
-    """An in-memory database under the sandbox's guards."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        deadline = [0.0]  # and not self: a connection that refers to its owner is not freed with it
-        self.connection, self.deadline = connection, deadline
-        guard(connection, _LIMITS)
-        connection.set_authorizer(authorize_reading)
-        connection.set_progress_handler(lambda: time.monotonic() > deadline[0], 1000)
-
-    def failure(self, sql: str, timeout: float) -> tuple[str, str] | None:
-        """As :func:`gold_failure`."""
-        start = time.monotonic()
-        self.deadline[0] = start + timeout
-        try:
-            return _failure(fetch(self.connection, sql, _LIMITS, start, None))
-        except (sqlite3.Error, sqlite3.Warning, UnicodeError, ValueError, OverflowError, MemoryError) as error:
-            return _failure(classify(str(error)))
 
 
 @dataclass(frozen=True)
@@ -140,9 +116,8 @@ class RowDatabases:
             samples.descriptions.update(self.names.get(file.stem, {}))
             samples.descriptions.update(read_descriptions(file.parent / "database_description"))
         shown = partial(render, style=self.style, samples=samples)
-        if file is not None:
-            return RowDatabase(schema, shown(schema), shown, partial(gold_failure, file), file)
-        return RowDatabase(schema, shown(schema), shown, MemoryDatabase(connection).failure, None, connection)
+        run = partial(gold_failure, connection.serialize() if file is None else file)
+        return RowDatabase(schema, shown(schema), shown, run, file, connection if file is None else None)
 
     def _from_file(self, path: Path) -> RowDatabase:
         if not path.is_file():

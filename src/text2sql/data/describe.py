@@ -17,7 +17,7 @@ import pydantic.dataclasses
 from pydantic import Field
 from rich.progress import track
 
-from text2sql.data.databases import MemoryDatabase, read_described
+from text2sql.data.databases import gold_failure, read_described
 from text2sql.data.options import Count
 from text2sql.data.reading import Fault, read_rows
 from text2sql.errors import run_command
@@ -147,10 +147,10 @@ def tables_in(answer: str) -> str:
 def check_tables(ddl: str, queries: list[str], share: float = 1.0) -> str:
     """What is wrong with tables for these gold queries, in a line; empty if enough of the queries run."""
     try:
-        database = MemoryDatabase(build_from_ddl(ddl))
+        database = build_from_ddl(ddl).serialize()
     except SchemaError as error:
         return f"SQLite says {error}"
-    failures = [(sql, failure) for sql in dict.fromkeys(queries) if (failure := database.failure(sql, 5.0))]
+    failures = [(sql, failure) for sql in dict.fromkeys(queries) if (failure := gold_failure(database, sql, 5.0))]
     if len(failures) <= (1 - share) * len(set(queries)):
         return ""
     return "; ".join(f"{' '.join(sql.split())} fails with {failure[1]}" for sql, failure in failures[:_SHOWN])

@@ -46,6 +46,7 @@ class FileSource:
         if options.descriptions and options.schema_style != "ddl_values":
             raise UserError("descriptions: they stand beside the columns of schema_style=ddl_values only")
         self.builds = "grpo" in options.formats and not options.database_root
+        self.database_roots = options.database_root or [options.output / "database"]
         self.training_splits = self._training_splits()
         self.splits = tuple(self.files)
         size = sum(path.stat().st_size for paths in self.files.values() for path in paths if path.is_file())

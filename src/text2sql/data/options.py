@@ -32,6 +32,22 @@ Folders = Annotated[list[Path], BeforeValidator(_as_list)]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class SuiteOptions:
+    """Test suites of the databases that are trained on (:mod:`text2sql.data.suites`).
+
+    ``instances``: beside each database, each the best of ``tries``; ``golds``: of each database so many,
+    evenly spread, are told apart from all their neighbours, the others from a constant. ``splits``: whose databases (None: all
+    that are trained on). ``max_mb`` of disk for all together.
+    """
+
+    instances: Count = 8
+    tries: Count = 3
+    golds: Count = 60
+    splits: list[str] | None = None
+    max_mb: Count = 2000
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class CommonOptions:
     """Recipe keys of every source.
 
@@ -41,6 +57,7 @@ class CommonOptions:
     keys too). ``max_prompt_chars`` leaves examples with a longer prompt out of the training files, never out of the
     examples that evaluation reads. ``tokenizer``: a model's folder, for lengths in tokens in the report. ``jobs``:
     processes (0: one for each core). ``seed`` shuffles the training file and whatever the source draws.
+    ``suites``: build test suites for rewards (None: none). ``issues``: modules with issues of your own.
     """
 
     source: str
@@ -53,6 +70,8 @@ class CommonOptions:
     tokenizer: Path | None = None
     jobs: Annotated[int, Field(ge=0)] = 0
     seed: int = 42
+    suites: SuiteOptions | None = None
+    issues: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -48,6 +48,15 @@ def prepare(values: dict[str, Any], where: str) -> dict[str, Any]:
         UserError: a mistake in the recipe or in the source's files, or another process prepares the same folder.
     """
     source = open_source(values, where)
+    report = _prepared(source, values, where)
+    if source.options.suites is not None:
+        from text2sql.data.suites import build_suites  # needs the evaluator's fuzzer, which most recipes do not
+
+        build_suites(source, source.options.suites)
+    return report
+
+
+def _prepared(source: Source, values: dict[str, Any], where: str) -> dict[str, Any]:
     options = source.options
     output = options.output
     made_of = _made_of(values, source)
@@ -100,7 +109,8 @@ def _made_of(values: dict[str, Any], source: Source) -> dict[str, Any]:
         contents = digest(path) if found.st_size < _HASHED else f"{found.st_size} {found.st_mtime_ns}"
         inputs.append((path.name, contents))
     versions = {"data_version": DATA_VERSION, "sqleval": sqleval.__version__}
-    return {**versions, "inputs": digest_of(inputs), "recipe": values}
+    recipe = {key: value for key, value in values.items() if key != "suites"}
+    return {**versions, "inputs": digest_of(inputs), "recipe": recipe}
 
 
 def _make_parts(source: Source, folder: Path, recipe: tuple[dict[str, Any], str]) -> dict[str, list[Path]]:

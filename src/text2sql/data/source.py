@@ -108,11 +108,15 @@ class MadeRow(NamedTuple):
 
 
 class Source(Protocol):
-    """Where examples come from. ``training_splits`` get training files; ``jobs`` is how many processes it is worth."""
+    """Where examples come from. ``training_splits`` get training files; ``jobs`` is how many processes it is worth.
+
+    ``database_roots`` hold ``<db_id>/<db_id>.sqlite``, once prepared.
+    """
 
     splits: tuple[str, ...]
     training_splits: tuple[str, ...]
     jobs: int
+    database_roots: list[Path]
 
     @property
     def options(self) -> CommonOptions:

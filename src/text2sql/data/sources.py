@@ -17,6 +17,7 @@ from text2sql.data.options import Count, FileOptions
 from text2sql.data.source import Adapter, Source
 from text2sql.errors import UserError
 from text2sql.recipe import STRICT, options_from
+from text2sql.recipe.keys import names
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -103,6 +104,10 @@ def open_source(values: dict[str, Any], where: str) -> Source:
         UserError: no such source, keys that it does not know, or values of another kind.
     """
     name = values.get("source")
+    if values.get("issues"):
+        from text2sql.sql import load_issues
+
+        load_issues(names(values["issues"]))
     if name == "toy":
         from text2sql.data.toy import ToyOptions, ToySource  # workers on files need neither the generator nor its data
 

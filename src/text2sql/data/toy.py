@@ -49,7 +49,8 @@ class ToySource:
     def __init__(self, options: ToyOptions) -> None:
         self.options = options
         self.specs = load_specs(options.toy_databases)
-        self.root = options.output / "database"
+        self.database_root = options.output / "database"
+        self.database_roots = [self.database_root]
         self.splits = tuple(options.questions)
         self.jobs = 1  # seconds of work in all
         self.training_splits = tuple(split for split, asked in options.questions.items() if asked.databases != "test")
@@ -82,16 +83,16 @@ class ToySource:
     def finish(self, bases: Path) -> list[Path]:
         """Write tables.json; the outputs are that file and the databases."""
         tables = self.options.output / "tables.json"
-        write_tables_json(self.root, [spec.db_id for spec in self.specs], tables)
+        write_tables_json(self.database_root, [spec.db_id for spec in self.specs], tables)
         return [tables, *(path for spec in self.specs for path in self._instances(spec))]
 
     def _instances(self, spec: DatabaseSpec) -> list[Path]:
         names = [spec.db_id, *(f"{spec.db_id}_{number}" for number in range(1, self.options.suite + 1))]
-        return [self.root / spec.db_id / f"{name}.sqlite" for name in names]
+        return [self.database_root / spec.db_id / f"{name}.sqlite" for name in names]
 
     def _build(self, spec: DatabaseSpec) -> None:
         paths = self._instances(spec)
-        for stale in set((self.root / spec.db_id).glob("*.sqlite")) - set(paths):
+        for stale in set((self.database_root / spec.db_id).glob("*.sqlite")) - set(paths):
             stale.unlink()
         for number, path in enumerate(paths):
             scale = _SUITE_SCALES[(number - 1) % len(_SUITE_SCALES)] if number else 1.0

@@ -35,6 +35,8 @@ def score(recipe: RecipePath, overrides: Overrides = None) -> None:
     console.print(table)
     if report.samples > 1:
         console.print(f"{report.samples} samples a question: accuracy is their mean; any right: {report.oracle:.1%}")
+    if report.raw is not None:
+        console.print(f"repaired: {report.repaired} predictions; as the model wrote them: {report.raw.accuracy:.1%}")
     total = sum(report.outcomes.values())
     outcomes = ", ".join(f"{name} {count} ({count / total:.1%})" for name, count in report.outcomes.items())
     console.print(f"outcomes: {outcomes}")
@@ -49,6 +51,7 @@ def process(recipe: RecipePath, overrides: Overrides = None) -> None:
     metrics = report["metrics"]
     table = _table(f"process evaluation, n = {report['summary']['completions']}", "metric", "value")
     shown = {name: value for name, value in metrics.items() if isinstance(value, float)}
+    shown |= {f"type_confidence {name}": value for name, value in metrics["type_confidence"].items()}
     shown |= {f"self_assessment {name}": value for name, value in metrics["self_assessment"].items()}
     shown |= {f"issue {name}": value for name, value in metrics["issue_rate"].items()}
     for name, value in shown.items():
@@ -66,6 +69,7 @@ def judge(recipe: RecipePath, overrides: Overrides = None) -> None:
         table.add_row(axis, f"{found['mean']:.2f}", f"{found['std']:.2f}", *counts)
     console = Console()
     console.print(table)
+    console.print(f"what is wrong with the SQL: {_counted(section['error_types'])}")
     failed = _counted(section["failed"]) or "none"
     console.print(f"asked again for {section['asked_again']}; not judged: {failed}")
 

@@ -1,6 +1,7 @@
 """The keys of evaluation recipes; predictions joined with the examples they answer, and the verdicts on them."""
 
 import dataclasses
+import random
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,6 +17,8 @@ from text2sql.ledger import LEDGER, ExperimentName
 from text2sql.prompts import AnswerFormat, JudgeLanguage
 from text2sql.recipe import STRICT
 from text2sql.records import Example, Prediction, read_jsonl
+from text2sql.repair import repaired
+from text2sql.sql import load_issues
 
 Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0)]
@@ -23,30 +26,37 @@ Seconds = Annotated[float, Field(gt=0)]
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class InputOptions:
-    """Which questions and answers are read, and where the result goes; ``limit`` takes the first examples only."""
+    """Which questions and answers are read, and where the result goes.
+
+    ``limit`` takes the first examples only. ``issues``: modules with issues of your own (:func:`text2sql.sql.issue`).
+    """
 
     examples: Path
     predictions: Path
     output_dir: Path
     limit: Count | None = None
+    issues: list[str] = dataclasses.field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class EvaluateOptions(InputOptions):
     """What is scored, and how.
 
-    ``experiment`` (a dotted name such as toy.base) asks for a ledger row, with the recipe's ``profile``, the training's
-    ``seed`` and the ``split``. ``decoding`` says in words how predictions of other programs were made; those of
-    ``text2sql.infer`` know it. ``timeout`` is the seconds of one prediction. ``once``: predictions that were scored in
-    this way already are neither scored nor written to the ledger again.
+    Process metrics do without ``database_root`` (null): nothing is executed then. ``experiment`` (a dotted name such as
+    toy.base) asks for a ledger row, with the recipe's ``profile``, the training's ``seed`` and the ``split``. ``decoding``
+    says in words how predictions of other programs were made; those of ``text2sql.infer`` know it. ``repair``: predictions
+    are repaired first (:mod:`text2sql.repair`), and the score of what the model wrote is reported beside. ``timeout`` is the
+    seconds of one prediction. ``once``: predictions that were scored in this way already are neither scored nor written
+    to the ledger again.
     """
 
-    database_root: Path
+    database_root: Path | None
     protocol: Literal["spider-exec", "spider-test-suite", "bird-ex", "bird-soft-f1", "bird-ves", "strict"] = (
         "spider-exec"
     )
     plug_value: bool = False
     keep_distinct: bool = False
+    repair: bool = False
     jobs: Annotated[int, Field(ge=0)] = 2
     timeout: Seconds = 5.0
     decoding: str | None = None
@@ -68,9 +78,9 @@ class JudgeOptions(InputOptions):
 
     ``base_urls`` are OpenAI-compatible servers, ``model`` the judge's name there (empty: the only one served), the key is
     read from ``OPENAI_API_KEY``. ``answer_format`` and ``system_prompt`` say how the completions were asked for,
-    ``language`` is the judge's. A request may take ``timeout`` seconds and is sent ``retries`` times more where a server
-    fails; a reply that cannot be read is asked for again, ``attempts`` times in all. ``batch_size`` requests are in flight
-    at each server.
+    ``language`` is the judge's. ``limit`` questions are drawn at random by ``seed``, for the first may be about one
+    database. A request may take ``timeout`` seconds and is sent ``retries`` times more where a server fails; a reply that
+    cannot be read is asked for again, ``attempts`` times in all. ``batch_size`` requests are in flight at each server.
     """
 
     base_urls: Annotated[list[str], Field(min_length=1)]
@@ -93,20 +103,26 @@ Pair = tuple[Example, Prediction]
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """One prediction, the example it answers, and the verdict on it."""
+    """One prediction, the example it answers, and the verdict on it; ``raw`` is that on the SQL before repair."""
 
     example: Example
     prediction: Prediction
     verdict: Verdict
+    raw: Verdict
 
 
-def join(options: InputOptions) -> list[Pair]:
-    """Examples with their predictions, in the order of examples and samples.
+def join(options: InputOptions, seed: int | None = None) -> list[Pair]:
+    """Examples with their predictions, in the order of examples and samples; with ``seed``, ``limit`` of them at random.
 
     Raises:
         UserError: there are no examples; a question has no prediction, or one twice; or questions differ in their samples.
     """
-    examples = list(read_jsonl(options.examples, Example))[: options.limit]
+    load_issues(options.issues)
+    examples = list(read_jsonl(options.examples, Example))
+    if seed is not None and options.limit is not None and options.limit < len(examples):
+        chosen = sorted(random.Random(seed).sample(range(len(examples)), options.limit))
+        examples = [examples[i] for i in chosen]
+    examples = examples[: options.limit]
     if not examples:
         raise UserError(f"{options.examples}: no examples in it")
     found, path = _by_question(options.predictions), options.predictions
@@ -145,14 +161,20 @@ def execute(options: EvaluateOptions) -> list[Answer]:
         UserError: examples, predictions or databases are missing, or do not belong together.
     """
     pairs, protocol = join(options), protocol_of(options)
-    _check_databases(options.database_root, {example.db_id for example, _ in pairs})
+    if options.database_root is None:
+        raise UserError("database_root: accuracy executes SQL; set it to the folder of databases")
+    check_databases(options.database_root, {example.db_id for example, _ in pairs})
     evaluator = Evaluator(options.database_root, protocol, jobs=options.jobs, timeout=options.timeout)
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    if options.repair:
+        pairs = [(example, repaired(row, options.database_root)) for example, row in pairs]
+    triples = [(example.db_id, example.sql, row.pred) for example, row in pairs]
+    changed = {i: (e.db_id, e.sql, row.raw) for i, (e, row) in enumerate(pairs) if row.raw is not None}
     with evaluator, Progress(TextColumn("scoring"), *columns) as progress:
-        task = progress.add_task("scoring", total=len(pairs))
-        triples = [(example.db_id, example.sql, row.pred) for example, row in pairs]
-        verdicts = evaluator.score_batch(triples, lambda done: progress.advance(task, done))
-    return [Answer(*pair, verdict) for pair, verdict in zip(pairs, verdicts, strict=True)]
+        task = progress.add_task("scoring", total=len(triples) + len(changed))
+        verdicts = evaluator.score_batch([*triples, *changed.values()], lambda done: progress.advance(task, done))
+    raw = dict(zip(changed, verdicts[len(pairs) :], strict=True))
+    return [Answer(*pair, verdicts[i], raw.get(i, verdicts[i])) for i, pair in enumerate(pairs)]
 
 
 def protocol_of(options: EvaluateOptions) -> Protocol:
@@ -167,7 +189,12 @@ def protocol_of(options: EvaluateOptions) -> Protocol:
         raise UserError(str(error)) from error
 
 
-def _check_databases(root: Path, names: Iterable[str]) -> None:
+def check_databases(root: Path, names: Iterable[str]) -> None:
+    """Make sure that every database is there.
+
+    Raises:
+        UserError: the folder or a database is missing.
+    """
     if not root.is_dir():
         raise UserError(f"{root}: no such folder of databases; prepare the data, or correct database_root")
     missing = sorted(name for name in names if not any((root / name).glob("*.sqlite")))

@@ -37,14 +37,15 @@ _SERVER = ("connection", "status_", "no_chat", "timeout")
 
 @dataclass(frozen=True)
 class Judgement:
-    """One completion judged: ``scores`` by axis, or the name of the ``failure`` and its ``detail``. ``key`` tells the
-    prompt and the model."""
+    """One completion judged: ``scores`` by axis and what is wrong with the SQL (one of :data:`JUDGE_ERRORS`, empty where the
+    judge does not say), or the name of the ``failure`` and its ``detail``. ``key`` tells the prompt and the model."""
 
     key: str
     question_id: str
     sample: int
     scores: dict[str, float] | None
     comment: str = ""
+    error_type: str = ""
     failure: str = ""
     detail: str = ""
     attempts: int = 1
@@ -89,7 +90,7 @@ def judge(options: JudgeOptions) -> dict[str, Any]:
 def _items(options: JudgeOptions, model: str) -> list[_Item]:
     items = []
     how = (options.answer_format, options.language, options.system_prompt)
-    for example, row in join(options):
+    for example, row in join(options, options.seed):
         messages = judge_messages(example, row.text or row.pred, *how)
         key = digest_of([model, example.question_id, row.sample, messages])
         items.append((Judgement(key, example.question_id, row.sample, None), messages))
@@ -135,16 +136,16 @@ def _judge_one(engine: EndpointEngine, item: _Item, options: JudgeOptions, turn:
             if reply.finish_reason == "prompt_too_long":
                 reason, detail = "prompt_too_long", "longer than the judge can read"
                 break
-            scores, comment = read_reply(reply.text)
+            scores, comment, error = read_reply(reply.text)
         except UnreadableReplyError as problem:
             reason = "cut_off" if reply.finish_reason == "length" else problem.reason
             detail = f"{problem}: {reply.text[-200:]!r}"
             messages = [*asked, *judge_again(reply.text, str(problem), options.language)]
-        except UserError as error:
-            reason, detail = error.reason if isinstance(error, NoAnswerError) else "refused", str(error)
+        except UserError as problem:
+            reason, detail = problem.reason if isinstance(problem, NoAnswerError) else "refused", str(problem)
             break
         else:
-            return replace(judgement, scores=scores, comment=comment, attempts=attempt)
+            return replace(judgement, scores=scores, comment=comment, error_type=error, attempts=attempt)
     return replace(judgement, failure=reason, detail=detail[:500], attempts=attempt)
 
 
@@ -199,9 +200,17 @@ def _summarize(judgements: Sequence[Judgement], model: str, language: str) -> di
         "asked_again": sum(j.attempts > 1 for j in judgements),
         "failed": dict(Counter(j.failure for j in failed).most_common()),
         "scores": axes,
+        "error_types": dict(Counter(j.error_type or "not said" for j, _ in scored).most_common()),
         "overall": statistics.fmean(value["mean"] for value in axes.values()) if axes else None,
         "lowest": [
-            {"question_id": j.question_id, "sample": j.sample, **scores, "comment": j.comment} for j, scores in lowest
+            {
+                "question_id": j.question_id,
+                "sample": j.sample,
+                **scores,
+                "error_type": j.error_type,
+                "comment": j.comment,
+            }
+            for j, scores in lowest
         ],
         "failures": [
             {key: getattr(j, key) for key in ("question_id", "sample", "failure", "detail")} for j in failed[:_SHOWN]

@@ -10,17 +10,21 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from sqleval import Verdict
 from text2sql.artifacts import digest
-from text2sql.evaluate.answers import Answer, EvaluateOptions, execute, protocol_of
+from text2sql.evaluate.answers import Answer, EvaluateOptions, execute, join, protocol_of
 from text2sql.evaluate.score import write_sections
 from text2sql.prompts import ask, read_answer
 from text2sql.records import RewardSample
 from text2sql.rewards import RewardContext, RewardSuite
 from text2sql.rewards.process import declared_issues
-from text2sql.sql import classify, complexity, find_issues
+from text2sql.sql import check_classification, classify, complexity, find_issues, read_statement
 from text2sql.sql.complexity import normal_label
 
 _SAMPLES = 10
+_NOT_RUN = Verdict(False, "error", "not_run")
+_EXECUTED = ("execution_accuracy", "sql_validity")
+"""Metrics that need a database."""
 _WRONG = ("question_id", "question", "sql", "gold", "outcome", "error_class", "issues")
 
 
@@ -39,6 +43,7 @@ class Row:
     formatted: bool
     declared_type: str
     own_type: str
+    type_confidence: float
     gold_type: str
     declared_issues: list[str]
     issues: list[str]
@@ -48,25 +53,31 @@ class Row:
 def evaluate_process(options: EvaluateOptions) -> dict[str, Any]:
     """Measure a predictions file; returns the sections that it writes into ``evaluation_report.json`` of ``output_dir``.
 
-    These are ``summary`` in words and counts, ``metrics`` by name, ``samples`` of rows, and ``error_analysis``.
+    Without ``database_root`` nothing is executed, and what needs that is left out. The sections are ``summary`` in words
+    and counts, ``metrics`` by name, ``samples`` of rows, and ``error_analysis``.
 
     Raises:
         UserError: examples, predictions or databases are missing, or do not belong together.
     """
-    answers = execute(options)
+    has_databases = options.database_root is not None
+    answers = execute(options) if has_databases else [Answer(*pair, _NOT_RUN, _NOT_RUN) for pair in join(options)]
     rows = _rows(answers)
-    metrics = measure(rows)
+    metrics, analysis = measure(rows), analyse(rows)
+    if not has_databases:
+        metrics = {name: value for name, value in metrics.items() if name not in _EXECUTED}
+        analysis = {name: value for name, value in analysis.items() if name == "declared_for_gold_type"}
+    shown = ("execution_accuracy", "type_accuracy", "thinking_quality", "format_rate")
     summary = {
         "predictions": str(options.predictions),
         "examples": str(options.examples),
-        "protocol": protocol_of(options).label,
+        "protocol": protocol_of(options).label if has_databases else "not executed",
         "questions": len({answer.example.question_id for answer in answers}),
         "completions": len(rows),
-        **{k: metrics[k] for k in ("execution_accuracy", "type_accuracy", "thinking_quality", "format_rate")},
+        **{name: metrics[name] for name in shown if name in metrics},
         "self_assessment_f1": metrics["self_assessment"]["f1"],
     }
     samples = [asdict(row) for row in rows[:_SAMPLES]]
-    report = {"summary": summary, "metrics": metrics, "samples": samples, "error_analysis": analyse(rows)}
+    report = {"summary": summary, "metrics": metrics, "samples": samples, "error_analysis": analysis}
     write_sections(options.output_dir, digest(options.examples, options.predictions), report)
     return report
 
@@ -96,6 +107,7 @@ def _row(answer: Answer, sample: RewardSample, thinking_quality: float) -> Row:
         formatted=read.format == "process",
         declared_type=normal_label(read.type),
         own_type=classify(sql).label,
+        type_confidence=check_classification(sql, read.type, example.question).confidence,
         gold_type=classify(example.sql).label,
         declared_issues=sorted(declared_issues(read.issues)),
         issues=[issue.name for issue in find_issues(sql, example.question, example.schema)],
@@ -111,7 +123,9 @@ def _counts(values: Iterable[str]) -> dict[str, int]:
 def measure(rows: Sequence[Row]) -> dict[str, Any]:
     """All metrics of some completions; shares are of all completions unless their name says otherwise.
 
-    ``type_accuracy``: the declared type is the gold's. ``sql_validity``: the SQL gives a result. ``self_assessment``:
+    ``type_accuracy``: the declared type is the gold's. ``type_confidence``: means of how sure the classification of the SQL
+    is (:func:`text2sql.sql.check_classification`), by whether the declared type agrees with it. ``sql_validity``: the SQL
+    gives a result; ``sql_parses``: it can be parsed. ``self_assessment``:
     precision, recall and F1 over all issues named and all that are there (1 where there are none of either).
     ``issue_detection_rate``: of completions with issues, those that name at least one of them. ``issue_rate``: by kind.
     """
@@ -120,6 +134,8 @@ def measure(rows: Sequence[Row]) -> dict[str, Any]:
         "execution_accuracy": sum(row.correct for row in rows) / n,
         "sql_validity": sum(row.outcome in ("match", "mismatch") for row in rows) / n,
         "type_accuracy": sum(bool(row.declared_type) and row.declared_type == row.gold_type for row in rows) / n,
+        "type_confidence": _confidence(rows),
+        "sql_parses": sum(read_statement(row.sql).tree is not None for row in rows) / n,
         "thinking_quality": statistics.fmean(row.thinking_quality for row in rows),
         "format_rate": sum(row.formatted for row in rows) / n,
         "self_assessment": _assessment(rows),
@@ -133,6 +149,12 @@ def measure(rows: Sequence[Row]) -> dict[str, Any]:
         },
         "length": _lengths([len(row.completion) for row in rows]),
     }
+
+
+def _confidence(rows: Sequence[Row]) -> dict[str, float]:
+    agreeing = [row for row in rows if row.declared_type and row.declared_type == row.own_type]
+    groups = {"all": rows, "agreeing": agreeing, "disagreeing": [row for row in rows if row not in agreeing]}
+    return {name: statistics.fmean(row.type_confidence for row in found) for name, found in groups.items() if found}
 
 
 def _assessment(rows: Sequence[Row]) -> dict[str, float]:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from text2sql.prompts import JUDGE_AXES
+from text2sql.prompts import JUDGE_AXES, JUDGE_ERRORS
 
 _NAMES = {
     "sql": ("sql",),
@@ -36,8 +36,9 @@ class UnreadableReplyError(Exception):
         self.reason = reason
 
 
-def read_reply(text: str) -> tuple[dict[str, float], str]:
-    """Scores, 1 to 5, by axis (:data:`text2sql.prompts.JUDGE_AXES`), and the comment in a judge's reply.
+def read_reply(text: str) -> tuple[dict[str, float], str, str]:
+    """Scores, 1 to 5, by axis (:data:`text2sql.prompts.JUDGE_AXES`), the comment in a judge's reply, and the type of error
+    that it names (of :data:`text2sql.prompts.JUDGE_ERRORS`; empty where it names none of them).
 
     Raises:
         UnreadableReplyError: there are none, one is missing, or one is not within 1 and 5; says which.
@@ -46,7 +47,7 @@ def read_reply(text: str) -> tuple[dict[str, float], str]:
     if not answer.strip():
         raise UnreadableReplyError("empty", "the reply is empty")
     named = [by_axis for found in _objects(answer) if (by_axis := _by_axis(found))]
-    values, comment = max(named, key=lambda pair: len(pair[0]), default=(_by_line(answer), ""))
+    values, comment, error = max(named, key=lambda parts: len(parts[0]), default=(_by_line(answer), "", ""))
     if not values:
         raise UnreadableReplyError("no_scores", "no scores in it")
     missing = [axis for axis in JUDGE_AXES if axis not in values]
@@ -55,7 +56,7 @@ def read_reply(text: str) -> tuple[dict[str, float], str]:
     outside = [f"{axis} {values[axis]:g}" for axis in JUDGE_AXES if not 1 <= values[axis] <= 5]
     if outside:
         raise UnreadableReplyError("out_of_range", f"not within 1 and 5: {', '.join(outside)}")
-    return {axis: values[axis] for axis in JUDGE_AXES}, comment
+    return {axis: values[axis] for axis in JUDGE_AXES}, comment, error
 
 
 def _objects(text: str) -> list[dict[Any, Any]]:
@@ -90,8 +91,8 @@ def _end(text: str, start: int) -> int:
     return len(text)
 
 
-def _by_axis(found: dict[Any, Any]) -> tuple[dict[str, float], str] | None:
-    """The scores in an object, which may hold them one level down, and its comment; None if it has none."""
+def _by_axis(found: dict[Any, Any]) -> tuple[dict[str, float], str, str] | None:
+    """The scores in an object, which may hold them one level down, its comment and type of error; None if it has none."""
     scores: dict[str, float] = {}
     for axis, starts in _NAMES.items():
         value = next((v for key, v in found.items() if str(key).strip().lower().startswith(starts)), None)
@@ -101,7 +102,9 @@ def _by_axis(found: dict[Any, Any]) -> tuple[dict[str, float], str] | None:
         if number is not None:
             scores[axis] = number
     comment = next((v for key, v in found.items() if str(key).lower() in ("comment", "comments", "评语")), "")
-    return (scores, str(comment)) if scores else None
+    said = next((v for key, v in found.items() if str(key).lower().replace(" ", "_") in ("error_type", "错误类型")), "")
+    error = str(said).strip().lower().replace(" ", "_")
+    return (scores, str(comment), error if error in JUDGE_ERRORS else "") if scores else None
 
 
 def _number(value: Any) -> float | None:

@@ -38,7 +38,8 @@ class Score:
 
 @dataclass(frozen=True)
 class Report:
-    """What one evaluation found. ``oracle`` is the share of questions that any sample answers rightly."""
+    """What one evaluation found. ``oracle`` is the share of questions that any sample answers rightly; ``raw`` the score of
+    what the model wrote, where predictions were repaired."""
 
     protocol: str
     split: str
@@ -53,6 +54,8 @@ class Report:
     seconds: float
     experiment: str | None = None
     seed: int = 0
+    raw: Score | None = None
+    repaired: int = 0
 
 
 def wilson(correct: float, n: int) -> tuple[float, float]:
@@ -135,16 +138,22 @@ def _made_of(options: EvaluateOptions) -> dict[str, object]:
     return {**how, **{name: digest(path) if path.is_file() else "" for name, path in files.items()}}
 
 
-def _score(questions: Sequence[Sequence[Answer]]) -> Score:
-    n, correct = len(questions), sum(sum(a.verdict.correct for a in samples) / len(samples) for samples in questions)
+def score_of(shares: Sequence[float]) -> Score:
+    """The score of questions of which each was answered rightly by a share of its answers (0 or 1 where it has one)."""
+    n, correct = len(shares), sum(shares)
     low, high = wilson(correct, n)
     return Score(n, round(correct, 6), correct / n, low, high)
+
+
+def _score(questions: Sequence[Sequence[Answer]], raw: bool = False) -> Score:
+    return score_of([sum((a.raw if raw else a.verdict).correct for a in found) / len(found) for found in questions])
 
 
 def _report(options: EvaluateOptions, questions: list[list[Answer]], levels: list[str], seconds: float) -> Report:
     """Counts over all questions, and over those of each hardness; ``levels`` are the questions' own."""
     verdicts = [answer.verdict for found in questions for answer in found]
     errors = Counter(v.error_class for v in verdicts if v.error_class and v.outcome == "error")
+    changed = sum(answer.prediction.raw is not None for found in questions for answer in found)
     known = sorted(set(levels), key=lambda name: (LEVELS.index(name) if name in LEVELS else 9, name))
     bad = [found[0].example.question_id for found in questions if found[0].verdict.outcome == "gold_error"]
     if bad:
@@ -166,6 +175,8 @@ def _report(options: EvaluateOptions, questions: list[list[Answer]], levels: lis
         seconds=round(seconds, 2),
         experiment=options.experiment,
         seed=options.seed,
+        raw=_score(questions, raw=True) if changed or options.repair else None,
+        repaired=changed,
     )
 
 
@@ -179,6 +190,7 @@ def _verdict_row(answer: Answer, difficulty: str) -> dict[str, object]:
         "difficulty": difficulty,
         "gold": example.sql,
         "pred": row.pred,
+        **({"raw": row.raw, "raw_correct": answer.raw.correct, "repairs": row.repairs} if row.raw is not None else {}),
         **asdict(answer.verdict),
     }
 
@@ -192,6 +204,8 @@ def _ledger_row(options: EvaluateOptions, report: Report, experiment: str) -> le
     }
     for name, score in report.by_difficulty.items():
         metrics |= {f"execution_accuracy_{name}": score.accuracy, f"n_{name}": score.n}
+    if report.raw is not None:
+        metrics["execution_accuracy_raw"] = report.raw.accuracy
     if report.samples > 1:
         metrics["oracle_accuracy"] = report.oracle
     return ledger.new_row(

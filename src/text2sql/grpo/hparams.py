@@ -18,6 +18,7 @@ from text2sql.errors import UserError
 from text2sql.llamafactory.questions import QuestionArguments, read_keys
 from text2sql.plan.batch import cutoff
 from text2sql.recipe.keys import names
+from text2sql.rewards.context import PROTOCOL
 
 STAGE = "grpo"
 _NOT_KEYS = ("model_init_kwargs", "max_prompt_length", "reward_weights")
@@ -50,10 +51,13 @@ class GRPOArguments(QuestionArguments):
         default=None, metadata={"help": "Parameters by reward, then by name."}
     )
     reward_protocol: str = field(
-        default="spider-test-suite", metadata={"help": "The evaluator's protocol, for rewards and held-out accuracy."}
+        default=PROTOCOL, metadata={"help": "The evaluator's protocol, for rewards and held-out accuracy."}
     )
     reward_jobs: Annotated[int, pydantic.Field(ge=0)] = field(
         default=2, metadata={"help": "Worker processes that run SQL, for each training process; 0: none of their own."}
+    )
+    issues: Annotated[list[str], BeforeValidator(names)] = field(
+        default_factory=list, metadata={"help": "Modules that register issues of your own (text2sql.sql.issue)."}
     )
 
 

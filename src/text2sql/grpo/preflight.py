@@ -1,6 +1,7 @@
 """Refuse a GRPO recipe that cannot work before a model is loaded: its rewards, rows, databases and batches."""
 
 import importlib.metadata
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from text2sql.llamafactory.questions import METRICS, REQUIRED, check_rows
 from text2sql.prompts import check_system
 from text2sql.recipe.keys import data_files
 
+logger = logging.getLogger(__name__)
 _VLLM, _VLLM_SERIES, _VLLM_MODES = "0.10.2 to 0.11", ("0.10.2", "0.11."), ("server", "colocate")
 _METRICS = (*METRICS, "reward", "completion_length", "clipped_ratio")
 
@@ -23,8 +25,8 @@ def check(recipe: Mapping[str, Any], where: Path, processes: int, gpus: int) -> 
         UserError: names the key, the reward or the row.
     """
     ours = read_arguments(recipe)
-    with open_rewards(ours):
-        pass
+    with open_rewards(ours) as suite:
+        protocol = suite.context.protocol
     _check_evaluation(recipe, where, ours.database_root)
     _check_batch(recipe, where, processes)
     if ours.answer_format == "process" and recipe.get("enable_thinking", True) is False:
@@ -33,7 +35,22 @@ def check(recipe: Mapping[str, Any], where: Path, processes: int, gpus: int) -> 
         _check_vllm(recipe, where, gpus)
     if recipe.get("use_ray"):
         raise UserError(f"{where}: GRPO is started by torchrun, not by Ray; remove use_ray")
-    _check_rows(recipe, where, ours)
+    known = _check_rows(recipe, where, ours)
+    if ours.database_root is not None:
+        _say_luck(known, ours.database_root, protocol)
+
+
+def _say_luck(databases: set[str], root: Path, protocol: str) -> None:
+    """Say how many databases have one instance only, on which a wrong query may be right."""
+    alone = [db_id for db_id in databases if len(list((root / db_id).glob("*.sqlite"))) < 2]
+    if alone or not protocol.startswith("spider-test-suite"):
+        count = len(alone) if protocol.startswith("spider-test-suite") else len(databases)
+        logger.warning(
+            "rewards look at one instance of %d of %d databases, where a constant or a lucky query earns as much as a right "
+            "one; suites in the data recipe builds more (recipes/data/spider.yaml), database_root names their folder",
+            count,
+            len(databases),
+        )
 
 
 def _check_vllm(recipe: Mapping[str, Any], where: Path, gpus: int) -> None:
@@ -83,14 +100,19 @@ def _check_batch(recipe: Mapping[str, Any], where: Path, processes: int) -> None
         )
 
 
-def _check_rows(recipe: Mapping[str, Any], where: Path, ours: GRPOArguments) -> None:
-    """Each row of the JSON Lines files is an example whose database is there; other files are read when they are loaded."""
+def _check_rows(recipe: Mapping[str, Any], where: Path, ours: GRPOArguments) -> set[str]:
+    """Each row of the JSON Lines files is an example whose database is there; other files are read when they are loaded.
+
+    Returns the databases' names.
+    """
+    known: set[str] = set()
     for name, path in data_files(recipe, where):
         if path.suffix != ".jsonl" or not path.is_file():
             continue
         check_system(ours.system_prompt, path)
         try:
-            check_rows(path, ours.database_root)
+            known |= check_rows(path, ours.database_root)
         except UserError as error:
             hint = ", or name a data set of examples, for example toy_train_grpo" if ": missing " in str(error) else ""
             raise UserError(f"{error} (data set {name!r}; GRPO needs {', '.join(REQUIRED)}{hint})") from error
+    return known

@@ -14,6 +14,7 @@ from typing import Any
 from text2sql.grpo.hparams import GRPOArguments
 from text2sql.records import Example, RewardSample
 from text2sql.rewards import RewardContext, RewardSuite
+from text2sql.sql import load_issues
 
 Sums = dict[str, tuple[float, int]]
 
@@ -26,6 +27,7 @@ def open_rewards(ours: GRPOArguments) -> Iterator[RewardSuite]:
         UserError: no such reward, weight, parameter, protocol or folder of databases.
     """
     assert not isinstance(ours.reward_weights, str)  # refused when it was read
+    load_issues(ours.issues)
     with RewardContext(
         ours.database_root, protocol=ours.reward_protocol, timeout=ours.timeout, jobs=ours.reward_jobs
     ) as context:

@@ -31,6 +31,7 @@ from text2sql.llamafactory.questions import REQUIRED
 from text2sql.prompts import AnswerFormat
 from text2sql.records import Example
 from text2sql.rewards import RewardSuite
+from text2sql.sql import load_issues
 
 logger = logging.getLogger(__name__)
 
@@ -125,6 +126,7 @@ def run(model: Any, data: Any, training: Any, finetuning: Any, given: Mapping[st
         UserError: rewards, data or databases are not as the recipe says.
     """
     ours = read_arguments(vars(finetuning))
+    load_issues(ours.issues)  # before prompts are built, which name them
     config = build_config(training, finetuning, given)
     tokenizer = load_tokenizer(model)["tokenizer"]
     tokenizer.model_input_names = ["input_ids", "attention_mask"]  # some add token_type_ids, which generate() refuses

@@ -110,22 +110,22 @@ def _problem(recipe: Mapping[str, Any], where: Path, ours: HeldOutArguments) -> 
     return None
 
 
-def check_rows(path: Path, root: Path | None) -> int:
-    """Check that every row can be asked and judged; returns how many there are. ``root`` is the folder of databases.
+def check_rows(path: Path, root: Path | None) -> set[str]:
+    """Check that every row can be asked and judged; returns the databases' names. ``root`` is their folder.
 
     Raises:
         UserError: a row lacks something, or its database is not there; names file and row.
     """
     known: set[str] = set()
-    number = 0
     for number, example in enumerate(read_jsonl(path, Example), 1):
         row = f"{path}: row {number} ({example.question_id})"
         for key in REQUIRED:
             if not getattr(example, key).strip():
                 raise UserError(f"{row}: {key} is empty")
-        if root is None or example.db_id in known:
-            continue
-        if not (database := root / example.db_id / f"{example.db_id}.sqlite").is_file():
-            raise UserError(f"{row}: no database {database}")
+        if root is not None and example.db_id not in known:
+            database = root / example.db_id / f"{example.db_id}.sqlite"
+            if not database.is_file():
+                hint = "; prepare the data first (bash scripts/prepare_data.sh)" if root.name == "suites" else ""
+                raise UserError(f"{row}: no database {database}{hint}")
         known.add(example.db_id)
-    return number
+    return known

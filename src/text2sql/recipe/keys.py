@@ -1,8 +1,11 @@
 """LLaMA-Factory's keys, its data sets and torchrun's environment variables, read in one way by every room that looks at them."""
 
+import importlib
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from text2sql.errors import UserError
@@ -22,6 +25,20 @@ def names(value: Any) -> list[str]:
     """A comma-separated key of LLaMA-Factory as a list."""
     parts = value if isinstance(value, list) else str(value or "").split(",")
     return [str(part).strip() for part in parts if str(part).strip()]
+
+
+def import_module(name: str, what: str) -> ModuleType:
+    """A user's module, from PYTHONPATH or the folder where the command runs; ``what`` says in an error whose name it is.
+
+    Raises:
+        UserError: it cannot be imported.
+    """
+    if str(Path.cwd()) not in sys.path:  # a launcher's own folder is there instead of the user's
+        sys.path.append(str(Path.cwd()))
+    try:
+        return importlib.import_module(name)
+    except (ImportError, ValueError) as error:
+        raise UserError(f"{what}: cannot import {name} ({error}); is its folder on PYTHONPATH?") from error
 
 
 def whole_number(given: Mapping[str, str], key: str, default: int, least: int = 1) -> int:

@@ -29,7 +29,12 @@ ACCURACIES: dict[str, tuple[str, ...]] = {
 }
 """Tables of execution accuracy by hardness: the experiments of each, in order."""
 
-MEASUREMENTS = {"parity_table": "parity.", "data_table": "data.", "bench_table": "bench."}
+MEASUREMENTS: dict[str, tuple[str, ...]] = {
+    "parity_table": ("parity.",),
+    "data_table": ("data.", "spider.literals"),
+    "answers_table": ("spider.repair_published", "spider.vote_published"),
+    "bench_table": ("bench.",),
+}
 """Tables of other measurements: all experiments whose name begins so."""
 
 BLOCKS = (*ACCURACIES, *MEASUREMENTS, *WORDS["sentences"])

@@ -19,6 +19,7 @@ from text2sql.recipe.command import group
 from text2sql.recipe.keys import names as split
 from text2sql.records import Example, RewardSample, read_jsonl, write_jsonl
 from text2sql.rewards import REWARD_SETS, REWARDS, RewardContext, RewardSuite
+from text2sql.rewards.context import PROTOCOL
 from text2sql.rewards.files import databases_of, example_files, read_samples
 from text2sql.rewards.registry import find_reward, load_shipped
 from text2sql.rewards.suite import Scores
@@ -69,7 +70,7 @@ def score(
     weights: Annotated[str, typer.Option(help="YAML mapping, for example '{execution: 2}'.")] = "",
     params: Annotated[str, typer.Option(help="YAML mapping, for example '{length: {max_tokens: 256}}'.")] = "",
     timeout: Timeout = 5.0,
-    protocol: Protocol = "spider-test-suite",
+    protocol: Protocol = PROTOCOL,
     jobs: Jobs = 2,
     databases: Databases = None,
 ) -> None:
@@ -99,7 +100,7 @@ def check(
     rewards: Rewards = "execution,execution_partial,execution_cells",
     output: Annotated[Path | None, typer.Option(help="JSONL to write the rows that fall short to.")] = None,
     timeout: Timeout = 30.0,
-    protocol: Protocol = "spider-test-suite",
+    protocol: Protocol = PROTOCOL,
     jobs: Jobs = 2,
     databases: Databases = None,
 ) -> None:
@@ -111,7 +112,7 @@ def check(
         suite = RewardSuite(split(rewards), context)
         scored = _scored(suite, samples, "gold answers")
         short = [row for batch, scores in scored for row in _short(batch, scores, suite)]
-        silent = sum(context.gold_says_nothing(e.db_id, e.sql) for e in examples)
+        silent = sum(not context.gold_says_something(e.db_id, e.sql) for e in examples)
     table = Table("question_id", "db_id", "reward", "score", "why", "gold", title="Gold answers without full reward")
     for row in short[:20]:
         table.add_row(*(str(row[key]) for key in ("question_id", "db_id", "reward", "score", "why", "sql")))
@@ -121,7 +122,9 @@ def check(
         write_jsonl(output, short)
     full = len(examples) - len({(row["question_id"], row["sql"]) for row in short})
     console.print(f"{full} of {len(examples)} gold answers earn the full reward ({', '.join(suite.specs)})")
-    console.print(f"{silent} golds give nothing but empty, NULL or 0: only equivalent SQL is paid as a match there")
+    console.print(
+        f"{silent} golds are no evidence (empty, NULL or 0, or the same on every instance): only equivalent SQL is paid there"
+    )
     if short:
         raise typer.Exit(1)
 

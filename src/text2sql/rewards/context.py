@@ -8,8 +8,12 @@ an answer to the question is rewarded:
   that is longer than ``max_chars``, has no SQL;
 * a query whose values are written into it (``SELECT 1``) is hollow: it matches nothing and earns no partial credit,
   unless the gold is such a query as well; nor does one match that calls a random function and the gold does not;
-* where the gold's result says nothing on any database instance (no rows, or nothing but NULL and 0), a match counts
-  only for a query that is equivalent to the gold by its tree.
+* where the gold's result is no evidence (no rows, or nothing but NULL and 0, on every database instance; or one and the same
+  on all of several), a match counts only for a query that is equivalent to the gold by its tree; nor does a match count that
+  cuts the result off with a LIMIT where the gold has none.
+
+On one instance a constant, a key learnt by heart or a condition that drops nothing can still match. Against these stand
+the test suites that the preparation of data builds (:mod:`text2sql.data.suites`).
 """
 
 from collections.abc import Sequence
@@ -18,11 +22,14 @@ from functools import lru_cache
 from pathlib import Path
 
 from sqleval import Evaluator, Limits, Rows, Verdict, execute, instances
+from sqleval.outcome import Row
 from text2sql.errors import UserError
 from text2sql.prompts import Answer, read_answer
 from text2sql.records import RewardSample
-from text2sql.sql import equivalent, is_constant, is_random, read_statement
+from text2sql.sql import cuts_off, equivalent, is_constant, is_random, read_statement
 
+PROTOCOL = "spider-test-suite+keep_distinct"
+"""The default: right on every instance of a database, and with DISTINCT where the gold has it, which the metric overlooks."""
 _MOST_REMEMBERED = 20_000
 _NO_SQL = Verdict(False, "error", "no_sql", "no clear SQL in the completion")
 _UNCLEAR = frozenset(("several_sql", "broken_tags", "no_sql"))
@@ -65,7 +72,7 @@ class RewardContext:
         self,
         database_root: Path | None = None,
         *,
-        protocol: str = "spider-test-suite",
+        protocol: str = PROTOCOL,
         timeout: float = 5.0,
         jobs: int = 2,
         max_chars: int = 16_000,
@@ -79,7 +86,7 @@ class RewardContext:
                 raise UserError(f"rewards: {error}; set database_root to the folder of databases") from error
         self._judged: dict[_Key, Judged] = {}
         self._unsure: dict[_Key, Judged] = {}
-        self._says_nothing: dict[tuple[str, str], bool] = {}
+        self._evidence: dict[tuple[str, str], bool] = {}
         self._read = lru_cache(_MOST_REMEMBERED)(self._read_once)
 
     def __enter__(self) -> "RewardContext":
@@ -135,7 +142,7 @@ class RewardContext:
         judged = []
         for (_, db_id, gold), (answer, sql) in zip(keys, read, strict=True):
             verdict = next(verdicts) if sql else _NO_SQL
-            hollow = verdict.correct and sql != gold and self._is_hollow(db_id, gold, sql, verdict)
+            hollow = verdict.correct and sql != gold and self._is_hollow(db_id, gold, sql)
             judged.append(Judged(answer, sql, verdict, verdict.correct and not hollow, hollow))
         return judged
 
@@ -152,19 +159,29 @@ class RewardContext:
         unclear = _UNCLEAR.intersection(answer.flaws) or _several_statements(answer.sql)
         return answer, "" if unclear else answer.sql
 
-    def _is_hollow(self, db_id: str, gold: str, sql: str, verdict: Verdict) -> bool:
-        if made_up(sql, gold) or (is_random(sql) and not is_random(gold)):
+    def _is_hollow(self, db_id: str, gold: str, sql: str) -> bool:
+        if made_up(sql, gold) or (is_random(sql) and not is_random(gold)) or (cuts_off(sql) and not cuts_off(gold)):
             return True
-        return verdict.gold_rows <= 1 and self.gold_says_nothing(db_id, gold) and not equivalent(gold, sql)
+        return not self.gold_says_something(db_id, gold) and not equivalent(gold, sql)
 
-    def gold_says_nothing(self, db_id: str, gold: str) -> bool:
-        """Whether a gold result is no evidence on any instance: no rows, or nothing but NULL and 0."""
+    def gold_says_something(self, db_id: str, gold: str) -> bool:
+        """Whether a gold result is evidence: more than NULL and 0 on some instance, and not the same on all of several."""
         key = (db_id, gold)
-        if key not in self._says_nothing:
-            paths = instances(self.evaluator.db_root, db_id, self.protocol == "spider-test-suite")
+        if key not in self._evidence:
             limits = Limits(timeout=self.timeout)
-            self._says_nothing[key] = all(_is_empty(execute(path, gold, limits)) for path in paths)
-        return self._says_nothing[key]
+            found = [execute(path, gold, limits) for path in self.instances(db_id)]
+            rows = [outcome.rows for outcome in found if isinstance(outcome, Rows)]
+            varied = len(rows) == 1 or is_constant(gold) or any(r != rows[0] for r in rows)
+            self._evidence[key] = varied and not all(map(_is_empty, rows))
+        return self._evidence[key]
+
+    def instances(self, db_id: str) -> list[Path]:
+        """The database files on which completions are judged, the original first.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+        return instances(self.evaluator.db_root, db_id, self.evaluator.protocol.name == "spider-test-suite")
 
 
 def made_up(sql: str, gold: str) -> bool:
@@ -172,9 +189,8 @@ def made_up(sql: str, gold: str) -> bool:
     return is_constant(sql) and not is_constant(gold)
 
 
-def _is_empty(outcome: object) -> bool:
-    rows = outcome.rows if isinstance(outcome, Rows) else None
-    return rows is not None and len(rows) <= 1 and not any(cell for row in rows for cell in row)
+def _is_empty(rows: Sequence[Row]) -> bool:
+    return len(rows) <= 1 and not any(cell for row in rows for cell in row)
 
 
 def _several_statements(sql: str) -> bool:

@@ -7,14 +7,13 @@ A reward is a function ``(samples) -> scores`` or a class with ``score_batch(sam
 import difflib
 import importlib
 import inspect
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from text2sql.errors import UserError
+from text2sql.recipe.keys import import_module
 from text2sql.records import RewardSample
 from text2sql.rewards.context import RewardContext
 
@@ -111,12 +110,7 @@ def load_callable(path: str, what: str) -> Callable[..., Any]:
         UserError: the module cannot be imported, or has nothing callable of that name.
     """
     module_name, _, attribute = path.partition(":")
-    if str(Path.cwd()) not in sys.path:  # a launcher's own folder is there instead of the user's
-        sys.path.append(str(Path.cwd()))
-    try:
-        module = importlib.import_module(module_name)
-    except (ImportError, ValueError) as error:
-        raise UserError(f"{what}: cannot import {module_name} ({error}); is its folder on PYTHONPATH?") from error
+    module = import_module(module_name, what)
     found = getattr(module, attribute, None)
     if not callable(found):
         raise UserError(f"{what}: {module_name} has no function or class {attribute!r}; write package.module:name")

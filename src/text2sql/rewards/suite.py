@@ -17,12 +17,38 @@ from text2sql.rewards.registry import Reward, RewardResult, RewardSpec, build_re
 
 logger = logging.getLogger(__name__)
 
+# In all but those named published and cells, a wrong result earns at most half of what the plainest right one does: what
+# can be earned beside the result, plus the most that a wrong one is paid, is no more than half of what being right is paid.
 REWARD_SETS: dict[str, dict[str, float]] = {
     "execution": {"execution": 1.0},
-    "reasoning": {"soft_format": 1.0, "sql_complexity": 0.6, "reasoning_quality": 0.7, "execution_partial": 1.2},
-    "process": {"complexity_type": 0.20, "thinking_quality": 0.25, "self_assessment": 0.25, "sql_structure": 0.30},
+    "reasoning": {
+        "soft_format": 0.15,
+        "sql_complexity": 0.05,
+        "reasoning_quality": 0.15,
+        "execution_partial": 0.2,
+        "execution": 1.0,
+    },
+    "process": {
+        "complexity_type": 0.10,
+        "thinking_quality": 0.125,
+        "self_assessment": 0.125,
+        "sql_structure": 0.15,
+        "execution": 1.0,
+    },
+    "dense": {"execution": 1.0, "execution_cells": 0.25, "schema_linking": 0.1, "length": 0.1},
     "cells": {"execution_cells": 1.0},
-    "dense": {"execution": 1.0, "execution_cells": 0.5, "schema_linking": 0.25, "length": 0.25},
+    "reasoning_published": {
+        "soft_format": 1.0,
+        "sql_complexity": 0.6,
+        "reasoning_quality": 0.7,
+        "execution_partial": 1.2,
+    },
+    "process_published": {
+        "complexity_type": 0.20,
+        "thinking_quality": 0.25,
+        "self_assessment": 0.25,
+        "sql_structure": 0.30,
+    },
 }
 
 

@@ -1,14 +1,17 @@
 """The registry of issues that can be seen in a SQL text, and the search for them.
 
-Users add an issue with ``@issue("my_issue", severity=0.4)`` in a module of their own; rewards and reports then know it.
-The shipped ones are registered when the package is imported.
+Users add an issue with ``@issue("my_issue", severity=0.4)`` in a module of their own and name the module in the key ``issues``
+of their recipes; rewards, reports and the process format's prompt then know it. The shipped ones are registered when the
+package is imported.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from text2sql.errors import UserError
+from text2sql.prompts import name_issues
+from text2sql.recipe.keys import import_module
 from text2sql.schema import Schema
 from text2sql.sql.statement import Statement, parse_ddl, read_statement
 
@@ -58,6 +61,20 @@ def issue(name: str, severity: float, alias: str = "") -> Callable[[Rule], Rule]
         return rule
 
     return register
+
+
+def load_issues(modules: Sequence[str]) -> None:
+    """Import modules that register issues, and name these in the prompt of the process format.
+
+    Raises:
+        UserError: a module cannot be imported, or registers no issue.
+    """
+    for name in modules:
+        module = import_module(name, f"issues: {name!r}")
+        own = [rule.name for rule in ISSUE_RULES.values() if rule.check.__module__ == module.__name__]
+        if not own:
+            raise UserError(f"issues: {name} registers none; decorate a rule with @issue (text2sql.sql.issue)")
+        name_issues(own)
 
 
 @lru_cache(maxsize=16384)

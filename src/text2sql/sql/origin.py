@@ -1,4 +1,4 @@
-"""Where a query's values come from: the database, the query's own text, or a random function.
+"""Where a query's values come from: the database, the query's own text, or a random function; and whether all are shown.
 
 A query whose values are constants or random may give the right result without reading the data.
 """
@@ -36,6 +36,12 @@ def is_random(sql: str) -> bool:
     """Whether a query calls a random function."""
     words = read_statement(sql).words() if "random" in sql.lower() else ()
     return any(word in ("RANDOM", "RANDOMBLOB") and following == "(" for word, following in pairwise(words))
+
+
+def cuts_off(sql: str) -> bool:
+    """Whether a query keeps some rows and drops the rest, as LIMIT 100 does, which may drop none today; LIMIT 1 aside."""
+    limits = read_statement(sql).find(exp.Limit) if "limit" in sql.lower() else ()
+    return any(limit.expression.sql() != "1" for limit in limits)
 
 
 def _reads(query: Any, defined: Mapping[str, bool], outside: bool) -> bool:

@@ -20,6 +20,7 @@ from text2sql.schema import Schema, SchemaError, schema_from_ddl
 _SQLITE = SQLite()
 _LONGEST = 20_000  # characters; no query is longer, and parsing takes time in proportion
 _MOST_PARENTHESES = 200  # sqlglot's parser recurses
+_MOST_OPEN_JOINS = 10  # it takes twice as long with each JOIN that waits for its ON
 _KINDS = ((exp.Query, "select"), (exp.Insert, "insert"), (exp.Update, "update"), (exp.Delete, "delete"))
 _PARSED = (exp.Query, exp.Insert, exp.Update, exp.Delete, exp.DDL, exp.Drop, exp.Command, exp.Pragma)
 AGGREGATES = (exp.Count, exp.Sum, exp.Avg, exp.Min, exp.Max, exp.GroupConcat)
@@ -81,7 +82,8 @@ class Statement:
 def read_statement(sql: str) -> Statement:
     """Parse a SQL text. Never raises; results are cached."""
     tokens, is_whole = _tokens(sql)
-    if not is_whole or len(sql) > _LONGEST or sql.count("(") > _MOST_PARENTHESES:
+    too_hard = len(sql) > _LONGEST or sql.count("(") > _MOST_PARENTHESES or _open_joins(tokens) > _MOST_OPEN_JOINS
+    if not is_whole or too_hard:
         return Statement(sql, None, tokens)
     trees = _trees(sql, tokens)
     # Text that is not SQL at all may still parse, as an expression ("hello" is a column).
@@ -95,6 +97,16 @@ def parse_ddl(text: str) -> Schema:
         return schema_from_ddl(text)
     except SchemaError:
         return Schema(())
+
+
+def _open_joins(tokens: Sequence[Token]) -> int:
+    """The most JOINs that wait for an ON or USING at any place."""
+    waiting = most = 0
+    for token in tokens:
+        name = token.token_type.name
+        waiting = max(0, waiting + (name == "JOIN") - (name in ("ON", "USING", "CROSS", "NATURAL")))
+        most = max(most, waiting)
+    return most
 
 
 def _trees(sql: str, tokens: Sequence[Token]) -> list[Any]:

@@ -8,8 +8,16 @@ from collections import Counter
 from collections.abc import Sequence
 
 from sqleval.outcome import Cell, Overlap, Row, Rows
+from sqleval.protocol import Protocol
 
 Result = Sequence[Row]
+
+
+def equal(protocol: Protocol, gold: Result, pred: Result, ordered: bool) -> bool:
+    """Whether two results are the same answer by a protocol; BIRD's graded ones ask for BIRD's equality."""
+    if protocol.spider:
+        return spider_equal(gold, pred, ordered)
+    return strict_equal(gold, pred, ordered) if protocol.name == "strict" else bird_equal(gold, pred)
 
 
 def spider_equal(gold: Result, pred: Result, ordered: bool) -> bool:

@@ -51,13 +51,12 @@ class Judge:
         """Verdict on ``pred``; every one of ``instances`` must agree with ``gold``."""
         self.announce(self.limits.timeout)
         if len(pred) > self.limits.sql_bytes:
-            return Verdict.failed(Failure(ErrorClass.TOO_LARGE, f"longer than {self.limits.sql_bytes} characters"))
+            return Verdict.failed(self._too_long())
+        pred = self._as_protocol(instances, pred)
         if not self.protocol.spider:
             deadline = time.monotonic() + self.limits.timeout
             return self._agree(instances, gold, pred, rewrite.ends_ordered(gold), deadline)
-        if "value" in pred:
-            pred = rewrite.fill_placeholder(pred, instances[0].columns, self.protocol.official_quirks)
-        gold, pred = (rewrite.tidy(sql, self.protocol.keep_distinct) for sql in (gold, pred))
+        gold = rewrite.tidy(gold, self.protocol.keep_distinct)
         ordered = rewrite.is_ordered(gold)
         gold_run = rewrite.fix_year(gold)
         for instance in instances:
@@ -67,6 +66,33 @@ class Judge:
         if first.correct or first.outcome == "gold_error" or not self.protocol.plug_value:
             return first
         return self._plug(instances, gold_run, rewrite.plugged(gold, pred), ordered, deadline) or first
+
+    def answers(self, instances: list[Instance], sql: str) -> list[Outcome]:
+        """What a prediction gives on each instance, rewritten as for a verdict, up to the first failure."""
+        self.announce(self.limits.timeout)
+        if len(sql) > self.limits.sql_bytes:
+            return [self._too_long()]
+        sql = self._as_protocol(instances, sql)
+        sql = rewrite.fix_year(sql) if self.protocol.spider else sql
+        deadline, found = time.monotonic() + self.limits.timeout, list[Outcome]()
+        for instance in instances:
+            left = max(deadline - time.monotonic(), 0.0)
+            self.announce(left)
+            found.append(instance.connection.run(sql, left))
+            if isinstance(found[-1], Failure):
+                break
+        return found
+
+    def _too_long(self) -> Failure:
+        return Failure(ErrorClass.TOO_LARGE, f"longer than {self.limits.sql_bytes} characters")
+
+    def _as_protocol(self, instances: list[Instance], pred: str) -> str:
+        """The prediction as the protocol's tool rewrites it before it is run."""
+        if not self.protocol.spider:
+            return pred
+        if "value" in pred:
+            pred = rewrite.fill_placeholder(pred, instances[0].columns, self.protocol.official_quirks)
+        return rewrite.tidy(pred, self.protocol.keep_distinct)
 
     def _plug(
         self, instances: list[Instance], gold: str, texts: Iterable[str], ordered: bool, deadline: float
@@ -139,15 +165,11 @@ class Judge:
         return lambda count, latest: count > most
 
     def _score(self, truth: Rows, answer: Rows, ordered: bool, instance: Instance, gold: str, pred: str) -> float:
-        if self.protocol.spider:
-            return float(rules.spider_equal(truth.rows, answer.rows, ordered))
-        if self.protocol.name == "strict":
-            return float(rules.strict_equal(truth.rows, answer.rows, ordered))
         if self.protocol.name == "bird-soft-f1":
             return rules.bird_soft_f1(truth.rows, answer.rows)
-        if not rules.bird_equal(truth.rows, answer.rows):
+        if not rules.equal(self.protocol, truth.rows, answer.rows, ordered):
             return 0.0
-        return 1.0 if self.protocol.name == "bird-ex" else self._efficiency(instance.connection, gold, pred)
+        return self._efficiency(instance.connection, gold, pred) if self.protocol.name == "bird-ves" else 1.0
 
     def _efficiency(self, connection: Connection, gold: str, pred: str) -> float:
         """BIRD's reward for speed; both statements are timed in turn, at most 100 times and for one timeout."""

@@ -20,17 +20,18 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
-from sqleval.outcome import ErrorClass, Failure, Verdict
+from sqleval.outcome import ErrorClass, Failure
 from sqleval.run.worker import HEARTBEAT_BYTES, open_heartbeat
 
 log = logging.getLogger(__name__)
 
-Item = tuple[str, str, str]
+Item = tuple[str, ...]
+"""What :meth:`sqleval.run.worker.Session.do` takes: a database's name first."""
 _PACKAGE_PARENT = Path(__file__).resolve().parents[2]
 _GRACE_SECONDS = 0.1
 _POLL_SECONDS = 0.05
-_TIMED_OUT = Verdict.failed(Failure(ErrorClass.TIMEOUT, "did not stop when interrupted; its process was ended"))
-_LOST = Verdict.failed(Failure(ErrorClass.OTHER, "the worker process ended twice on this item"))
+_TIMED_OUT = Failure(ErrorClass.TIMEOUT, "did not stop when interrupted; its process was ended")
+_LOST = Failure(ErrorClass.OTHER, "the worker process ended twice on this item")
 
 
 @dataclass
@@ -41,10 +42,13 @@ class _Chunk:
     again: bool = False
 
 
-class _Worker:
-    """One process with its pipe and the memory in which it says where it is."""
+class Worker:
+    """One process with its pipe and the memory in which it says where it is.
 
-    def __init__(self, settings: dict[str, Any]) -> None:
+    Without ``settings`` it runs single statements only.
+    """
+
+    def __init__(self, settings: dict[str, Any] | None) -> None:
         self.pipe, theirs = Pipe()
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         self._file.truncate(HEARTBEAT_BYTES)
@@ -89,7 +93,7 @@ class Pool:
     def __init__(self, jobs: int, settings: dict[str, Any]) -> None:
         self._jobs = jobs
         self._settings = settings
-        self._workers: list[_Worker] = []
+        self._workers: list[Worker] = []
 
     def close(self) -> None:
         """End all workers."""
@@ -103,31 +107,31 @@ class Pool:
         """Process ids of the workers that run now."""
         return [worker.process.pid for worker in self._workers]
 
-    def run(self, items: Sequence[Item], progress: Callable[[int], None], size: Callable[[str], int]) -> list[Verdict]:
-        """One verdict for each item, in order.
+    def run(self, items: Sequence[Item], progress: Callable[[int], None], size: Callable[[str], int]) -> list[Any]:
+        """What a session makes of each item, in order; a Failure where its process had to be ended.
 
         ``progress`` is called with how many more are done. ``size`` is a database's size in bytes: large ones go first.
         """
-        verdicts: dict[int, Verdict] = {}
+        found: dict[int, Any] = {}
         waiting = deque(_chunks(items, self._jobs, size))
         while waiting or any(worker.chunk for worker in self._workers):
-            before = len(verdicts)
+            before = len(found)
             free = sum(worker.chunk is None for worker in self._workers)
             for _ in range(min(self._jobs - len(self._workers), len(waiting) - free)):
-                self._workers.append(_Worker(self._settings))
+                self._workers.append(Worker(self._settings))
             for worker in list(self._workers):
                 if worker.chunk is None and waiting:
                     self._give(worker, waiting, items)
-            busy: dict[Any, _Worker] = {worker.pipe: worker for worker in self._workers if worker.chunk}
+            busy: dict[Any, Worker] = {worker.pipe: worker for worker in self._workers if worker.chunk}
             for pipe in wait(list(busy), timeout=_POLL_SECONDS):
-                self._collect(busy[pipe], verdicts, waiting)
+                self._collect(busy[pipe], found, waiting)
             for worker in [worker for worker in self._workers if worker.overdue()]:
-                self._drop(worker, verdicts, waiting)
-            if done := len(verdicts) - before:
+                self._drop(worker, found, waiting)
+            if done := len(found) - before:
                 progress(done)
-        return [verdicts[number] for number in range(len(items))]
+        return [found[number] for number in range(len(items))]
 
-    def _give(self, worker: _Worker, waiting: deque[_Chunk], items: Sequence[Item]) -> None:
+    def _give(self, worker: Worker, waiting: deque[_Chunk], items: Sequence[Item]) -> None:
         chunk = waiting.popleft()
         try:
             worker.start(chunk, items)
@@ -135,17 +139,17 @@ class Pool:
             waiting.appendleft(chunk)
             self._end(worker)
 
-    def _collect(self, worker: _Worker, verdicts: dict[int, Verdict], waiting: deque[_Chunk]) -> None:
+    def _collect(self, worker: Worker, found: dict[int, Any], waiting: deque[_Chunk]) -> None:
         try:
-            found = worker.pipe.recv()
+            done = worker.pipe.recv()
         except (EOFError, OSError):
-            self._drop(worker, verdicts, waiting)
+            self._drop(worker, found, waiting)
             return
         if worker.chunk:
-            verdicts.update(zip(worker.chunk.numbers, found, strict=True))
+            found.update(zip(worker.chunk.numbers, done, strict=True))
         worker.chunk = None
 
-    def _drop(self, worker: _Worker, verdicts: dict[int, Verdict], waiting: deque[_Chunk]) -> None:
+    def _drop(self, worker: Worker, found: dict[int, Any], waiting: deque[_Chunk]) -> None:
         """End a dead or hanging worker; its items go back to the queue, one by one, for a new one."""
         # Checked only after the kill: a slow item may just have ended, and the next one is not to blame.
         worker.process.kill()
@@ -154,12 +158,12 @@ class Pool:
         for position, number in enumerate(chunk.numbers):
             suspect = position == place or (place < 0 and not hung)
             if suspect and (hung or chunk.again):
-                verdicts[number] = _TIMED_OUT if hung else _LOST
+                found[number] = _TIMED_OUT if hung else _LOST
             else:
                 # An item that was not being judged when the worker ended has not had its second chance yet.
                 waiting.append(_Chunk([number], again=suspect))
 
-    def _end(self, worker: _Worker) -> None:
+    def _end(self, worker: Worker) -> None:
         log.debug("ending worker %d", worker.process.pid)
         worker.end()
         self._workers.remove(worker)

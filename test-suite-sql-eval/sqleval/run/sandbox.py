@@ -14,11 +14,12 @@ Covered, by guards that do not rely on each other:
   a syntax error, a second statement is an error.
 
 Not covered here: a single call of a built-in function that runs long (``instr`` on two large strings), because
-SQLite checks the clock between its own instructions only; and a crash of SQLite itself. :class:`sqleval.Evaluator`
-covers both by running this code in worker processes that it ends and replaces. The heap cap is SQLite's
+SQLite checks the clock between its own instructions only; and a crash of SQLite itself. :class:`sqleval.Evaluator` and
+:func:`sqleval.execute` cover both by running this code in worker processes that they end and replace. The heap cap is SQLite's
 own and holds for the whole process once set. Reading is not restricted: whoever may query sees the whole database.
 """
 
+import re
 import sqlite3
 import time
 from collections.abc import Callable
@@ -60,6 +61,9 @@ _UNSAFE_FUNCTIONS = frozenset(
     "load_extension readfile writefile edit fts3_tokenizer sqlite_attach sqlite_detach fsdir lsmode sqlite_rename_column "
     "sqlite_rename_table sqlite_log zipfile eval shell_add_schema sha3_query".split()
 )
+# Before version 3.41 SQLite writes the character of %.9999999c as often as it is told, whatever its limits.
+_REPEATS = re.compile(r"%[-+ 0#,!]*(?:\*|\d*)\.(?:\*|\d{7,})c")
+_TOO_OFTEN = Failure(ErrorClass.TOO_LARGE, "string or blob too big")
 _CELLS_AT_ONCE = 64
 _STEPS_BETWEEN_CLOCK_CHECKS = 1000
 
@@ -77,21 +81,28 @@ def authorize_reading(action: int, name: str | None, other: str | None, *_rest: 
 class Connection:
     """A read-only connection to one database that can run many statements, one at a time.
 
+    The database is a file, or what ``sqlite3.Connection.serialize`` made of one.
+
     Raises:
         FileNotFoundError: there is no such database file.
     """
 
-    def __init__(self, database: str | Path, limits: Limits = DEFAULT) -> None:
-        self.path = Path(database)
-        if not self.path.is_file():
+    def __init__(self, database: str | Path | bytes, limits: Limits = DEFAULT) -> None:
+        self._content = database if isinstance(database, bytes) else None
+        self.path = Path(":memory:" if isinstance(database, bytes) else database)
+        if self._content is None and not self.path.is_file():
             raise FileNotFoundError(f"{self.path}: no such database")
         self.limits = limits
         self._deadline = 0.0
         self._open()
 
     def _open(self) -> None:
-        # Changes that are not in the file yet are in the log or journal, which an immutable database does not read.
-        self._db = open_readonly(self.path, immutable=not side_files(self.path))
+        if self._content is None:
+            # Changes that are not in the file yet are in the log or journal, which an immutable database does not read.
+            self._db = open_readonly(self.path, immutable=not side_files(self.path))
+        else:
+            self._db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+            self._db.deserialize(self._content)
         guard(self._db, self.limits)
         self._db.execute("PRAGMA query_only = ON")
         self._db.set_authorizer(authorize_reading)
@@ -151,6 +162,8 @@ def fetch(db: sqlite3.Connection, sql: str, limits: Limits, start: float, enough
     """Run a statement and read its rows within the caps; sqlite3's own errors pass through."""
     if not sql.strip():
         return EMPTY_STATEMENT
+    if "%" in sql and _REPEATS.search(sql):
+        return _TOO_OFTEN
     cursor: Any = db.execute(sql)
     try:
         if cursor.description is None:
@@ -175,21 +188,18 @@ def fetch(db: sqlite3.Connection, sql: str, limits: Limits, start: float, enough
 
 
 @lru_cache(maxsize=32)
-def _connection(path: str, changed: int, size: int, limits: Limits) -> Connection:
-    return Connection(path, limits)
+def _connection(database: Path | bytes, changed: int, size: int, limits: Limits) -> Connection:
+    return Connection(database, limits)
 
 
-def execute(database: str | Path, sql: str, limits: Limits = DEFAULT, *, timeout: float | None = None) -> Outcome:
-    """Run one statement on a database file in this process; connections are kept open between calls.
+def execute_here(database: Path | bytes, sql: str, limits: Limits, timeout: float) -> Outcome:
+    """Run one statement in this process; connections are kept open between calls.
 
-    ``timeout`` (seconds) takes the place of the limits' own.
-
-    Raises:
-        FileNotFoundError: there is no such database file.
+    Whoever cannot be sure of the statement calls :func:`sqleval.execute` (see the module).
     """
-    path = Path(database)
     try:
-        stat = path.stat()
-    except OSError as error:
-        raise FileNotFoundError(f"{path}: no such database") from error
-    return _connection(str(path), stat.st_mtime_ns, stat.st_size, limits).run(sql, timeout)
+        stat = None if isinstance(database, bytes) else database.stat()
+        changed, size = (stat.st_mtime_ns, stat.st_size) if stat else (0, 0)
+        return _connection(database, changed, size, limits).run(sql, timeout)
+    except (OSError, sqlite3.Error) as error:
+        return classify(str(error))

@@ -23,7 +23,7 @@ from sqleval.outcome import ErrorClass, Failure, Outcome, Verdict
 from sqleval.protocol import Protocol
 from sqleval.run.cache import GoldCache, gold_key
 from sqleval.run.judge import Instance, Judge
-from sqleval.run.sandbox import Connection, Limits
+from sqleval.run.sandbox import Connection, Limits, execute_here
 
 _MOST_OPEN_FILES = 200
 _MEMORY_BYTES = 2 << 30
@@ -63,6 +63,19 @@ class Session:
             return Verdict.failed(Failure(ErrorClass.OTHER, f"{db_id}: {error}"), "gold_error")
         except (MemoryError, RecursionError) as error:
             return Verdict.failed(Failure(ErrorClass.TOO_LARGE, f"comparing the results: {type(error).__name__}"))
+
+    def answers(self, db_id: str, sql: str) -> list[Outcome]:
+        """What a statement gives on each instance, up to the first failure."""
+        try:
+            return self.judge.answers(self._instances(db_id), sql)
+        except (OSError, ValueError, sqlite3.Error) as error:
+            return [Failure(ErrorClass.OTHER, f"{db_id[:100]}: {error}"[:1000])]
+        except (MemoryError, RecursionError) as error:
+            return [Failure(ErrorClass.TOO_LARGE, type(error).__name__)]
+
+    def do(self, item: tuple[str, ...]) -> Verdict | list[Outcome]:
+        """:meth:`score` where the item is a database, a gold and a prediction, :meth:`answers` without a gold."""
+        return self.score(*item) if len(item) == 3 else self.answers(*item)
 
     def _instances(self, db_id: str) -> list[Instance]:
         known = self._open.get(db_id)
@@ -117,12 +130,14 @@ def open_heartbeat(fd: int) -> "memoryview[float]":
 
 
 def main() -> None:
-    """Serve chunks of items until the pipe closes."""
+    """Serve chunks of items, or single statements, until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     pipe = Pipe(int(sys.argv[1]))
     heartbeat = open_heartbeat(int(sys.argv[2]))
-    settings: dict[str, Any] = pipe.recv()
-    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
+    settings: dict[str, Any] | None = pipe.recv()
+    allowed = resource.getrlimit(resource.RLIMIT_AS)[1]
+    most = _MEMORY_BYTES if allowed == resource.RLIM_INFINITY else min(_MEMORY_BYTES, allowed)
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     place = -1
 
@@ -131,17 +146,22 @@ def main() -> None:
         heartbeat[0] = place
         heartbeat[1] = time.monotonic() + seconds
 
-    session = Session(**settings, announce=announce)
+    session = Session(**settings, announce=announce) if settings else None
+    if session is None:
+        pipe.send(None)  # ready: the start does not count as a statement's time
     while True:
         try:
             chunk = pipe.recv()
         except (EOFError, OSError):
             return
+        if session is None:
+            pipe.send(execute_here(*chunk))
+            continue
         session.begin()
-        found: list[Verdict] = []
+        found: list[Verdict | list[Outcome]] = []
         for item in chunk:
             place = len(found)
-            found.append(session.score(*item))
+            found.append(session.do(item))
         place = -1
         heartbeat[0] = -1
         pipe.send(found)

@@ -18,8 +18,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--db", type=Path, required=True, help="the SQLite file")
     add("--gold", type=Path, required=True, help="gold queries, one a line (a tab and a name may follow)")
     add("--out", type=Path, required=True, help="folder of the suite; a copy of the database goes there too")
-    add("--tries", type=int, default=60, help="instances to try (default: 60)")
-    add("--most", type=int, default=20, help="instances to keep at most (default: 20)")
+    add("--tries", type=int, default=4, help="instances to choose each from (default: 4)")
+    add("--instances", type=int, default=6, help="instances beside the original (default: 6)")
     add("--seed", type=int, default=0)
     return run_command(lambda: _build(parser.parse_args(arguments)))
 
@@ -31,14 +31,17 @@ def _build(args: argparse.Namespace) -> None:
         lines = args.gold.read_text(encoding="utf-8").splitlines()
         golds = [line.split("\t")[0].strip() for line in lines if line.strip()]
         say = partial(print, file=sys.stderr)
-        suite = build_suite(args.db, golds, args.out, tries=args.tries, most=args.most, seed=args.seed, progress=say)
+        suite = build_suite(
+            args.db, golds, args.out, tries=args.tries, count=args.instances, seed=args.seed, progress=say
+        )
     except (OSError, UnicodeDecodeError, ValueError, sqlite3.Error) as error:
         raise InputError(str(error)) from error
     counts = (suite.distinguished_by_original, suite.distinguished_by_suite)
     shares = [f"{count / max(suite.neighbours, 1):.1%}" for count in counts]
     sys.stdout.write(
         f"{len(suite.files)} databases in {args.out}: {suite.golds} golds, {suite.neighbours} neighbours; "
-        f"the database alone tells {shares[0]} apart, the suite {shares[1]} ({suite.undecided} equal everywhere)\n"
+        f"the database alone tells {shares[0]} apart, the suite {shares[1]} ({suite.undecided} equal everywhere); "
+        f"{suite.fixed} golds have the same answer on all\n"
     )
 
 

@@ -1,146 +1,193 @@
-"""Other rows for the same schema: a copy of a database whose cells are sampled again.
+"""Other rows for the same schema: instances of a database whose cells are drawn again.
 
-Values come from the column's own, numbers close to them, and the literals that the gold queries compare with, so that
-filters keep some rows and drop others. Foreign keys point at rows that exist; some stay without partners, and some
-values repeat, because joins and DISTINCT differ only then.
+Values come from the column's own, numbers close to them, and the literals that the gold queries compare it with, so that
+filters keep some rows and drop others. Counts, keys and largest and smallest values are others in every instance, so that no
+constant, no key that was learnt by heart and no condition that never drops a row is right on all. Foreign keys point
+at rows that exist; some rows stay without partners, and some values repeat, because joins and DISTINCT differ only then.
 """
 
 import random
 import sqlite3
-from collections.abc import Sequence
-from contextlib import closing
-from dataclasses import dataclass
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 
-from sqleval.compare.rewrite import tokenize
 from sqleval.files import lenient, open_readonly, quoted
 from sqleval.outcome import Cell
+from sqleval.suite.hints import parsed, read_hints
+from sqleval.suite.tables import Column, Table, read_schema, related
 
-_MOST_ROWS = 300
-_POOL = 2000
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column, its declared type, whether NULL is allowed, and the (table, column) it refers to."""
-
-    name: str
-    type: str
-    nullable: bool
-    refers: tuple[str, str] | None
+_POOL = 500  # values of a column that are known
+_NUMERIC = ("INT", "REAL", "NUM", "FLOA", "DOUB", "DEC")
+_TAME, _SKEW = 0.5, 1.7
+Draw = Callable[[], Cell]
 
 
-@dataclass(frozen=True)
-class Table:
-    """A table, its columns and its primary key."""
+class Fuzzer:
+    """Writes instances of one database; its schema and values are read once.
 
-    name: str
-    columns: tuple[Column, ...]
-    key: tuple[str, ...]
+    Raises:
+        sqlite3.Error: the file is not a database.
+    """
+
+    def __init__(self, original: Path, golds: Sequence[str]) -> None:
+        with closing(open_readonly(original)) as db:
+            db.text_factory = lenient
+            tables = read_schema(db)
+            self.columns = {table.name.lower(): [c.name.lower() for c in table.columns] for table in tables}
+            trees = [tree for tree in map(parsed, golds) if tree is not None]
+            self.hints = read_hints(trees, self.columns)
+            self.tables = related(tables, self.hints)
+            self.values = {(t.name, c.name): _own(db, t, c) for t in tables for c in t.columns}
+            self.with_nulls = {(t.name, c.name) for t in tables for c in t.columns if _has_null(db, t, c)}
+            self.empty = _empty_copy(db)
+
+    def instance(self, seed: int) -> bytes:
+        """An instance as ``sqlite3.Connection.serialize`` gives it: the content of a database file."""
+        source = random.Random(seed)
+        with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
+            db.deserialize(self.empty)
+            db.execute("PRAGMA foreign_keys = OFF")
+            db.execute("BEGIN")
+            for table in self.tables:
+                self._fill(db, table, source)
+            db.execute("COMMIT")
+            return db.serialize()
+
+    def _fill(self, db: sqlite3.Connection, table: Table, source: random.Random) -> None:
+        refers = any(column.refers for column in table.columns)
+        most = source.randint(60, 140) if refers else source.randint(60, 110)
+        count = min(max(int(table.rows * source.uniform(0.5, 1.5)), source.randint(24, 60)), most)
+        draws = [self._draw(db, table, column, count, source) for column in table.columns]
+        names = ", ".join(quoted(column.name) for column in table.columns)
+        places = ", ".join("?" for _ in table.columns)
+        rows = ([draw() for draw in draws] for _ in range(count))
+        # Rows that break a UNIQUE, CHECK or NOT NULL constraint are simply left out.
+        db.executemany(f"INSERT OR IGNORE INTO {quoted(table.name)} ({names}) VALUES ({places})", rows)
+
+    def _draw(self, db: sqlite3.Connection, table: Table, column: Column, count: int, source: random.Random) -> Draw:
+        """What gives a column's next cell in one instance."""
+        own = self.values[table.name, column.name]
+        literals = list(self.hints.literals.get(column.name.lower(), ()))
+        null = source.choice((0.0, 0.04, 0.12)) if column.nullable else 0.0
+        if column.refers and column.refers[0] != table.name:
+            parent, key = map(quoted, column.refers)
+            found: list[Cell] = [row[0] for row in db.execute(f"SELECT {key} FROM {parent} ORDER BY {key}")]
+            # Some parent rows are not referenced, so that outer and inner joins differ.
+            kept = source.sample(found, max(1, int(len(found) * 0.7))) if found else [None]
+            named = [value for value in found if value in literals] or kept
+            pools = (named, kept, kept)
+            if (table.name, column.name) not in self.with_nulls:
+                null = 0.0  # one would make every NOT IN over the column empty, also where the data have none
+            return lambda: None if source.random() < null else _skewed(source.choice(pools), source)
+        numeric = any(word in column.type for word in _NUMERIC) or (
+            bool(own) and not any(isinstance(v, str) for v in own)
+        )
+        if table.key == (column.name,):
+            keys = _keys(own, literals, numeric, count, source)
+            return lambda: next(keys)
+        pool = _pool(own, literals, numeric, "INT" not in column.type, source)
+        favourites, share = source.sample(literals, min(len(literals), 4)), source.choice((0.12, 0.3, 0.5))
+        extremes = _numbers_beyond(own) if numeric else _texts_beyond(own)
+        # Huge numbers are not in every instance, for one is all that a mean depends on.
+        musts = _middle(pool) if numeric and source.random() < _TAME else extremes * 2
+        musts = source.sample(musts, min(len(musts), count // 2)) + [None] * bool(null)
+        left = count
+
+        def draw() -> Cell:
+            nonlocal left
+            left -= 1
+            if source.random() * (left + 1) < len(musts):
+                return musts.pop()
+            if source.random() < null:
+                return None
+            if favourites and source.random() < share:
+                return source.choice(favourites)
+            return _skewed(pool, source)
+
+        return draw
 
 
-def literals(sqls: Sequence[str]) -> list[Cell]:
-    """Strings and numbers that queries compare with, and the numbers next to them."""
-    found: dict[Cell, None] = {}
-    for sql in sqls:
-        for kind, text in tokenize(sql):
-            if kind in ("string", "quoted"):
-                inner = text[1:-1].strip("%")
-                found |= {inner: None, inner + "x": None}
-            elif kind == "number":
-                number = float(text) if set(text) & set(".eE") else int(text, 0)
-                found |= {number: None, number + 1: None, number - 1: None}
-    return list(found)
-
-
-def read_schema(db: sqlite3.Connection) -> list[Table]:
-    """Tables in an order in which referred tables come first (as far as there is one)."""
-    query = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
-    left = {str(name): _table(db, str(name)) for (name,) in db.execute(query)}
-    ordered: list[Table] = []
-    while left:
-        parents = {
-            name: {column.refers[0] for column in table.columns if column.refers} for name, table in left.items()
-        }
-        free = [name for name in left if not parents[name] & (left.keys() - {name})]
-        ordered += [left.pop(name) for name in free or list(left)[:1]]
-    return ordered
-
-
-def _table(db: sqlite3.Connection, name: str) -> Table:
-    by_case = {str(n).lower(): str(n) for (n,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    refers: dict[str, tuple[str, str]] = {}
-    for row in db.execute(f"PRAGMA foreign_key_list({quoted(name)})"):
-        parent = by_case.get(str(row[2]).lower())
-        if parent:
-            key = row[4] or next((r[1] for r in db.execute(f"PRAGMA table_info({quoted(parent)})") if r[5]), None)
-            if key:
-                refers[str(row[3]).lower()] = (parent, str(key))
-    info = db.execute(f"PRAGMA table_info({quoted(name)})").fetchall()
-    columns = tuple(
-        Column(str(r[1]), str(r[2] or "").upper(), not r[3] and not r[5], refers.get(str(r[1]).lower())) for r in info
-    )
-    return Table(name, columns, tuple(str(r[1]) for r in sorted(info, key=lambda r: r[5]) if r[5]))
-
-
-def write_instance(original: Path, target: Path, golds: Sequence[str], seed: int) -> None:
-    """Write a fuzzed copy of ``original`` to ``target`` (which must not exist)."""
-    source = random.Random(seed)
-    with closing(sqlite3.connect(target, isolation_level=None)) as db, closing(open_readonly(original)) as origin:
-        origin.backup(db)
-        db.text_factory = lenient
-        db.execute("PRAGMA foreign_keys = OFF")
-        db.execute("BEGIN")
-        extra = literals(golds)
-        for table in read_schema(db):
-            _refill(db, table, extra, source)
-        db.execute("COMMIT")
-        db.execute("VACUUM")
-
-
-def _refill(db: sqlite3.Connection, table: Table, extra: Sequence[Cell], source: random.Random) -> None:
-    name = quoted(table.name)
-    (count,) = db.execute(f"SELECT count(*) FROM {name}").fetchone()
-    pools = {column.name: _pool(db, table, column, extra, source) for column in table.columns}
-    db.execute(f"DELETE FROM {name}")
-    rows = min(max(int(count * source.uniform(0.5, 1.5)), source.randint(3, 12)), _MOST_ROWS)
-    places = ", ".join("?" for _ in table.columns)
-    cells = ([_sample(c, table, pools[c.name], number, source) for c in table.columns] for number in range(rows))
-    # Rows that break a UNIQUE, CHECK or NOT NULL constraint are simply left out.
-    db.executemany(f"INSERT OR IGNORE INTO {name} VALUES ({places})", cells)
-
-
-def _pool(
-    db: sqlite3.Connection, table: Table, column: Column, extra: Sequence[Cell], source: random.Random
-) -> list[Cell]:
-    """Values that a column may take."""
-    if column.refers and column.refers[0] != table.name:
-        parent, key = map(quoted, column.refers)
-        found = [row[0] for row in db.execute(f"SELECT {key} FROM {parent} LIMIT {_POOL}")]
-        # Some parent rows are not referenced, so that outer and inner joins differ.
-        kept = source.sample(found, max(1, int(len(found) * 0.7))) if found else []
-        return kept or [None]
+def _own(db: sqlite3.Connection, table: Table, column: Column) -> list[Cell]:
     query = f"SELECT DISTINCT {quoted(column.name)} FROM {quoted(table.name)} LIMIT {_POOL}"
-    own: list[Cell] = [row[0] for row in db.execute(query) if row[0] is not None]
-    numeric = any(word in column.type for word in ("INT", "REAL", "NUM", "FLOA", "DOUB", "DEC")) or (
-        bool(own) and all(isinstance(value, int | float) for value in own)
-    )
+    return [row[0] for row in db.execute(query) if row[0] is not None]
+
+
+def _has_null(db: sqlite3.Connection, table: Table, column: Column) -> bool:
+    query = f"SELECT 1 FROM {quoted(table.name)} WHERE {quoted(column.name)} IS NULL LIMIT 1"
+    return db.execute(query).fetchone() is not None
+
+
+def _empty_copy(origin: sqlite3.Connection) -> bytes:
+    """A database with the same tables, indexes and views, and no rows."""
+    kinds = "CASE type WHEN 'table' THEN 0 WHEN 'index' THEN 1 ELSE 2 END"
+    made = f"SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND type <> 'trigger' ORDER BY {kinds}, rowid"
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
+        for (sql,) in origin.execute(made):
+            with suppress(sqlite3.Error):  # the tables behind a virtual one exist with it
+                db.execute(sql)
+        return db.serialize()
+
+
+def _skewed(pool: Sequence[Cell], source: random.Random) -> Cell:
+    """The first values often, the last rarely: ties and duplicates."""
+    return pool[int(len(pool) * source.random() ** _SKEW)]
+
+
+def _keys(own: list[Cell], literals: list[Cell], numeric: bool, count: int, source: random.Random) -> Iterator[Cell]:
+    """Values of a primary key, each once: those that queries name, half from the original, and new ones with gaps."""
+    kept: list[Cell] = [v for v in literals if source.random() < 0.8 and isinstance(v, int if numeric else str)]
+    kept += source.sample(own, min(len(own), count // 2))
+    last = max((int(v) for v in own if isinstance(v, int | float)), default=0) + source.randint(1, 60)
+    text = str(own[0]) if own else "k"
+    while len(kept) < count:
+        last += source.randint(1, 9)
+        kept.append(last if numeric else f"{text}{last}")
+    beyond: list[Cell] = [source.randint(10**7, 10**8), *([-source.randint(1, 9)] if source.random() < 0.4 else [])]
+    chosen = list(dict.fromkeys([*(beyond if numeric else []), *kept]))[:count]
+    source.shuffle(chosen)
+    yield from chosen
+    while True:
+        last += 1
+        yield last if numeric else f"{text}{last}"
+
+
+def _pool(own: list[Cell], literals: list[Cell], numeric: bool, fractions: bool, source: random.Random) -> list[Cell]:
+    """Values of an ordinary column in one instance, the frequent ones first."""
+    few = source.random() < 0.4 or len(own) < 12
+    kept = source.sample(own, min(len(own), source.randint(2, 9) if few else 120))
     if not numeric:
-        return own + [value for value in extra if isinstance(value, str)] or ["a", "b", "c"]
-    numbers = [value for value in own if isinstance(value, int | float)]
-    near = [value + step for value in source.sample(numbers, min(len(numbers), 20)) for step in (1, -1)]
-    return own + near + [value for value in extra if isinstance(value, int | float)] or [0, 1, 2, 3]
+        texts = [text for text in literals if isinstance(text, str)]
+        return kept + [f"{text}x" for text in (*source.sample(texts, min(len(texts), 2)), *map(str, kept[:1]))] or [
+            "a",
+            "b",
+        ]
+    numbers = [value for value in (*kept, *literals) if isinstance(value, int | float)]
+    steps = (1, -1, 0.25) if fractions and any(isinstance(value, float) for value in numbers) else (1, -1)
+    near: list[Cell] = [value + step for value in source.sample(numbers, min(len(numbers), 10)) for step in steps]
+    return kept + near or [0, 1, 2, 3]
 
 
-def _sample(column: Column, table: Table, pool: list[Cell], number: int, source: random.Random) -> Cell:
-    alone = table.key == (column.name,)
-    if alone and not column.refers:
-        kept = [value for value in pool if isinstance(value, int)]
-        if "INT" in column.type or len(kept) == len(pool):
-            return kept[number] if number < len(kept) and source.random() < 0.8 else number + 1
-        value = pool[number % len(pool)]
-        return value if number < len(pool) else f"{value!s}{number}"
-    if column.nullable and source.random() < 0.06:
-        return None
-    # A few frequent values make ties and duplicates likely.
-    return source.choice(pool[: max(2, len(pool) // 8)] if source.random() < 0.4 else pool)
+def _middle(pool: list[Cell]) -> list[Cell]:
+    """Numbers around the mean of what :func:`_skewed` draws from a pool, which tell a mean from what is close to it."""
+    numbers = [value for value in pool if isinstance(value, int | float)]
+    if len(numbers) < 2:
+        return []
+    shares = [((i + 1) / len(numbers)) ** (1 / _SKEW) - (i / len(numbers)) ** (1 / _SKEW) for i in range(len(numbers))]
+    mean = sum(value * share for value, share in zip(numbers, shares, strict=True))
+    step = min(statistics.pstdev(numbers) / 12, 1.0)
+    near = [mean + place * step for place in range(-4, 5)]
+    whole = all(isinstance(value, int) for value in numbers)
+    return list(dict.fromkeys(round(value) if whole else round(value, 2) for value in near))
+
+
+def _numbers_beyond(own: list[Cell]) -> list[Cell]:
+    largest = min(max((abs(value) for value in own if isinstance(value, int | float)), default=10), 2**61)
+    return [0, -1, -int(largest) - 7, min(3 * int(largest) + 11, 2**62), 10**6 + 37]
+
+
+def _texts_beyond(own: list[Cell]) -> list[Cell]:
+    texts = [value for value in own if isinstance(value, str)] or ["a"]
+    dates = ["0001-01-01", "9999-12-31"] if any(text[:4].isdigit() and text[4:5] == "-" for text in texts) else []
+    return ["", "~zz", "0", texts[0].swapcase(), f" {texts[-1]} ", *dates]

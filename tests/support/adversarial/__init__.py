@@ -2,10 +2,13 @@
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from sqleval.suite.build import build_suite
+from text2sql.data.options import SuiteOptions
 from text2sql.records import Example, RewardSample
 from text2sql.rewards import RewardContext, RewardSuite
 from text2sql.schema import open_readonly, read_schema, render_ddl
@@ -39,18 +42,38 @@ def make_bakery(root: Path) -> Path:
     return root
 
 
+def make_suite(root: Path, bakery: Path) -> Path:
+    """Build the bakery's test suite under ``root`` as the preparation of training data does; returns ``root``."""
+    golds = [row["sql"] for row in _rows("questions.jsonl")]
+    options = SuiteOptions()
+    sizes = {"count": options.instances, "tries": options.tries, "tested": options.golds}
+    build_suite(bakery / "bakery" / "bakery.sqlite", golds, root / "bakery", **sizes)
+    return root
+
+
+def queries(honest: dict[str, dict[str, RewardSample]]) -> Iterator[Trick]:
+    """Plain completions that are nothing but SQL: tricks, and (kind ``equivalent``) answers in other words than the gold's."""
+    for number, row in enumerate(_rows("queries.jsonl")):
+        example = honest[row["question_id"]]["plain"].example
+        yield Trick(f"{row['kind']}-{number}", row["kind"], RewardSample("", row["sql"], example))
+
+
+def _rows(name: str) -> Iterator[dict[str, Any]]:
+    return map(json.loads, (HERE / name).read_text(encoding="utf-8").splitlines())
+
+
 def load(root: Path) -> tuple[dict[str, dict[str, RewardSample]], list[Trick]]:
     """Honest completions by question and format, and all tricks."""
     db = open_readonly(root / "bakery" / "bakery.sqlite")
     schema = render_ddl(read_schema(db))
     db.close()
     examples, honest = {}, {}
-    for row in map(json.loads, (HERE / "questions.jsonl").read_text(encoding="utf-8").splitlines()):
+    for row in _rows("questions.jsonl"):
         example = Example(row["question_id"], row["db_id"], row["question"], schema, row["sql"])
         examples[example.question_id] = example
         honest[example.question_id] = {name: RewardSample("", text, example) for name, text in row["honest"].items()}
     tricks = []
-    for row in map(json.loads, (HERE / "completions.jsonl").read_text(encoding="utf-8").splitlines()):
+    for row in _rows("completions.jsonl"):
         text = row["completion"]
         if "repeat" in row:
             sentence, count = row["repeat"]

@@ -1,0 +1,67 @@
+"""Single statements in a process of their own, so that their time limit holds whatever they call.
+
+SQLite looks at the clock between its own instructions only: one call such as ``printf('%.*c', 2000000000, 'x')`` runs for
+seconds, and no limit on lengths stops it. Here the process is ended instead.
+"""
+
+import os
+import threading
+from pathlib import Path
+
+from sqleval.outcome import ErrorClass, Failure, Outcome
+from sqleval.run.pool import Worker
+from sqleval.run.sandbox import DEFAULT, Limits
+
+_GRACE_SECONDS = 0.5
+_LATE = Failure(ErrorClass.TIMEOUT, "did not stop when interrupted; its process was ended")
+_LOST = Failure(ErrorClass.OTHER, "the process that ran it ended")
+
+
+class _Apart:
+    """One worker process, started when first needed and replaced when it was ended; a fork has its own."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._worker: Worker | None = None
+        self._owner = 0
+
+    def run(self, database: Path | bytes, sql: str, limits: Limits, timeout: float) -> Outcome:
+        with self._lock:
+            fresh = self._worker is None or self._owner != os.getpid()
+            if fresh or self._worker is None:
+                self._worker, self._owner = Worker(None), os.getpid()
+            pipe = self._worker.pipe
+            try:
+                if fresh:
+                    pipe.recv()
+                pipe.send((database, sql, limits, timeout))
+                if pipe.poll(timeout + _GRACE_SECONDS):
+                    found: Outcome = pipe.recv()
+                    return found
+                failure = _LATE
+            except (EOFError, OSError):
+                failure = _LOST
+            self._worker.end()
+            self._worker = None
+            return failure
+
+
+_APART = _Apart()
+
+
+def execute(
+    database: str | Path | bytes, sql: str, limits: Limits = DEFAULT, *, timeout: float | None = None
+) -> Outcome:
+    """Run one statement on a database file, or on a database as ``sqlite3.Connection.serialize`` gives it.
+
+    It runs in a worker process that is kept between calls and ended when the statement is late. ``timeout`` (seconds)
+    takes the place of the limits' own.
+
+    Raises:
+        FileNotFoundError: there is no such database file.
+    """
+    if not isinstance(database, bytes):
+        database = Path(database).absolute()
+        if not database.is_file():
+            raise FileNotFoundError(f"{database}: no such database")
+    return _APART.run(database, sql, limits, limits.timeout if timeout is None else timeout)
