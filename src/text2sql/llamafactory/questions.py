@@ -4,9 +4,10 @@ The loss on random rows says little about a model's answers on databases that it
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from copy import copy
+from dataclasses import dataclass, field, fields, make_dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 import pydantic
 from pydantic import BeforeValidator, TypeAdapter, ValidationError
@@ -49,6 +50,13 @@ class HeldOutArguments(QuestionArguments):
     eval_examples: OptionalPath = field(
         default=None, metadata={"help": "Examples to answer at each evaluation, with the SQL of each executed."}
     )
+
+
+def extend(arguments: type[Any]) -> type[Any]:
+    """LLaMA-Factory's fine-tuning arguments with the keys of held-out questions; its parser changes the types of fields."""
+    hints = get_type_hints(HeldOutArguments)
+    added = [(f.name, hints[f.name], copy(f)) for f in fields(HeldOutArguments)]
+    return make_dataclass("FinetuningArguments", added, bases=(arguments,))
 
 
 Keys = TypeVar("Keys", bound=QuestionArguments)

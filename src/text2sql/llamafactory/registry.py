@@ -7,7 +7,6 @@ they are needed, because TRL alone takes seconds.
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import make_dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -47,9 +46,7 @@ def argument_classes(classes: Sequence[type[Any]]) -> list[type[Any]]:
     """LLaMA-Factory's argument classes, the one for fine-tuning extended by held-out questions and all our stages."""
     from llamafactory.hparams import FinetuningArguments
 
-    wider: type[Any] = make_dataclass(
-        "FinetuningArguments", (), bases=(questions.HeldOutArguments, FinetuningArguments)
-    )
+    wider = questions.extend(FinetuningArguments)
     for package in STAGES.values():
         wider = import_module(f"{package}.hparams").extend(wider)
     return [wider if kind is FinetuningArguments else kind for kind in classes]
