@@ -42,6 +42,7 @@ def write(folder: Path, rows: Sequence[Conversation]) -> dict[str, object]:
         "num_train_epochs": 1,
         "preprocessing_batch_size": len(rows),
         "eval_strategy": "no",
+        "eval_examples": None,
         "save_strategy": "no",
         "load_best_model_at_end": False,
         "early_stopping_steps": None,

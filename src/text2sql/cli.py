@@ -35,6 +35,7 @@ COMMANDS = {
     ),
     "synth": Command("text2sql.synth.__main__:synth", "Write questions with SQL about your database.", at_home=False),
     "train": Command("text2sql.train.__main__:train", "Train by a recipe; a stopped run goes on."),
+    "sweep": Command("text2sql.train.sweep:sweep", "Train with several values of keys, and rank the runs."),
     "merge": Command("text2sql.train.merge:merge", "Merge a LoRA adapter into its base model."),
     "mg2hf": Command("text2sql.checkpoint.convert:mg2hf", "Convert a training checkpoint to Hugging Face."),
     "plan": Command("text2sql.plan.__main__:plan", "Estimate memory and batch of a recipe: does it fit?"),

@@ -36,10 +36,11 @@ NO_EVALUATION: dict[str, Any] = {
 
 
 def read(name: str) -> dict[str, Any]:
-    """A recipe of recipes/qwen3_1p7b as LLaMA-Factory takes it: without the key from which ours derives accumulation."""
+    """A recipe of recipes/qwen3_1p7b as LLaMA-Factory takes it: without the key from which ours derives accumulation, and
+    without the questions that fine-tuning would answer at its evaluations."""
     recipe: dict[str, Any] = yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
-    recipe.pop("global_batch", None)
-    return recipe
+    questions = ("eval_examples", "eval_samples", "database_root") if recipe.get("stage") == "sft" else ()
+    return {key: value for key, value in recipe.items() if key not in ("global_batch", *questions)}
 
 
 def by_stage(stage: str) -> list[str]:
@@ -65,7 +66,7 @@ def train_by_command(name: str, overrides: dict[str, Any], log: Path, **environm
     """Start training as a user does, ``python -m text2sql.train RECIPE key=value ...``; what it prints goes to ``log``."""
     given = [
         f"{key}={json.dumps(value) if value is None or isinstance(value, bool) else value}"
-        for key, value in ({"global_batch": None} | overrides).items()
+        for key, value in ({"global_batch": None, "eval_examples": None} | overrides).items()
     ]
     with log.open("wb") as output:
         return subprocess.Popen(

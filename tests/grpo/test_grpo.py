@@ -17,11 +17,12 @@ from text2sql.rewards import RewardContext, RewardSuite
 trl = pytest.importorskip("trl")
 pytest.importorskip("llamafactory")
 
-from text2sql.grpo.heldout import Greedy, HeldOut, spread, without_model_defaults  # noqa: E402
+from text2sql.grpo.heldout import RewardedHeldOut  # noqa: E402
 from text2sql.grpo.hparams import read_arguments  # noqa: E402
 from text2sql.grpo.scoring import Scoring, means, open_rewards  # noqa: E402
 from text2sql.grpo.trainer import StepClock  # noqa: E402
-from text2sql.grpo.workflow import build_prompts, prompt_ids, to_example  # noqa: E402
+from text2sql.grpo.workflow import build_prompts, to_example  # noqa: E402
+from text2sql.llamafactory.heldout import Greedy, prompt_ids, spread, without_model_defaults  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -172,9 +173,9 @@ def test_rows_of_other_formats_still_count_as_examples() -> None:
 
 def test_held_out_accuracy_is_the_evaluators(world: Path) -> None:
     with RewardContext(world / "db", jobs=0) as context:
-        held_out = HeldOut([example(i) for i in range(4)], ["p"] * 4, RewardSuite(["execution"], context))
+        held_out = RewardedHeldOut([example(i) for i in range(4)], ["p"] * 4, RewardSuite(["execution"], context), 8)
         texts = [GOLD, f"<sql>{GOLD}</sql>", "SELECT city FROM shop", "SELEC"]
-        found = held_out._score([Greedy(i, text, 10 * i, i == 3) for i, text in enumerate(texts)])
+        found = held_out.score([Greedy(i, text, 10 * i, i == 3) for i, text in enumerate(texts)])
     assert found == {
         "execution_accuracy": 0.5,
         "executable": 0.75,
@@ -190,7 +191,7 @@ def test_rewards_and_held_out_accuracy_share_worker_processes(world: Path) -> No
         assert suite.context.evaluator.worker_pids() == [], "none before the first SQL, so that checks are cheap"
         suite.score_batch(samples(GOLD))
         workers = suite.context.evaluator.worker_pids()
-        found = HeldOut([example(0)], ["p"], suite)._score([Greedy(0, "SELECT city FROM shop", 1, False)])
+        found = RewardedHeldOut([example(0)], ["p"], suite, 8).score([Greedy(0, "SELECT city FROM shop", 1, False)])
         assert found["execution_accuracy"] == 0
         children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
         assert len(workers) == 1

@@ -187,6 +187,7 @@ MISTAKES = [
     ({"per_device_train_batch_size": 6}, ["6 completions", "num_generations=4"]),
     ({"num_iterations": 2, "save_steps": 3}, ["save_steps=3", "multiple of 2"]),
     ({"load_best_model_at_end": True, "metric_for_best_model": "eval_loss"}, ["execution_accuracy"]),
+    ({"eval_examples": __file__}, ["eval_examples", "GRPO answers the questions of eval_dataset"]),
     ({"use_ray": True}, ["use_ray"]),
     ({"use_vllm": True, "vllm_mode": "fast"}, ["vllm_mode", "server or colocate", "'fast'"]),
 ]

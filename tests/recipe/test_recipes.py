@@ -23,6 +23,7 @@ PARSE = """
 import enum, json, sys
 from llamafactory.hparams import parser
 from text2sql.llamafactory import argument_classes, find_stage
+from text2sql.llamafactory.arguments import known_arguments
 from transformers import HfArgumentParser
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
@@ -33,9 +34,9 @@ def plain(value):
 
 found = {}
 for path, (kind, recipe) in json.load(sys.stdin).items():
-    classes = parser._TRAIN_ARGS if kind == "train" else parser._INFER_ARGS
-    if find_stage(recipe):
-        classes = argument_classes(classes)
+    classes = argument_classes(parser._TRAIN_ARGS) if kind == "train" else parser._INFER_ARGS
+    known = known_arguments(kind, ours=find_stage(recipe) is not None)
+    assert recipe.keys() <= known.keys(), (path, recipe.keys() - known.keys())
     given = recipe | ({"use_cpu": True} if kind == "train" else {})
     parsed = HfArgumentParser(classes).parse_dict(given, allow_extra_keys=False)
     unset_hf_deepspeed_config()

@@ -9,21 +9,18 @@ that and ``max_completion_length``, instead of the 40,960 tokens that Qwen3 coul
 from collections.abc import Mapping
 from copy import copy
 from dataclasses import Field, dataclass, field, fields, make_dataclass
-from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import pydantic
-from pydantic import BeforeValidator, TypeAdapter, ValidationError
+from pydantic import BeforeValidator
 
-from text2sql.errors import UserError, first_complaint
+from text2sql.errors import UserError
+from text2sql.llamafactory.questions import QuestionArguments, read_keys
 from text2sql.plan.batch import cutoff
-from text2sql.prompts import AnswerFormat
 from text2sql.recipe.keys import names
 from text2sql.rewards.context import PROTOCOL
 
 STAGE = "grpo"
-REQUIRED = ("db_id", "question", "schema", "sql")
-"""What every row of a data set must have, and none of them empty."""
 _NOT_KEYS = ("model_init_kwargs", "max_prompt_length", "reward_weights")
 # Keys that LLaMA-Factory has too, as settings of inference with defaults of its own; here TRL's defaults count.
 SAMPLING = ("temperature", "top_p", "top_k", "repetition_penalty")
@@ -40,7 +37,7 @@ Weights = Annotated[dict[str, Any] | str | list[Any] | None, BeforeValidator(_no
 
 
 @dataclass
-class GRPOArguments:
+class GRPOArguments(QuestionArguments):
     """Our keys: what LLaMA-Factory's parser reads them with, what pydantic checks them by, and what the stage uses."""
 
     reward_funcs: Annotated[list[str], BeforeValidator(names)] = field(
@@ -53,12 +50,6 @@ class GRPOArguments:
     reward_params: dict[str, dict[str, Any]] | None = field(
         default=None, metadata={"help": "Parameters by reward, then by name."}
     )
-    database_root: Annotated[Path | None, BeforeValidator(lambda root: root or None)] = field(
-        default=None, metadata={"help": "Folder of databases, DB_ID/DB_ID.sqlite in it."}
-    )
-    timeout: Annotated[float, pydantic.Field(ge=0.01)] = field(
-        default=5.0, metadata={"help": "Seconds one query may take."}
-    )
     reward_protocol: str = field(
         default=PROTOCOL, metadata={"help": "The evaluator's protocol, for rewards and held-out accuracy."}
     )
@@ -68,14 +59,6 @@ class GRPOArguments:
     issues: Annotated[list[str], BeforeValidator(names)] = field(
         default_factory=list, metadata={"help": "Modules that register issues of your own (text2sql.sql.issue)."}
     )
-    answer_format: AnswerFormat = field(default="plain", metadata={"help": "What the prompt asks for."})
-    system_prompt: str | None = field(default=None, metadata={"help": "First message, if not the format's own."})
-    eval_samples: Annotated[int | None, pydantic.Field(ge=1)] = field(
-        default=None, metadata={"help": "Held-out questions to answer at each evaluation, evenly spread; all if unset."}
-    )
-
-
-_ARGUMENTS = TypeAdapter(GRPOArguments)
 
 
 def read_arguments(values: Mapping[str, Any]) -> GRPOArguments:
@@ -84,10 +67,7 @@ def read_arguments(values: Mapping[str, Any]) -> GRPOArguments:
     Raises:
         UserError: a value of the wrong type or out of its range.
     """
-    try:
-        return _ARGUMENTS.validate_python(dict(values))
-    except ValidationError as error:
-        raise UserError(first_complaint(error)) from None
+    return read_keys(GRPOArguments, values)
 
 
 def trl_fields() -> list[Field[Any]]:

@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from text2sql.errors import UserError
-from text2sql.grpo.hparams import REQUIRED, GRPOArguments, read_arguments
+from text2sql.grpo.hparams import GRPOArguments, read_arguments
 from text2sql.grpo.scoring import open_rewards
+from text2sql.llamafactory.questions import METRICS, REQUIRED, check_rows
 from text2sql.prompts import check_system
 from text2sql.recipe.keys import data_files
-from text2sql.records import Example, read_jsonl
 
 logger = logging.getLogger(__name__)
 _VLLM, _VLLM_SERIES, _VLLM_MODES = "0.10.2 to 0.11", ("0.10.2", "0.11."), ("server", "colocate")
-_METRICS = ("execution_accuracy", "executable", "reward", "completion_length", "clipped_ratio")
+_METRICS = (*METRICS, "reward", "completion_length", "clipped_ratio")
 
 
 def check(recipe: Mapping[str, Any], where: Path, processes: int, gpus: int) -> None:
@@ -70,6 +70,8 @@ def _check_vllm(recipe: Mapping[str, Any], where: Path, gpus: int) -> None:
 
 
 def _check_evaluation(recipe: Mapping[str, Any], where: Path, root: Path | None) -> None:
+    if recipe.get("eval_examples"):
+        raise UserError(f"{where}: eval_examples: GRPO answers the questions of eval_dataset; remove the key")
     if str(recipe.get("eval_strategy") or "no") != "no" and root is None:
         raise UserError(f"{where}: database_root: held-out accuracy executes SQL; set it to the folder of databases")
     if recipe.get("load_best_model_at_end") or recipe.get("early_stopping_steps"):
@@ -109,21 +111,8 @@ def _check_rows(recipe: Mapping[str, Any], where: Path, ours: GRPOArguments) -> 
             continue
         check_system(ours.system_prompt, path)
         try:
-            for number, example in enumerate(read_jsonl(path, Example), 1):
-                _check_row(example, f"{path}: row {number} ({example.question_id})", ours.database_root, known)
+            known |= check_rows(path, ours.database_root)
         except UserError as error:
             hint = ", or name a data set of examples, for example toy_train_grpo" if ": missing " in str(error) else ""
             raise UserError(f"{error} (data set {name!r}; GRPO needs {', '.join(REQUIRED)}{hint})") from error
     return known
-
-
-def _check_row(example: Example, row: str, root: Path | None, known: set[str]) -> None:
-    for key in REQUIRED:
-        if not getattr(example, key).strip():
-            raise UserError(f"{row}: {key} is empty")
-    if root is not None and example.db_id not in known:
-        path = root / example.db_id / f"{example.db_id}.sqlite"
-        if not path.is_file():
-            hint = "; prepare the data first (bash scripts/prepare_data.sh)" if root.name == "suites" else ""
-            raise UserError(f"{row}: no database {path}{hint}")
-        known.add(example.db_id)

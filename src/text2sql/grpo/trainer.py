@@ -15,9 +15,10 @@ from trl import GRPOTrainer
 from trl.models import prepare_deepspeed
 from trl.trainer.utils import split_tensor_dict
 
-from text2sql.grpo.heldout import HeldOut, without_model_defaults
+from text2sql.grpo.heldout import RewardedHeldOut
 from text2sql.grpo.scoring import Scoring, Sums, means, samples_of
 from text2sql.grpo.sharing import block_size, can_share, log_probabilities, shared_prefill, worth_sharing
+from text2sql.llamafactory.heldout import without_model_defaults
 from text2sql.llamafactory.training import EpochOrder
 
 
@@ -75,7 +76,7 @@ class CustomGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         self,
         scoring: Scoring,
         finetuning_args: Any,
-        held_out: HeldOut | None = None,
+        held_out: RewardedHeldOut | None = None,
         ref_model: Any = None,
         callbacks: list[Any] | None = None,
         **arguments: Any,
@@ -180,7 +181,7 @@ class CustomGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
-        """Held-out execution accuracy of greedy answers, by :class:`HeldOut`."""
+        """Held-out execution accuracy of greedy answers, by :class:`RewardedHeldOut`."""
         assert self._held_out is not None
         began = time.perf_counter()
         metrics = {f"{metric_key_prefix}_{k}": v for k, v in self._held_out.measure(self).items()}

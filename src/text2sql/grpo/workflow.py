@@ -22,11 +22,13 @@ from llamafactory.model import load_model, load_tokenizer
 from llamafactory.train.trainer_utils import create_modelcard_and_push, create_ref_model
 
 from text2sql.errors import UserError
-from text2sql.grpo.heldout import HeldOut, spread
-from text2sql.grpo.hparams import REQUIRED, GRPOArguments, build_config, read_arguments
+from text2sql.grpo.heldout import RewardedHeldOut
+from text2sql.grpo.hparams import GRPOArguments, build_config, read_arguments
 from text2sql.grpo.scoring import Scoring, open_rewards
 from text2sql.grpo.trainer import CustomGRPOTrainer
-from text2sql.prompts import AnswerFormat, ask
+from text2sql.llamafactory.heldout import prompt_ids, prompt_text, spread
+from text2sql.llamafactory.questions import REQUIRED
+from text2sql.prompts import AnswerFormat
 from text2sql.records import Example
 from text2sql.rewards import RewardSuite
 from text2sql.sql import load_issues
@@ -85,16 +87,6 @@ def _merged(names: list[str] | None, model: Any, data: Any, training: Any) -> An
     return merge_dataset(loaded, data, seed=training.seed)
 
 
-def prompt_ids(
-    example: Example, template: Any, tokenizer: Any, answer: AnswerFormat, system_prompt: str | None = None
-) -> list[int]:
-    """Token ids of the prompt: exactly those that supervised fine-tuning of this template and format shows."""
-    system, user = ask(example, answer, system_prompt)
-    turns = [user, {"role": "assistant", "content": ""}]
-    ids: list[int] = template.encode_oneturn(tokenizer, turns, system["content"])[0]
-    return ids
-
-
 def build_prompts(
     examples: list[Example],
     template: Any,
@@ -114,9 +106,7 @@ def build_prompts(
     for example in examples:
         ids = prompt_ids(example, template, tokenizer, answer, system_prompt)
         if cutoff_len is None or len(ids) <= cutoff_len:
-            text = tokenizer.decode(ids)
-            if tokenizer(text, add_special_tokens=False)["input_ids"] != ids:
-                raise UserError(f"row {example.question_id}: its prompt is not the same after decoding and encoding")
+            text = prompt_text(ids, tokenizer, example.question_id)
             rows.append({"prompt": text, "example": json.dumps(example.columns, ensure_ascii=False)})
     if examples and not rows:
         raise UserError(
@@ -147,7 +137,7 @@ def run(model: Any, data: Any, training: Any, finetuning: Any, given: Mapping[st
         trainer = CustomGRPOTrainer(
             scoring=Scoring(suite),
             finetuning_args=finetuning,
-            held_out=_held_out(unseen, ours, suite, template, tokenizer),
+            held_out=_held_out(unseen, ours, suite, template, tokenizer, config),
             model=load_model(tokenizer, model, finetuning, training.do_train),
             ref_model=_reference(model, finetuning) if config.beta else None,
             args=config,
@@ -160,15 +150,17 @@ def run(model: Any, data: Any, training: Any, finetuning: Any, given: Mapping[st
 
 
 def _held_out(
-    examples: list[Example], ours: GRPOArguments, suite: RewardSuite, template: Any, tokenizer: Any
-) -> HeldOut | None:
+    examples: list[Example], ours: GRPOArguments, suite: RewardSuite, template: Any, tokenizer: Any, config: Any
+) -> RewardedHeldOut | None:
     if not examples:
         return None
     if ours.database_root is None:
         raise UserError("database_root: held-out accuracy executes SQL; set it to the folder of databases")
     chosen = [examples[i] for i in spread(len(examples), ours.eval_samples)]
     prompts = build_prompts(chosen, template, tokenizer, ours.answer_format, system_prompt=ours.system_prompt)
-    return HeldOut(chosen, prompts["prompt"], suite)
+    return RewardedHeldOut(
+        chosen, prompts["prompt"], suite, config.max_completion_length, config.ds3_gather_for_generation
+    )
 
 
 def _reference(model: Any, finetuning: Any) -> Any:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from text2sql.errors import UserError
+from text2sql.llamafactory.questions import HeldOutArguments
 from text2sql.llamafactory.registry import argument_classes
 from text2sql.recipe.load import RENAMED
 
@@ -20,7 +21,8 @@ Command = Literal["train", "export", "megatron"]
 
 
 def known_arguments(command: Command, *, ours: bool = False) -> dict[str, Any]:
-    """Type hints of every key that ``llamafactory-cli COMMAND`` reads, and with ``ours`` those of our stages.
+    """Type hints of every key that ``llamafactory-cli COMMAND`` reads, and with ``ours`` those of our stages; ``train`` knows
+    those of held-out questions.
 
     ``megatron`` is training under ``USE_MCA=1``, which LLaMA-Factory reads when it is imported; that takes seconds.
     """
@@ -31,6 +33,8 @@ def known_arguments(command: Command, *, ours: bool = False) -> dict[str, Any]:
     kinds = {"train": parser._TRAIN_ARGS, "export": parser._INFER_ARGS, "megatron": parser._TRAIN_MCA_ARGS}[command]
     if ours:
         kinds = argument_classes(kinds)
+    elif command == "train":
+        kinds = [*kinds, HeldOutArguments]
     hints = ((kind, get_type_hints(kind)) for kind in kinds)
     return {field.name: found[field.name] for kind, found in hints for field in dataclasses.fields(kind) if field.init}
 

@@ -1,14 +1,18 @@
 """Our stages by name, and their registration with LLaMA-Factory.
 
-Two of its objects are changed: the lists of classes that it parses recipes with, and the function that chooses a stage's
-workflow. A stage's modules are imported when they are needed, because TRL alone takes seconds.
+Three of its objects are changed: the lists of classes that it parses recipes with, the function that chooses a stage's
+workflow and, for recipes with ``eval_examples``, the trainer of supervised fine-tuning. A stage's modules are imported when
+they are needed, because TRL alone takes seconds.
 """
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import make_dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+
+from text2sql.llamafactory import questions
 
 COMMAND = [sys.executable, "-m", "text2sql.llamafactory"]
 
@@ -28,20 +32,24 @@ def find_stage(recipe: Mapping[str, Any]) -> str | None:
 
 
 def check_stage(recipe: Mapping[str, Any], where: Path, processes: int, gpus: int) -> None:
-    """Check a recipe of one of our stages; ``processes`` counts those of all machines, ``gpus`` the GPUs here.
+    """Check what is ours in a recipe; ``processes`` counts those of all machines, ``gpus`` the GPUs here.
 
     Raises:
         UserError: the recipe cannot work; names what is wrong, and where.
     """
     if package := find_stage(recipe):
         import_module(f"{package}.preflight").check(recipe, where, processes, gpus)
+    else:
+        questions.check(recipe, where)
 
 
 def argument_classes(classes: Sequence[type[Any]]) -> list[type[Any]]:
-    """LLaMA-Factory's argument classes, the one for fine-tuning extended by all our stages."""
+    """LLaMA-Factory's argument classes, the one for fine-tuning extended by held-out questions and all our stages."""
     from llamafactory.hparams import FinetuningArguments
 
-    wider: type[Any] = FinetuningArguments
+    wider: type[Any] = make_dataclass(
+        "FinetuningArguments", (), bases=(questions.HeldOutArguments, FinetuningArguments)
+    )
     for package in STAGES.values():
         wider = import_module(f"{package}.hparams").extend(wider)
     return [wider if kind is FinetuningArguments else kind for kind in classes]
@@ -67,10 +75,16 @@ def _dispatching(theirs: Callable[[dict[str, Any]], None]) -> Callable[[dict[str
         given = config["args"]
         config["callbacks"].append(LayoutCallback())
         package = find_stage(given) if isinstance(given, dict) else None
-        if package is None:
-            theirs(config)
-        else:
+        if package is not None:
             _train(package, given, config["callbacks"])
+            return
+        if isinstance(given, dict) and given.get("eval_examples"):
+            from llamafactory.train.sft import workflow
+
+            from text2sql.llamafactory.sft import AnsweringTrainer
+
+            workflow.CustomSeq2SeqTrainer = AnsweringTrainer
+        theirs(config)
 
     train.knows_our_stages = True  # type: ignore[attr-defined]
     return train

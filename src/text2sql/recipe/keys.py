@@ -16,8 +16,8 @@ OWN: dict[str, Any] = {"global_batch": int | None, "check_memory": bool}
 
 _SIZES = (
     "cutoff_len eval_steps global_batch gradient_accumulation_steps logging_steps lora_alpha lora_rank max_completion_length "
-    "max_samples num_train_epochs per_device_eval_batch_size per_device_train_batch_size pipeline_model_parallel_size "
-    "save_steps save_total_limit steps_per_generation tensor_model_parallel_size"
+    "max_new_tokens max_samples num_train_epochs per_device_eval_batch_size per_device_train_batch_size "
+    "pipeline_model_parallel_size save_steps save_total_limit steps_per_generation tensor_model_parallel_size"
 ).split()
 
 

@@ -43,6 +43,7 @@ IGNORED = {
     "disable_shuffling": "examples are read in the data's order",
     "label_smoothing_factor": "the loss is plain cross entropy",
     "neftune_noise_alpha": "embeddings get no noise here",
+    "eval_examples": _BEST,
     "predict_with_generate": "generate after scripts/mg2hf.sh",
     "compute_accuracy": "evaluation gives the loss",
     "torch_compile": "Megatron has its own layers",

@@ -34,7 +34,15 @@ logger = logging.getLogger("text2sql.train")
 
 def train(where: RecipePath, overrides: Overrides = None) -> None:
     """Train by a recipe with llamafactory-cli: from the start, from the last whole checkpoint, or not at all when done."""
-    recipe = load_recipe(where, overrides or [])
+    train_recipe(load_recipe(where, overrides or []), where)
+
+
+def train_recipe(recipe: Recipe, where: Path) -> None:
+    """As the command does; ``where`` is the recipe's file, which messages name.
+
+    Raises:
+        UserError: the recipe cannot work here, or training failed.
+    """
     megatron = is_megatron(recipe, os.environ, where)
     if megatron:
         from text2sql.train.megatron import check_packages

@@ -73,11 +73,16 @@ def check_resume(recipe: Recipe) -> None:
 
 
 def data_hashes(recipe: Recipe, where: Path) -> dict[str, str]:
-    """Digest of each data set's files, checked as :func:`data_files` does, and of DeepSpeed's settings."""
+    """Digest of each data set's files, checked as :func:`data_files` does, of held-out questions and DeepSpeed's settings."""
     hashes = {}
     for name, path in data_files(recipe, where):
         files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
         hashes[name] = digest(*files)
+    if recipe.get("eval_examples"):
+        path = Path(str(recipe["eval_examples"]))
+        if not path.is_file():
+            raise UserError(f"{where}: eval_examples {path}: no such file; data recipes write it for each split")
+        hashes["eval_examples"] = digest(path)
     if deepspeed_settings(recipe, where) and isinstance(recipe["deepspeed"], str):
         hashes["deepspeed"] = digest(Path(recipe["deepspeed"]))
     return hashes
