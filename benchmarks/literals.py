@@ -3,9 +3,10 @@
     python benchmarks/literals.py [--split dev] [--ledger]
 
 Takes Spider's questions (``TEXT2SQL_SHARED`` or ``--shared``) as recipes/data/spider.yaml shows them: columns with values,
-and below the schema the stored values that a question means. ``shown`` is the share of questions with a text literal whose literals all
-stand in the prompt, ``shown_bare`` the share without what the recipe adds, and ``shown_stored`` the share among questions
-whose literals the database holds: of others, no prompt could show them. ``tokens`` is what that adds to a prompt on the mean,
+and below the schema the stored values that a question means. ``shown`` is the share of questions with a text literal
+whose literals all stand in the prompt, ``shown_bare`` the share without what the recipe adds, and ``shown_stored`` the
+share among questions whose literals the database holds: of others, no prompt could show them. ``tokens`` is what that
+adds to a prompt on the mean,
 by Qwen's tokenizer. Also the seconds to build all indexes, and to find the values of all questions.
 """
 

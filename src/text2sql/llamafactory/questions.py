@@ -119,7 +119,7 @@ def _problem(recipe: Mapping[str, Any], where: Path, ours: HeldOutArguments) -> 
 
 
 def check_rows(path: Path, root: Path | None) -> set[str]:
-    """Check that every row can be asked and judged; returns the databases' names. ``root`` is their folder.
+    """Check that every row can be asked and judged; returns their databases. ``root`` is the folder of these.
 
     Raises:
         UserError: a row lacks something, or its database is not there; names file and row.
