@@ -6,8 +6,7 @@ Takes Spider's questions (``TEXT2SQL_SHARED`` or ``--shared``) as recipes/data/s
 and below the schema the stored values that a question means. ``shown`` is the share of questions with a text literal
 whose literals all stand in the prompt, ``shown_bare`` the share without what the recipe adds, and ``shown_stored`` the
 share among questions whose literals the database holds: of others, no prompt could show them. ``tokens`` is what that
-adds to a prompt on the mean,
-by Qwen's tokenizer. Also the seconds to build all indexes, and to find the values of all questions.
+adds to a prompt on the mean, by Qwen's tokenizer. Also the seconds to build all indexes, and to find the values of all questions.
 """
 
 import json
