@@ -11,7 +11,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 PROFILE = ROOT / "tests/gpu_profile"
 RECIPES = sorted((ROOT / "recipes/qwen3_1p7b").glob("*.yaml"))
-NO_GPU = {"evaluate", "judge", "mg2hf"}
+NO_GPU = {"evaluate", "judge", "mg2hf", "select"}
 
 
 @pytest.fixture(scope="module")
