@@ -222,13 +222,13 @@ def test_a_run_killed_while_databases_are_built_ends_with_the_same(tmp_path, mon
         tmp_path, {"all": ["a.json"]}, "process", formats=["grpo"], split={"train": 0.5, "val": 0.5}, split_by="random"
     )
     whole = prepare({**values, "output": str(tmp_path / "whole")}, "r")
-    written = building.write_instance
+    made = building.Fuzzer.instance
 
     def killed(*arguments):
-        written(*arguments)
+        made(*arguments)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(building, "write_instance", killed)
+    monkeypatch.setattr(building.Fuzzer, "instance", killed)
     with pytest.raises(KeyboardInterrupt):
         prepare(values, "r")
     monkeypatch.undo()

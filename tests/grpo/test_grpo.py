@@ -185,15 +185,21 @@ def test_held_out_accuracy_is_the_evaluators(world: Path) -> None:
     }
 
 
+def _evaluators() -> set[int]:
+    """The processes of sqleval that this one has started and not ended."""
+    children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
+    return {pid for pid in map(int, children) if b"sqleval" in Path(f"/proc/{pid}/cmdline").read_bytes()}
+
+
 def test_rewards_and_held_out_accuracy_share_worker_processes(world: Path) -> None:
     ours = read_arguments({"reward_funcs": ["execution"], "database_root": str(world / "db"), "reward_jobs": 1})
+    before = _evaluators()
     with open_rewards(ours) as suite:
         assert suite.context.evaluator.worker_pids() == [], "none before the first SQL, so that checks are cheap"
         suite.score_batch(samples(GOLD))
         workers = suite.context.evaluator.worker_pids()
         found = RewardedHeldOut([example(0)], ["p"], suite, 8).score([Greedy(0, "SELECT city FROM shop", 1, False)])
         assert found["execution_accuracy"] == 0
-        children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
         assert len(workers) == 1
         assert suite.context.evaluator.worker_pids() == workers
-        assert [pid for pid in map(int, children) if b"sqleval" in Path(f"/proc/{pid}/cmdline").read_bytes()] == workers
+        assert _evaluators() - before == set(workers)

@@ -88,7 +88,8 @@ def finish_databases(examples: Iterable[tuple[Example, str]], bases: Path, targe
         path = target / db_id / f"{db_id}.sqlite"
         with whole_path(path) as partial:
             if state == "filled":
-                partial.write_bytes(Fuzzer(bases / f"{db_id}.sqlite", queries).instance(digest(db_id)))
+                fuzzer = Fuzzer(bases / f"{db_id}.sqlite", queries, named=True)
+                partial.write_bytes(fuzzer.instance(digest(db_id)))
             else:
                 shutil.copyfile(bases / f"{db_id}.sqlite", partial)
         written.append(path)

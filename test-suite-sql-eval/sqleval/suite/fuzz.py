@@ -31,7 +31,9 @@ class Fuzzer:
         sqlite3.Error: the file is not a database.
     """
 
-    def __init__(self, original: Path, golds: Sequence[str]) -> None:
+    def __init__(self, original: Path, golds: Sequence[str], *, named: bool = False) -> None:
+        """``named``: every instance has what the golds compare with, for uses that have one instance only."""
+        self.named = named
         with closing(open_readonly(original)) as db:
             db.text_factory = lenient
             tables = read_schema(db)
@@ -93,6 +95,7 @@ class Fuzzer:
         # Huge numbers are not in every instance, for one is all that a mean depends on.
         musts = _middle(pool) if numeric and source.random() < _TAME else extremes * 2
         musts = source.sample(musts, min(len(musts), count // 2)) + [None] * bool(null)
+        musts += favourites if self.named else []
         left = count
 
         def draw() -> Cell:
