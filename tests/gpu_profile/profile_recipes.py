@@ -26,6 +26,7 @@ ONE_STEP: dict[str, Any] = {
 ON_CPU: dict[str, Any] = {"use_cpu": True, "deepspeed": None}
 NO_EVALUATION: dict[str, Any] = {
     "eval_dataset": None,
+    "val_size": 0.0,
     "eval_strategy": "no",
     "load_best_model_at_end": False,
     "early_stopping_steps": None,
