@@ -43,6 +43,7 @@ COMMANDS = {
     "select": Command("text2sql.select.__main__:main", "Choose among several answers by voting on their results."),
     "evaluate": Command("text2sql.evaluate.__main__:score", "Score predictions by executing them."),
     "evaluate-process": Command("text2sql.evaluate.__main__:process", "Process metrics of explained answers."),
+    "benchmark": Command("text2sql.benchmark.__main__:main", "Measure a model on every test set that is there."),
     "judge": Command("text2sql.evaluate.__main__:judge", "Let a language model judge explained answers."),
     "agree": Command("text2sql.evaluate.__main__:agree", "Compare two files of predictions."),
     "rewards": Command("text2sql.rewards.__main__:app", "List rewards, score answers, check golds.", at_home=False),

@@ -7,7 +7,8 @@ again, because a file that mixes two models measures neither.
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import field, fields
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from sqleval.files import database_path
 from text2sql.artifacts import digest, digest_of
 from text2sql.checkpoint.model import fingerprint
 from text2sql.errors import UserError, run_command
-from text2sql.generate import Decoding, EngineSettings, Request, check_engine, open_engine
+from text2sql.generate import Decoding, Engine, EngineSettings, Request, check_engine, open_engine
 from text2sql.generate.types import Completion
 from text2sql.predictions import PredictionFile, Shard
 from text2sql.prompts import AnswerFormat, ask, build_messages, check_system, parse_completion
@@ -29,6 +30,7 @@ from text2sql.records import Example, Prediction, read_jsonl
 from text2sql.repair import database_schema, repaired
 
 logger = logging.getLogger("text2sql.infer")
+Opener = Callable[[EngineSettings], AbstractContextManager[Engine]]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -59,8 +61,10 @@ class InferOptions(Decoding, EngineSettings):
             raise ValueError("repair needs database_root")
 
 
-def infer(options: InferOptions) -> Path:
+def infer(options: InferOptions, opened: Opener = open_engine) -> Path:
     """Answer every example of this shard that has no prediction yet; returns the predictions' path.
+
+    ``opened`` gives the engine, and is asked only when there is something to answer.
 
     Raises:
         UserError: examples, model, adapter, engine or databases are missing or do not fit together.
@@ -78,13 +82,13 @@ def infer(options: InferOptions) -> Path:
             database_schema(database_path(options.database_root, db_id))
     file = PredictionFile(shard.path(options.output), provenance(options), options.n)
     with file.claim():
-        _complete(options, mine, file)
+        _complete(options, mine, file, opened)
     joined = shard.join(options.output, [example.question_id for example in examples])
     logger.info("predictions: %s", options.output if joined else file.path)
     return options.output if joined else file.path
 
 
-def _complete(options: InferOptions, examples: list[Example], file: PredictionFile) -> None:
+def _complete(options: InferOptions, examples: list[Example], file: PredictionFile, opened: Opener) -> None:
     """Answer the examples that ``file`` has no predictions for."""
     done = file.open(keep=not options.overwrite)
     rest = [example for example in examples if example.question_id not in done]
@@ -94,7 +98,7 @@ def _complete(options: InferOptions, examples: list[Example], file: PredictionFi
         known = {example.question_id: example for example in rest}
         requests = [Request(key, ask(e, options.answer_format, options.system_prompt)) for key, e in known.items()]
         started = time.monotonic()
-        with open_engine(options) as engine:
+        with opened(options) as engine:
             loaded = time.monotonic()
             root = options.database_root if options.repair else None
             finished = _collect(engine.generate(requests, options), known, file, root)

@@ -11,7 +11,7 @@ from text2sql.errors import run_command
 from text2sql.evaluate.answers import EvaluateOptions, JudgeOptions
 from text2sql.evaluate.judge import judge as judge_answers
 from text2sql.evaluate.process import evaluate_process
-from text2sql.evaluate.score import Score, evaluate
+from text2sql.evaluate.score import MEASURES, Score, evaluate
 from text2sql.predictions import agree as compare_files
 from text2sql.recipe import load_recipe, options_from
 from text2sql.recipe.command import Overrides, RecipePath, group
@@ -25,7 +25,8 @@ def score(recipe: RecipePath, overrides: Overrides = None) -> None:
     """Score a predictions file by executing it: accuracy by hardness, outcomes, and a ledger row when asked for."""
     report = evaluate(options_from(EvaluateOptions, load_recipe(recipe, overrides or []), str(recipe)))
     how = f"{report.protocol}, {report.split or 'no split named'}, n = {report.overall.n}, {report.decoding}"
-    title = f"{report.experiment or 'execution accuracy'} ({how})"
+    measure = MEASURES.get(report.protocol, "execution accuracy")
+    title = f"{report.experiment or measure} ({how})"
     table = _table(title, "hardness", "n", "correct", "accuracy", "95 % interval")
     for name, found in report.by_difficulty.items():
         table.add_row(name, *_cells(found))

@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import statistics
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from sqleval import hardness
+from sqleval import Protocol, hardness
 from text2sql import ledger
 from text2sql.artifacts import digest, is_current, write_json, write_note
 from text2sql.errors import UserError, first_complaint
@@ -23,11 +24,14 @@ from text2sql.records import write_jsonl
 logger = logging.getLogger(__name__)
 
 LEVELS = ("easy", "medium", "hard", "extra")
+MEASURES = {"bird-soft-f1": "soft F1", "bird-ves": "R-VES"}
+"""What graded protocols measure; the others measure execution accuracy."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """``correct`` of ``n`` questions (a mean over samples where there are several) with its 95 % interval."""
+    """``correct`` of ``n`` questions (a mean over samples where there are several; the sum of grades for graded protocols)
+    with its 95 % interval."""
 
     n: int
     correct: float
@@ -139,14 +143,22 @@ def _made_of(options: EvaluateOptions) -> dict[str, object]:
 
 
 def score_of(shares: Sequence[float]) -> Score:
-    """The score of questions of which each was answered rightly by a share of its answers (0 or 1 where it has one)."""
+    """The score of questions of which each was answered rightly by a share of its answers (0 or 1 where it has one).
+
+    Graded protocols give grades in place of shares; those of R-VES may be above 1, and the interval is then that of a mean.
+    """
     n, correct = len(shares), sum(shares)
-    low, high = wilson(correct, n)
+    if max(shares) <= 1:
+        low, high = wilson(correct, n)
+    else:
+        half = 1.959964 * statistics.pstdev(shares) / math.sqrt(n)
+        low, high = max(0.0, correct / n - half), correct / n + half
     return Score(n, round(correct, 6), correct / n, low, high)
 
 
-def _score(questions: Sequence[Sequence[Answer]], raw: bool = False) -> Score:
-    return score_of([sum((a.raw if raw else a.verdict).correct for a in found) / len(found) for found in questions])
+def _score(questions: Sequence[Sequence[Answer]], protocol: Protocol, raw: bool = False) -> Score:
+    verdicts = [[answer.raw if raw else answer.verdict for answer in found] for found in questions]
+    return score_of([sum(map(protocol.value, found)) / len(found) for found in verdicts])
 
 
 def _report(options: EvaluateOptions, questions: list[list[Answer]], levels: list[str], seconds: float) -> Report:
@@ -158,14 +170,15 @@ def _report(options: EvaluateOptions, questions: list[list[Answer]], levels: lis
     bad = [found[0].example.question_id for found in questions if found[0].verdict.outcome == "gold_error"]
     if bad:
         logger.warning("the gold SQL of %d questions fails (first: %s); they count as wrong", len(bad), bad[0])
+    protocol = protocol_of(options)
     return Report(
-        protocol=protocol_of(options).label,
+        protocol=protocol.label,
         split=options.split or questions[0][0].example.split,
         decoding=options.decoding or str((provenance(options.predictions) or {}).get("decoding_words", "unknown")),
         samples=len(questions[0]),
-        overall=_score(questions),
+        overall=_score(questions, protocol),
         by_difficulty={
-            name: _score([found for found, level in zip(questions, levels, strict=True) if level == name])
+            name: _score([found for found, level in zip(questions, levels, strict=True) if level == name], protocol)
             for name in known
         },
         outcomes=dict(Counter(verdict.outcome for verdict in verdicts).most_common()),
@@ -175,7 +188,7 @@ def _report(options: EvaluateOptions, questions: list[list[Answer]], levels: lis
         seconds=round(seconds, 2),
         experiment=options.experiment,
         seed=options.seed,
-        raw=_score(questions, raw=True) if changed or options.repair else None,
+        raw=_score(questions, protocol, raw=True) if changed or options.repair else None,
         repaired=changed,
     )
 
@@ -196,16 +209,17 @@ def _verdict_row(answer: Answer, difficulty: str) -> dict[str, object]:
 
 
 def _ledger_row(options: EvaluateOptions, report: Report, experiment: str) -> ledger.Row:
+    measure = MEASURES.get(options.protocol, "execution accuracy").replace(" ", "_").replace("-", "_").lower()
     metrics = {
-        "execution_accuracy": report.overall.accuracy,
-        "execution_accuracy_low": report.overall.low,
-        "execution_accuracy_high": report.overall.high,
+        measure: report.overall.accuracy,
+        f"{measure}_low": report.overall.low,
+        f"{measure}_high": report.overall.high,
         "executable": 1 - report.outcomes.get("error", 0) / sum(report.outcomes.values()),
     }
     for name, score in report.by_difficulty.items():
-        metrics |= {f"execution_accuracy_{name}": score.accuracy, f"n_{name}": score.n}
+        metrics |= {f"{measure}_{name}": score.accuracy, f"n_{name}": score.n}
     if report.raw is not None:
-        metrics["execution_accuracy_raw"] = report.raw.accuracy
+        metrics[f"{measure}_raw"] = report.raw.accuracy
     if report.samples > 1:
         metrics["oracle_accuracy"] = report.oracle
     return ledger.new_row(
