@@ -48,13 +48,13 @@ def serve(script: Callable[[str, int], Say], questions: list[str]) -> Iterator[S
         def do_POST(self) -> None:
             sent = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             assert sent["model"] == "wise"
-            about = next(q for q in questions if f"[QUESTION]\n{q}\n" in sent["messages"][1]["content"])
+            about = next(q for q in questions if q in sent["messages"][1]["content"])
             with lock:
                 server.chats[about].append(sent["messages"])
                 number = len(server.chats[about]) - 1
-            self._send(script(about, number))
+            self._send(script(about, number), sent.get("n", 1))
 
-        def _send(self, say: Say) -> None:
+        def _send(self, say: Say, n: int = 1) -> None:
             time.sleep(say.wait)
             message = {"role": "assistant", "content": say.text}
             chat = {
@@ -62,7 +62,7 @@ def serve(script: Callable[[str, int], Say], questions: list[str]) -> Iterator[S
                 "object": "chat.completion",
                 "created": 0,
                 "model": "wise",
-                "choices": [{"index": 0, "message": message, "finish_reason": say.finish}],
+                "choices": [{"index": i, "message": message, "finish_reason": say.finish} for i in range(n)],
                 "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
             }
             data = (json.dumps(chat) if say.body is None else say.body).encode()

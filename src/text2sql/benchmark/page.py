@@ -7,7 +7,6 @@ from pathlib import Path
 
 import yaml
 from jinja2 import Environment
-from pydantic import TypeAdapter
 from rich.table import Table
 
 from text2sql.artifacts import write_json, write_text
@@ -33,25 +32,26 @@ class Rival:
 def read_rivals() -> list[Rival]:
     """The figures of ``rivals.yaml``."""
     text = files(__package__).joinpath("rivals.yaml").read_text(encoding="utf-8")
-    return TypeAdapter(list[Rival]).validate_python(yaml.safe_load(text), strict=True)
+    return [Rival(**row) for row in yaml.safe_load(text)]
 
 
 def table(results: Sequence[Result]) -> Table:
     """All figures, one line each."""
     shown = Table(title="execution accuracy and graded measures", title_justify="left")
     for head in ("set", "protocol", "way"):
-        shown.add_column(head)
+        shown.add_column(head, no_wrap=head != "set")
     compared = any(result.paired for result in results)
     for head in ("n", "figure", "95 % interval", *["difference", "p"] * compared):
         shown.add_column(head, justify="right")
     for place, result in enumerate(results):
-        if place and results[place - 1].name != result.name:
+        first = not place or results[place - 1].name != result.name
+        if first and place:
             shown.add_section()
         score, paired = result.report.overall, result.paired
         cells = [str(score.n), f"{score.accuracy:.1%}", f"{score.low:.1%} - {score.high:.1%}"]
         if paired is not None:
             cells += [f"{paired.difference:+.1%}", f"{paired.p_value:.3g}"]
-        shown.add_row(result.title, result.protocol, result.way.replace("_", " of "), *cells)
+        shown.add_row(result.title if first else "", result.protocol, result.way.replace("_", " of "), *cells)
     return shown
 
 

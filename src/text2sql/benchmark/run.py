@@ -55,12 +55,13 @@ def benchmark(options: BenchmarkOptions) -> Outcome:
         opened = _opened_once(stack)
         for name in options.only or options.sets:
             test = options.sets[name]
-            there = {protocol: root for protocol, root in test.protocols.items() if root.is_dir()}
-            skipped |= {f"{name}, {p}": f"no databases at {r}" for p, r in test.protocols.items() if p not in there}
-            reason = _unprepared(test) if there else None
+            reason = _unprepared(test)
             if reason is not None:
                 skipped[name] = reason
-            elif there:
+                continue
+            there = {protocol: root for protocol, root in test.protocols.items() if root.is_dir()}
+            skipped |= {f"{name}, {p}": f"no databases at {r}" for p, r in test.protocols.items() if p not in there}
+            if there:
                 logger.info("%s", test.title)
                 results += _measured(options, name, replace(test, protocols=there), opened)
     if not results:
