@@ -66,11 +66,12 @@ def register() -> None:
 
 def _dispatching(theirs: Callable[[dict[str, Any]], None]) -> Callable[[dict[str, Any]], None]:
     def train(config: dict[str, Any]) -> None:
+        from text2sql.llamafactory.performance import PerformanceCallback
         from text2sql.llamafactory.training import LayoutCallback, keep_order
 
         keep_order()
         given = config["args"]
-        config["callbacks"].append(LayoutCallback())
+        config["callbacks"] += [LayoutCallback(), PerformanceCallback()]
         package = find_stage(given) if isinstance(given, dict) else None
         if package is not None:
             _train(package, given, config["callbacks"])

@@ -25,6 +25,7 @@ from text2sql.recipe.megatron import check_keys, is_megatron
 from text2sql.train import preflight
 from text2sql.train.launch import environment, run_llamafactory
 from text2sql.train.machine import check_attention, check_memory, fit_device
+from text2sql.train.performance import write_page
 from text2sql.train.processes import Processes, check_port, check_processes, read_processes, wait_for_first
 from text2sql.train.runs import Run, begin, finish, identify, is_done, plan_run
 from text2sql.train.schedule import check_best_model, warn_about_steps
@@ -142,6 +143,8 @@ def _lead(recipe: Recipe, run: Run, output_dir: Path, added: dict[str, str], loc
     if not (output_dir / "trainer_state.json").is_file():
         raise UserError(f"{output_dir}: the trainer ended without its final state; see {output_dir / 'train.log'}")
     logger.info("trained %d steps: %s", finish(output_dir, run), output_dir)
+    if page := write_page(output_dir):
+        logger.info("performance: %s", page)
 
 
 if __name__ == "__main__":

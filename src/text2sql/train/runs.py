@@ -24,7 +24,7 @@ _PRODUCTS = (
     "checkpoint-* runs adapter_config.json adapter_model.* model*.safetensors pytorch_model* config.json trainer_log.jsonl "
     "generation_config.json all_results.json train_results.json eval_results.json trainer_state.json training_args.bin "
     "value_head.* *.png *tokenizer* special_tokens_map.json added_tokens.json vocab.json merges.txt chat_template.jinja "
-    "README.md run.json recipe.yaml train.log latest zero_to_fp32.py global_step* iter_* "
+    "performance.jsonl performance.html README.md run.json recipe.yaml train.log latest zero_to_fp32.py global_step* iter_* "
     "latest_checkpointed_iteration.txt mca_config.json"
 ).split()
 
