@@ -3,10 +3,13 @@
 import csv
 import gzip
 import json
+import sqlite3
 
 import pytest
 
+from text2sql.data.prepare import prepare
 from text2sql.prompts import build_messages, gold_answer
+from text2sql.records import TracedExample, read_jsonl
 
 DDL = "CREATE TABLE singer (id INT PRIMARY KEY, name TEXT, age INT); INSERT INTO singer VALUES (1, 'Ann', 30), (2, 'Bo', 40);"
 
@@ -67,3 +70,20 @@ def recipe(tmp_path, files=None, source="rows", **more):
         "files": files or {},
         **more,
     }
+
+
+def make(tmp_path, source, table, split="train", **more):
+    """The examples and rejects of prepared rows."""
+    write(tmp_path / "a.json", table)
+    report = prepare(recipe(tmp_path, {split: ["a.json"]}, source, **more), "r")
+    found = list(read_jsonl(tmp_path / "out" / "examples" / "train.jsonl", TracedExample))
+    return found, report["splits"]["train"]
+
+
+def music(folder):
+    """The folder with the database ``music`` in it."""
+    (folder / "music").mkdir(parents=True)
+    with sqlite3.connect(folder / "music" / "music.sqlite") as connection:
+        connection.executescript(DDL)
+    connection.close()
+    return folder
