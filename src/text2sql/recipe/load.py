@@ -22,11 +22,11 @@ from text2sql.errors import UserError, first_complaint
 Recipe = dict[str, Any]
 
 INPUT_KEYS = frozenset(
-    "adapter_name_or_path checkpoint database_root dataset_dir decontaminate.against deepspeed described eval_examples examples "
+    "adapter_name_or_path api_keys checkpoint database_root dataset_dir decontaminate.against deepspeed described eval_examples examples "
     "folder greedy input model_name_or_path predictions ref_model reference resume_from_checkpoint schema tables "
-    "tokenizer".split()
+    "tokenizer toy_databases".split()
 )
-"""Keys whose value is a file or folder that a command reads; ``files.*`` are as well."""
+"""Keys whose value is a file or folder that a command reads; ``files.*`` and ``databases.*`` are as well."""
 
 OUTPUT_KEYS = frozenset("export_dir ledger output output_dir".split())
 """Keys whose value is a file or folder that a command writes."""
@@ -74,7 +74,7 @@ def overrides_from_caller(overrides: Iterable[str]) -> list[str]:
     found = []
     for override in given:
         key, equals, value = override.partition("=")
-        is_path = key in INPUT_KEYS or (key.startswith("files.") and not in_folder)
+        is_path = key in INPUT_KEYS or key.startswith("databases.") or (key.startswith("files.") and not in_folder)
         if is_path:
             value = from_caller(value)
         elif key in OUTPUT_KEYS:
