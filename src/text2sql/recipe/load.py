@@ -22,9 +22,9 @@ from text2sql.errors import UserError, first_complaint
 Recipe = dict[str, Any]
 
 INPUT_KEYS = frozenset(
-    "adapter_name_or_path api_keys checkpoint database_root dataset_dir decontaminate.against deepspeed described eval_examples examples "
-    "folder greedy input model_name_or_path predictions ref_model reference resume_from_checkpoint schema tables "
-    "tokenizer toy_databases".split()
+    "adapter_name_or_path api_keys checkpoint database_root dataset_dir decontaminate.against deepspeed described "
+    "eval_examples examples folder greedy input model_name_or_path predictions ref_model reference resume_from_checkpoint "
+    "schema tables tokenizer toy_databases".split()
 )
 """Keys whose value is a file or folder that a command reads; ``files.*`` and ``databases.*`` are as well."""
 

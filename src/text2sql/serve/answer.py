@@ -141,7 +141,8 @@ class Answerer:
             schema, values = self._shown(question.database, told)
         options = self.options
         found = build_messages(first, schema, question.evidence, options.answer_format, options.system_prompt, values)
-        for turn, after in zip(turns, [*(turn.question for turn in turns[1:]), question.text], strict=True):
+        later = [turn.question for turn in turns[1:]] + [question.text]
+        for turn, after in zip(turns, later, strict=False):  # none, where this is the first turn
             found.append({"role": "assistant", "content": normalize_answer(turn.sql)})
             found.append({"role": "user", "content": follow_up_turn(after)})
         return found

@@ -1,7 +1,6 @@
 """The HTTP API: routes of text2sql's own, OpenAI's chat form, and the page."""
 
 import json
-import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,12 +17,12 @@ from text2sql.serve.answer import Answer, Answerer
 from text2sql.serve.databases import Result
 from text2sql.serve.error import ServeError
 from text2sql.serve.guard import Guard
-from text2sql.serve.metrics import CONTENT_TYPE, Metrics
+from text2sql.serve.metrics import CONTENT_TYPE
 from text2sql.serve.options import ServeOptions
-from text2sql.serve.work import Done, Workers
+from text2sql.serve.server import Server
+from text2sql.serve.work import Done
 
 PAGE = Path(__file__).with_name("page")
-_ALIVE_SECONDS = 2.0
 _ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": wire.ErrorOut, "description": words}
     for status, words in {
@@ -39,44 +38,6 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
         504: "It took too long",
     }.items()
 }
-
-
-class Server:
-    """What the routes share: the answerer, threads for the model and for SQL, and the counters."""
-
-    def __init__(self, options: ServeOptions, answerer: Answerer) -> None:
-        self.options, self.answerer, self.databases = options, answerer, answerer.databases
-        limits = options.limits
-        self.asking = Workers(limits.concurrency, limits.queue, limits.timeout)
-        self.running = Workers(min(4, limits.concurrency), limits.queue, limits.timeout)
-        self.metrics = Metrics(lambda: self.asking.inside)
-        self._alive = (0.0, True)
-
-    async def alive(self) -> bool:
-        """Whether the model answers; asked at most every two seconds."""
-        if time.monotonic() - self._alive[0] > _ALIVE_SECONDS:
-            alive = await self.running.call(self.answerer.engine.alive)
-            self._alive = (time.monotonic(), alive)
-        return self._alive[1]
-
-    async def first(self, asked: wire.AskIn) -> tuple[AsyncGenerator[str | Done[Answer], None], str | Done[Answer]]:
-        """The events of an answer and the first of them, so that what is wrong at once can still be a status."""
-        question = asked.asked()
-        events = self.asking.events(lambda: self.answerer.ask(question))
-        return events, await anext(events)
-
-    def count(self, answer: Answer) -> Answer:
-        """Count an answer."""
-        self.metrics.tokens(answer.prompt_tokens, answer.completion_tokens)
-        if answer.result or answer.failure:
-            self.metrics.statement("rows" if answer.result else answer.failure.kind if answer.failure else "")
-        return answer
-
-    def note(self, request: Request, **notes: Any) -> None:
-        """What the log tells of a request; texts only where the operator wants them."""
-        texts = ("question", "sql")
-        told = {k: v for k, v in notes.items() if v is not None and (self.options.log_text or k not in texts)}
-        request.state.notes.update(told)
 
 
 def create_app(options: ServeOptions, answerer: Answerer) -> FastAPI:
@@ -152,7 +113,7 @@ def _add_question_routes(app: FastAPI, server: Server) -> None:
         """SQL that answers a question; with `execute`, its rows as well; with `stream`, as server-sent events."""
         known = asked.database if asked.database in server.databases.files else None
         server.note(request, database=known, n=asked.n, question=asked.question)
-        events, event = await server.first(asked)
+        events, event = await server.first(asked.asked())
         if asked.stream:
             return StreamingResponse(_sent(server, asked, events, event), media_type="text/event-stream")
         while not isinstance(event, Done):
@@ -206,6 +167,10 @@ def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(ServeError)
     async def on_problem(_request: Request, problem: ServeError) -> JSONResponse:
         return told(problem)
+
+    @app.exception_handler(Exception)
+    async def on_failure(_request: Request, _error: Exception) -> JSONResponse:
+        return told(ServeError(500, "internal", "something failed in the server; its log says what"))
 
     @app.exception_handler(RequestValidationError)
     async def on_invalid(_request: Request, error: RequestValidationError) -> JSONResponse:

@@ -8,7 +8,7 @@ import json
 import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import Body, FastAPI, Request
 from fastapi.responses import StreamingResponse
@@ -17,11 +17,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from text2sql.prompts import parse_completion
 from text2sql.serve.answer import Answer, Question, Turn
 from text2sql.serve.error import ServeError
+from text2sql.serve.server import Server
 from text2sql.serve.wire import MOST_TURNS
 from text2sql.serve.work import Done
-
-if TYPE_CHECKING:
-    from text2sql.serve.api import Server
 
 _EXAMPLE: dict[str, Any] = {
     "model": "zoo_animals",
@@ -79,7 +77,7 @@ class ChatIn(BaseModel):
         return Question(self.messages[-1].text, database=self.model, history=tuple(history[-MOST_TURNS:]))
 
 
-def add_routes(app: FastAPI, server: "Server") -> None:
+def add_routes(app: FastAPI, server: Server) -> None:
     """Add OpenAI's two routes."""
 
     @app.get("/v1/models", tags=["openai"])
@@ -96,8 +94,7 @@ def add_routes(app: FastAPI, server: "Server") -> None:
         question = chat.asked()
         known = chat.model if chat.model in server.databases.files else None
         server.note(request, database=known, question=question.text)
-        events = server.asking.events(lambda: server.answerer.ask(question))
-        event = await anext(events)
+        events, event = await server.first(question)
         head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": chat.model}
         while not isinstance(event, Done) and not chat.stream:
             event = await anext(events)
@@ -113,7 +110,7 @@ def add_routes(app: FastAPI, server: "Server") -> None:
 
 
 async def _chunks(
-    server: "Server", head: dict[str, Any], events: AsyncGenerator[str | Done[Answer], None], event: str | Done[Answer]
+    server: Server, head: dict[str, Any], events: AsyncGenerator[str | Done[Answer], None], event: str | Done[Answer]
 ) -> AsyncIterator[str]:
     """The SQL in one piece at the end: it is repaired, and reasoning left out, when it is whole."""
 
