@@ -7,7 +7,7 @@ import pytest
 
 from text2sql.errors import UserError
 from text2sql.generate import EngineSettings
-from text2sql.generate.vllm_engine import worker_settings, gpu_groups, vllm_python
+from text2sql.generate.vllm_engine import gpu_groups, vllm_python, worker_settings
 
 
 def test_worker_needs_nothing_of_ours():
