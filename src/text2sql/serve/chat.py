@@ -23,7 +23,7 @@ from text2sql.serve.work import Done
 
 _EXAMPLE: dict[str, Any] = {
     "model": "zoo_animals",
-    "messages": [{"role": "user", "content": "How many animals are there?"}],
+    "messages": [{"role": "user", "content": "how many keepers are there"}],
 }
 
 

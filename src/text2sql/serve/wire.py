@@ -26,14 +26,14 @@ class TurnIn(_Wire):
 
 
 _ASK: dict[str, Any] = {
-    "question": "How many animals are there?",
+    "question": "how many keepers are there",
     "database": "zoo_animals",
     "execute": True,
 }
 _FOLLOW_UP: dict[str, Any] = {
-    "question": "only those above 10 years",
+    "question": "show the name of those where pay grade above 3",
     "database": "zoo_animals",
-    "history": [{"question": "How many animals are there?", "sql": "SELECT count(*) FROM animal"}],
+    "history": [{"question": "how many keepers are there", "sql": "SELECT count(*) FROM keepers"}],
 }
 _SCHEMA: dict[str, Any] = {
     "question": "name of the oldest singer",
@@ -130,7 +130,7 @@ class RunIn(_Wire):
 
     model_config = ConfigDict(
         extra="forbid",
-        json_schema_extra={"examples": [{"database": "zoo_animals", "sql": "SELECT count(*) FROM animal"}]},
+        json_schema_extra={"examples": [{"database": "zoo_animals", "sql": "SELECT count(*) FROM keepers"}]},
     )
 
     database: str

@@ -39,7 +39,7 @@ async function chooseDatabase(name) {
   $("examples").replaceChildren(...chosen.questions.map((text) => {
     const chip = make("button", text);
     chip.type = "button";
-    chip.onclick = () => { $("question").value = text; submit(); };
+    chip.onclick = () => { newConversation(); $("question").value = text; submit(); };
     return chip;
   }));
   newConversation();
@@ -47,6 +47,7 @@ async function chooseDatabase(name) {
 
 function newConversation() {
   turns = [];
+  $("follows").checked = false;
   $("follow").hidden = true;
 }
 
@@ -125,10 +126,14 @@ function showResult(rows) {
   shape = chartOf(rows);
   $("result").hidden = false;
   showTable($("table"), rows);
-  const count = word(rows.rows.length === 1 ? "row" : "rows", { n: rows.rows.length, s: rows.seconds.toFixed(2) });
+  const count = word(rows.rows.length === 1 ? "row" : "rows", { n: rows.rows.length, s: duration(rows.seconds) });
   $("count").textContent = rows.truncated ? word("more", { n: rows.rows.length }) : count;
   $("tab-chart").hidden = !shape;
   tab("table");
+}
+
+function duration(seconds) {
+  return seconds < 1 ? `${Math.max(1, Math.round(seconds * 1000))} ms` : `${seconds.toFixed(1)} s`;
 }
 
 async function run() {
