@@ -38,6 +38,7 @@ COMMANDS = {
     "sweep": Command("text2sql.train.sweep:sweep", "Train with several values of keys, and rank the runs."),
     "merge": Command("text2sql.train.merge:merge", "Merge a LoRA adapter into its base model."),
     "mg2hf": Command("text2sql.checkpoint.convert:mg2hf", "Convert a training checkpoint to Hugging Face."),
+    "gguf": Command("text2sql.checkpoint.gguf:main", "Write a model as GGUF, for Ollama and LM Studio."),
     "plan": Command("text2sql.plan.__main__:plan", "Estimate memory and batch of a recipe: does it fit?"),
     "infer": Command("text2sql.infer:main", "Answer a file of questions with a model."),
     "select": Command("text2sql.select.__main__:main", "Choose among several answers by voting on their results."),

@@ -17,7 +17,18 @@ if TYPE_CHECKING:
     from sqleval.run.scratch import run_on_copy
 
 __version__ = "0.1.0"
-__all__ = ["ErrorClass", "Evaluator", "Executor", "Failure", "Limits", "Outcome", "Overlap", "Protocol", "Rows", "Verdict"]
+__all__ = [
+    "ErrorClass",
+    "Evaluator",
+    "Executor",
+    "Failure",
+    "Limits",
+    "Outcome",
+    "Overlap",
+    "Protocol",
+    "Rows",
+    "Verdict",
+]
 __all__ += ["classify", "execute", "hardness", "instances", "run_on_copy"]
 _MODULES = {
     "evaluator": ("Evaluator",),

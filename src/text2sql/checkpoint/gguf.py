@@ -7,15 +7,18 @@ Weights, tokenizer and chat template go into one file. Values are written as 16-
 import json
 import logging
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import gguf
-import numpy as np
+import typer
 from gguf.constants import GGMLQuantizationType, LlamaFileType, TokenType
+from rich.console import Console
 
 from text2sql.artifacts import whole_folder
 from text2sql.checkpoint.model import check_model, read_json
-from text2sql.errors import UserError
+from text2sql.errors import UserError, run_command
+from text2sql.recipe.command import single
+from text2sql.recipe.load import from_caller, in_callers_folder
 
 logger = logging.getLogger("text2sql.gguf")
 Precision = Literal["F16", "Q8_0"]
@@ -44,6 +47,19 @@ def export(model: Path, folder: Path, name: str = "") -> list[Path]:
             logger.info("%s: %.1f MB", file, (partial / file.name).stat().st_size / 1e6)
         (partial / "Modelfile").write_text(_modelfile(files[1].name, config), encoding="utf-8")
     return [*files, folder / "Modelfile"]
+
+
+def main(
+    model: Annotated[Path, typer.Argument(help="A merged model in Hugging Face form.")],
+    folder: Annotated[Path | None, typer.Argument(help="Where to write; default: outputs/gguf/NAME.")] = None,
+) -> None:
+    """Write a Qwen3 model as GGUF (F16 and Q8_0) with tokenizer and chat template, and Ollama's Modelfile."""
+    source = Path(from_caller(str(model)))
+    target = Path(in_callers_folder(str(folder))) if folder else Path("outputs/gguf", source.resolve().name)
+    _, small, recipe = export(source, target)
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(f"Ollama:    cd {recipe.parent} && ollama create {source.resolve().name.lower()} -f {recipe.name}")
+    console.print(f"LM Studio: lms import {small}")
 
 
 def _write(model: Path, config: dict[str, Any], path: Path, name: str, precision: Precision) -> None:
@@ -147,3 +163,7 @@ def _modelfile(file: str, config: dict[str, Any]) -> str:
             "",
         )
     )
+
+
+if __name__ == "__main__":
+    run_command(single(main))

@@ -78,12 +78,13 @@ def overrides_from_caller(overrides: Iterable[str]) -> list[str]:
         if is_path:
             value = from_caller(value)
         elif key in OUTPUT_KEYS:
-            value = _in_callers_folder(value)
+            value = in_callers_folder(value)
         found.append(key + equals + value)
     return found
 
 
-def _in_callers_folder(path: str) -> str:
+def in_callers_folder(path: str) -> str:
+    """A path to be written, as the user meant it: where they are."""
     caller = os.environ.get("TEXT2SQL_CALLER_DIR")
     elsewhere = caller and path not in ("", "null") and Path(caller).resolve() != Path.cwd()
     return str(Path(caller or "", path)) if elsewhere else path
