@@ -17,9 +17,10 @@ ASK = {"question": "how many\nkeepers are there", "database": "zoo"}
 class Slow(Engine):
     """Says a word every tenth of a second, for as long as ``seconds``; counts how often it was stopped early."""
 
-    name, concurrent = "slow", True
+    name = "slow"
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, concurrent: bool = False) -> None:
+        self.concurrent = concurrent
         self.seconds, self.stopped, self.working = seconds, 0, 0
 
     def generate(self, requests, decoding) -> Iterator[Completion]:
@@ -53,7 +54,10 @@ def wait_for(condition) -> None:
 
 
 def test_more_than_may_wait_are_told_to_come_again(serving) -> None:
-    with serving(Slow(1.0), limits=Limits(concurrency=2, queue=2)) as client, ThreadPoolExecutor(12) as pool:
+    with (
+        serving(Slow(1.0, concurrent=True), limits=Limits(concurrency=2, queue=2)) as client,
+        ThreadPoolExecutor(12) as pool,
+    ):
         replies = list(pool.map(lambda _: client.post("/v1/text2sql", json=ASK), range(12)))
         statuses = sorted(reply.status_code for reply in replies)
         assert statuses.count(200) >= 4 and set(statuses) == {200, 429}

@@ -42,7 +42,7 @@ class Question:
     """What is asked: about a registered ``database``, or about a ``schema`` given as ``CREATE TABLE`` text.
 
     ``history`` are the earlier turns of the conversation, ``references`` questions like this one with their SQL; ``n``
-    answers are sampled where it is above 1, and ``execute`` runs the chosen one.
+    answers are sampled where it is above 1, and ``execute`` runs the chosen one. ``pieces``: somebody watches the answer come.
     """
 
     text: str
@@ -53,6 +53,7 @@ class Question:
     references: tuple[Turn, ...] = ()
     n: int = 1
     execute: bool = False
+    pieces: bool = False
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ class Answerer:
         """
         self._check(question)
         request = Request(f"q{next(self._numbers)}", self.messages(question))
-        completions = yield from self._generate(request, question.n)
+        completions = yield from self._generate(request, question)
         if any(completion.finish_reason == "prompt_too_long" for completion in completions):
             most = f" of {self.engine.limit} tokens" if self.engine.limit else ""
             raise ServeError(422, "schema_too_long", f"schema and question do not fit into the model's context{most}")
@@ -181,8 +182,9 @@ class Answerer:
         if not 1 <= question.n <= limits.samples:
             raise ServeError(422, "bad_request", f"n is 1 to {limits.samples}")
 
-    def _generate(self, request: Request, n: int) -> Generator[str, None, list[Completion]]:
-        options = self.options
+    def _generate(self, request: Request, question: Question) -> Generator[str, None, list[Completion]]:
+        """In pieces also where nobody watches but the engine is this process: that work can be stopped between two."""
+        options, n = self.options, question.n
         decoding = Decoding(max_new_tokens=options.max_new_tokens)
         if n > 1:
             decoding = replace(decoding, n=n, temperature=options.temperature, top_p=options.top_p)
@@ -190,7 +192,7 @@ class Answerer:
         if waits and not self._engine_lock.acquire(timeout=options.limits.timeout):
             raise ServeError(503, "busy", "the model is busy with earlier questions; ask again", retry_after=5)
         try:
-            if n == 1:
+            if n == 1 and (question.pieces or waits):
                 return [(yield from self.engine.stream(request, decoding))]
             return list(self.engine.generate([request], decoding))
         except ServeError:

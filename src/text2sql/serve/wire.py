@@ -69,6 +69,7 @@ class AskIn(_Wire):
             references=tuple(turn.turn() for turn in self.references),
             n=self.n,
             execute=self.execute,
+            pieces=self.stream,
         )
 
 
