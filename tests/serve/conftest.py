@@ -70,8 +70,8 @@ def running(options: ServeOptions, engine: Engine) -> Iterator[httpx.Client]:
         port = server.servers[0].sockets[0].getsockname()[1]
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
             yield client
-        server.should_exit = True
-        thread.join(30)
+            server.should_exit = True
+            thread.join(30)
 
 
 @pytest.fixture

@@ -2,19 +2,23 @@
 
 import json
 import socket
+from dataclasses import asdict
+from pathlib import Path
 
 import anyio
 import pytest
 from mcp import Client
 
 from text2sql.errors import UserError
-from text2sql.recipe import options_from
+from text2sql.recipe import load_recipe, options_from
 from text2sql.serve import terminal
 from text2sql.serve.__main__ import _listening
 from text2sql.serve.answer import Answerer
 from text2sql.serve.databases import Databases
 from text2sql.serve.mcp import create_server
 from text2sql.serve.options import ServeOptions
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -70,6 +74,15 @@ def test_a_port_in_use_is_one_line(options) -> None:
         port = other.getsockname()[1]
         with pytest.raises(UserError, match=f"port {port} is in use"):
             _listening(options_from(ServeOptions, {"model_name_or_path": "m", "port": port}, "r"))
+
+
+@pytest.mark.parametrize("profile", ["tiny", "qwen3_1p7b"])
+def test_every_key_of_the_recipes_arrives(profile: str) -> None:
+    recipe = load_recipe(ROOT / f"recipes/{profile}/serve.yaml", [])
+    options = asdict(options_from(ServeOptions, recipe, profile))
+    for key, value in recipe.items():
+        found = options[key] if key != "limits" else {name: options[key][name] for name in value}
+        assert (str(found) if isinstance(found, Path) else found) == value, key
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,9 @@ def digest(files) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("every", [20, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_thousand_hostile_statements(serving, files, tmp_path, every: int) -> None:
-    before, corpus = digest(files), hostile_statements(str(tmp_path))
+    before, statements = digest(files), hostile_statements(str(tmp_path))
+    forms = ("{}", "SELECT * FROM ({})", "SELECT 1; {}", "/* x */ {} -- x")
+    corpus = [form.replace("{}", sql) for sql in statements for form in forms]
     assert len(corpus) >= 1000
     with serving(limits=Limits(sql_timeout=0.2, queue=1000)) as client, ThreadPoolExecutor(4) as pool:
 
@@ -77,8 +79,8 @@ def test_databases_are_names_and_not_paths(client, name: str) -> None:
         reply = client.post(path, json=body)
         assert reply.status_code == 404
         assert reply.json()["error"]["message"].endswith("there are odd, zoo")
-    reply = client.get(f"/v1/databases/{name}") if "\x00" not in name else None
-    assert reply is None or name in ("", ".") or reply.status_code == 404
+    if name not in ("", ".", "zoo/../zoo", "zoo\x00"):  # the client itself tidies or refuses these
+        assert client.get(f"/v1/databases/{name}").status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -95,7 +97,7 @@ def test_the_pages_folder_is_all_that_is_served(client, path: str) -> None:
     [
         (b"", 422),
         (b"{", 422),
-        (b"\xff\xfe", 400),
+        (b"\xff\xfe", (400, 422)),
         (b"[" * 100_000, (400, 422)),
         (b'{"question": ' + b"9" * 6000 + b"}", (400, 422)),
         (b'{"question": "\\ud800", "database": "zoo"}', 422),
@@ -144,7 +146,7 @@ def test_keys(serving, tmp_path) -> None:
         for headers in (
             {},
             {"authorization": "Bearer no"},
-            {"authorization": "Bearer "},
+            {"authorization": "Bearer"},
             {"authorization": "first-key"},
             {"x-api-key": ""},
         ):

@@ -171,6 +171,10 @@ class Answerer:
             self.databases.file(question.database)
         texts = [question.text, question.evidence, *(t for turn in question.history for t in (turn.question, turn.sql))]
         texts += [text for turn in question.references for text in (turn.question, turn.sql)]
+        try:
+            "".join([*texts, question.schema or ""]).encode()
+        except UnicodeEncodeError:
+            raise ServeError(422, "bad_request", "a text is not valid Unicode") from None
         if not question.text.strip():
             raise ServeError(422, "empty_question", "the question is empty")
         if max(map(len, texts)) > limits.question_chars:
