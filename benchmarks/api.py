@@ -33,9 +33,10 @@ from text2sql.artifacts import digest
 from text2sql.errors import UserError
 from text2sql.generate import Completion, Decoding, Engine, Request
 from text2sql.recipe import load_recipe, options_from
-from text2sql.serve.answer import Answerer, Question
+from text2sql.serve.answer import Answerer
 from text2sql.serve.databases import Databases
 from text2sql.serve.options import ServeOptions
+from text2sql.serve.question import Question
 
 RECIPE = Path("recipes/tiny/serve.yaml")
 QUESTION = {"question": "how many keepers are there", "database": "zoo_animals"}

@@ -10,7 +10,7 @@ import pytest
 
 from text2sql.generate import Decoding, Request
 from text2sql.prompts import build_messages
-from text2sql.serve.answer import Question, Turn
+from text2sql.serve.question import Question, Turn
 
 COUNT = {"question": "how many keepers are there", "database": "zoo"}
 

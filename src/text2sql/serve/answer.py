@@ -7,8 +7,8 @@ yielded, the whole answer is returned.
 import logging
 import tempfile
 import threading
-from collections.abc import Generator, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Generator
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -18,72 +18,17 @@ from text2sql.generate import Completion, Decoding, Engine, Request
 from text2sql.prompts import Message, build_messages, follow_up_turn, normalize_answer, read_answer
 from text2sql.records import Candidate
 from text2sql.repair import repair
+from text2sql.schema import render_ddl
 from text2sql.select.run import Runner
 from text2sql.select.vote import ranked
 from text2sql.serve.databases import Databases, Result
 from text2sql.serve.error import ServeError
 from text2sql.serve.options import ServeOptions
+from text2sql.serve.question import Answer, Other, Question
 from text2sql.sql import find_issues
 from text2sql.sql.statement import canonical
 
 logger = logging.getLogger("text2sql.serve")
-
-
-@dataclass(frozen=True)
-class Turn:
-    """A question with its SQL."""
-
-    question: str
-    sql: str
-
-
-@dataclass(frozen=True)
-class Question:
-    """What is asked: about a registered ``database``, or about a ``schema`` given as ``CREATE TABLE`` text.
-
-    ``history`` are the earlier turns of the conversation, ``references`` questions like this one with their SQL; ``n``
-    answers are sampled where it is above 1, and ``execute`` runs the chosen one. ``pieces``: somebody watches the answer come.
-    """
-
-    text: str
-    database: str | None = None
-    schema: str | None = None
-    evidence: str = ""
-    history: tuple[Turn, ...] = ()
-    references: tuple[Turn, ...] = ()
-    n: int = 1
-    execute: bool = False
-    pieces: bool = False
-
-
-@dataclass(frozen=True)
-class Other:
-    """Another answer, and the share of the samples that give its result."""
-
-    sql: str
-    share: float
-
-
-@dataclass(frozen=True)
-class Answer:
-    """``share`` is that of the samples that agree with ``sql`` (None for one answer); ``raw`` the SQL before ``repairs``.
-
-    ``result`` is there when it was asked for and the statement gave rows, ``failure`` when it did not. ``cut`` tells that
-    the model's answer was longer than it may be.
-    """
-
-    sql: str
-    reasoning: str
-    issues: list[str]
-    repairs: list[str]
-    raw: str | None
-    share: float | None
-    alternatives: list[Other]
-    result: Result | None
-    failure: ServeError | None
-    prompt_tokens: int
-    completion_tokens: int
-    cut: bool
 
 
 class Answerer:
@@ -238,8 +183,6 @@ class Answerer:
 
     def _ddl(self, question: Question) -> str:
         """What issues may look at: never a client's text, because it is read by building it."""
-        from text2sql.schema import render_ddl
-
         return render_ddl(self.databases.schema(question.database)) if question.database else ""
 
     def _candidate(self, question: Question, completion: Completion) -> Candidate:
@@ -278,8 +221,3 @@ def whole(work: Generator[str, None, Answer]) -> Answer:
         except StopIteration as end:
             answer: Answer = end.value
             return answer
-
-
-def turns(pairs: Iterable[tuple[str, str]]) -> tuple[Turn, ...]:
-    """Turns of pairs of question and SQL."""
-    return tuple(Turn(question, sql) for question, sql in pairs)

@@ -13,12 +13,13 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException as RoutingError
 
 from text2sql.serve import chat, wire
-from text2sql.serve.answer import Answer, Answerer
+from text2sql.serve.answer import Answerer
 from text2sql.serve.databases import Result
 from text2sql.serve.error import ServeError
 from text2sql.serve.guard import Guard
 from text2sql.serve.metrics import CONTENT_TYPE
 from text2sql.serve.options import ServeOptions
+from text2sql.serve.question import Answer
 from text2sql.serve.server import Server
 from text2sql.serve.work import Done
 

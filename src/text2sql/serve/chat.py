@@ -15,8 +15,8 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from text2sql.prompts import parse_completion
-from text2sql.serve.answer import Answer, Question, Turn
 from text2sql.serve.error import ServeError
+from text2sql.serve.question import Answer, Question, Turn
 from text2sql.serve.server import Server
 from text2sql.serve.wire import MOST_TURNS
 from text2sql.serve.work import Done

@@ -17,10 +17,11 @@ from text2sql.errors import run_command
 from text2sql.recipe import load_recipe, options_from
 from text2sql.recipe.command import Overrides, RecipePath, single
 from text2sql.serve import wire
-from text2sql.serve.answer import Answerer, Question
+from text2sql.serve.answer import Answerer
 from text2sql.serve.error import ServeError
 from text2sql.serve.opened import open_answerer
 from text2sql.serve.options import ServeOptions
+from text2sql.serve.question import Question
 
 Given = ParamSpec("Given")
 Found = TypeVar("Found")

@@ -6,9 +6,10 @@ from typing import Any
 
 from fastapi import Request
 
-from text2sql.serve.answer import Answer, Answerer, Question
+from text2sql.serve.answer import Answerer
 from text2sql.serve.metrics import Metrics
 from text2sql.serve.options import ServeOptions
+from text2sql.serve.question import Answer, Question
 from text2sql.serve.work import Done, Workers
 
 _ALIVE_SECONDS = 2.0

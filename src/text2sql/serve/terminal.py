@@ -17,11 +17,12 @@ from text2sql.errors import run_command
 from text2sql.recipe import load_recipe, options_from
 from text2sql.recipe.command import single
 from text2sql.recipe.load import from_caller
-from text2sql.serve.answer import Answer, Answerer, Question, Turn
+from text2sql.serve.answer import Answerer
 from text2sql.serve.databases import Result
 from text2sql.serve.error import ServeError
 from text2sql.serve.opened import open_answerer
 from text2sql.serve.options import ServeOptions
+from text2sql.serve.question import Answer, Question, Turn
 
 NAME = "database"
 RECIPE = Path("recipes/tiny/serve.yaml")

@@ -5,8 +5,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from text2sql.schema import Schema
-from text2sql.serve.answer import Answer, Question, Turn
 from text2sql.serve.databases import Cell, Result
+from text2sql.serve.question import Answer, Question, Turn
 
 MOST_TURNS = 20
 
