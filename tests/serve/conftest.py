@@ -12,6 +12,7 @@ import httpx
 import pytest
 import uvicorn
 
+from support.hostile import MARKUP as XSS
 from text2sql.generate import Engine, open_engine
 from text2sql.serve.answer import Answerer
 from text2sql.serve.api import create_app
@@ -21,7 +22,6 @@ from text2sql.toy import build_database, load_specs
 
 ROOT = Path(__file__).parents[2]
 MODEL = ROOT / "models/tiny-base"
-XSS = "<img src=x onerror=alert(1)>"
 Serving = Callable[..., "contextmanager[httpx.Client]"]
 
 

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from support.hostile import MARKUP as XSS
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [
     pytest.mark.slow,
@@ -108,8 +110,6 @@ def test_languages_and_follow_ups(opened) -> None:
 
 
 def test_hostile_names_and_cells_stay_text(opened) -> None:
-    from .conftest import XSS
-
     page = opened()
     ask(page, XSS, "odd")
     page.click("#sql")
