@@ -22,7 +22,7 @@ def agreement(folder: Path, questions: int) -> float:
         theirs = {found.key: found.text for found in engine.generate(requests, Decoding(max_new_tokens=128))}
         renderer = engine.renderer
         prompts = [renderer.tokenizer.decode(renderer.encode(request.messages)) for request in requests]
-    llama = Llama(str(export(MODEL, folder / "gguf")[0]), n_ctx=4096, verbose=False)
+    llama = Llama(str(export(MODEL, folder / "gguf")[0]), n_ctx=4096, n_threads=1, n_threads_batch=1, verbose=False)
     equal = 0
     for request, prompt in zip(requests, prompts, strict=True):
         tokens = llama.tokenize(prompt.encode(), add_bos=False, special=True)
