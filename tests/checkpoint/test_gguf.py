@@ -6,9 +6,11 @@ import gguf
 import numpy as np
 import pytest
 
-from support.tiny_model import make_model
+from support.laptop import MODEL, agreement, opened
+from support.tiny_model import QUESTIONS, SCHEMA, make_model
 from text2sql.checkpoint.gguf import export
 from text2sql.errors import UserError
+from text2sql.prompts import build_messages
 
 
 @pytest.fixture(scope="module")
@@ -60,9 +62,31 @@ def test_other_models_are_refused(model, tmp_path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(importlib.util.find_spec("llama_cpp") is None, reason="llama-cpp-python is not installed here")
-def test_llama_cpp_answers_as_transformers_does(tmp_path) -> None:
-    from support.laptop import agreement
+needs_llama = pytest.mark.skipif(
+    importlib.util.find_spec("llama_cpp") is None,
+    reason="llama-cpp-python is not installed (pip install llama-cpp-python)",
+)
 
+
+@needs_llama
+def test_llama_cpp_reads_text_as_the_tokenizer_does(model, tmp_path) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer, llama = AutoTokenizer.from_pretrained(model), opened(export(model, tmp_path / "out")[0])
+    for question in [*QUESTIONS, "It's 12345 rows;\n\n  isn't it?\t[SCHEMA] é € 你好，世界 T1.a>=3"]:
+        chat = tokenizer.apply_chat_template(
+            build_messages(question, SCHEMA), add_generation_prompt=True, tokenize=False
+        )
+        ids = tokenizer(chat, add_special_tokens=False)["input_ids"]
+        assert llama.tokenize(chat.encode(), add_bos=False, special=True) == ids
+
+
+def test_a_tokenizer_that_llama_cpp_cannot_follow_is_said(tmp_path, caplog) -> None:
+    export(MODEL, tmp_path / "out")
+    assert "cuts text in another way" in caplog.text
+
+
+@pytest.mark.slow
+@needs_llama
+def test_llama_cpp_answers_as_transformers_does(tmp_path) -> None:
     assert agreement(tmp_path, questions=40) >= 0.98

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
+from playwright.sync_api import expect, sync_playwright
 
 from support.hostile import MARKUP as XSS
 
@@ -18,8 +19,6 @@ SECONDS = 60_000
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator:
-    from playwright.sync_api import sync_playwright
-
     with sync_playwright() as playwright:
         found = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
         yield found
@@ -54,7 +53,8 @@ def opened(browser, client):
 
 
 def ask(page, question: str, database: str = "zoo") -> None:
-    page.select_option("#database", database)
+    if page.input_value("#database") != database:
+        page.select_option("#database", database)
     page.fill("#question", question)
     page.keyboard.press("Enter")
     page.wait_for_selector("#send:enabled")
@@ -77,17 +77,14 @@ def test_asking_editing_and_running(opened, width, scheme, locale) -> None:
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (background == "rgb(17, 20, 27)") == (scheme == "dark")
 
-    page.click("#sql")
-    page.keyboard.press("Control+A")
-    page.keyboard.insert_text("SELECT count(*) AS keepers FROM keepers")
+    page.fill("#sql", "SELECT count(*) AS keepers FROM keepers")
     page.keyboard.press("Control+Enter")
-    page.wait_for_function("document.querySelector('#table th')?.textContent === 'keepers'")
+    expect(page.locator("#table th").first).to_have_text("keepers", timeout=SECONDS)
     assert page.text_content("#table td") == "24"
-    page.keyboard.press("Control+A")
-    page.keyboard.insert_text("SELECT nothing FROM keepers")
+    page.fill("#sql", "SELECT lost FROM keepers")
     page.click("#run")
     page.wait_for_selector("#notes .bad")
-    assert "no such column: nothing" in page.text_content("#notes")
+    assert "no such column: lost" in page.text_content("#notes")
     page.reload()
     page.wait_for_selector("#past button", state="attached")
     assert "for each species" in page.text_content("#past"), "the browser remembers"
@@ -112,11 +109,9 @@ def test_languages_and_follow_ups(opened) -> None:
 def test_hostile_names_and_cells_stay_text(opened) -> None:
     page = opened()
     ask(page, XSS, "odd")
-    page.click("#sql")
-    page.keyboard.press("Control+A")
-    page.keyboard.insert_text(f'SELECT * FROM "{XSS}"')
+    page.fill("#sql", f'SELECT * FROM "{XSS}"')
     page.keyboard.press("Control+Enter")
-    page.wait_for_function("document.querySelectorAll('#table tbody tr').length === 4")
+    expect(page.locator("#table tbody tr")).to_have_count(4, timeout=SECONDS)
     assert (
         XSS in page.text_content("#table")
         and XSS in page.text_content("#tables")

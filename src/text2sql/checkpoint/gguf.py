@@ -28,6 +28,10 @@ _KINDS = {
     "Q8_0": (GGMLQuantizationType.Q8_0, LlamaFileType.MOSTLY_Q8_0),
 }
 _BLOCK = 32
+QWEN_SPLIT = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+"""How Qwen's tokenizer cuts text before it merges bytes; llama.cpp knows it, and can be given no other."""
 
 
 def export(model: Path, folder: Path, name: str = "") -> list[Path]:
@@ -123,6 +127,12 @@ def _add_tokenizer(writer: gguf.GGUFWriter, model: Path, config: dict[str, Any])
     form = json.loads(tokenizer.backend_tokenizer.to_str())
     if form["model"]["type"] != "BPE":
         raise UserError(f"{model}: its tokenizer is {form['model']['type']}, not a byte-level BPE")
+    if json.dumps(QWEN_SPLIT) not in json.dumps(form["pre_tokenizer"]):
+        logger.warning(
+            "%s: its tokenizer cuts text in another way than Qwen's, which llama.cpp cannot do: give it token ids of the "
+            "model's own tokenizer, or answers will differ",
+            model,
+        )
     texts = {number: text for text, number in tokenizer.get_vocab().items()}
     added = tokenizer.added_tokens_decoder
     tokens, kinds = [], []
