@@ -4,8 +4,8 @@
 
 Clients ask one question after another, in turns of a hundred: directly (the same messages as the API sends, to the
 model's server) and through POST /v1/text2sql. The overhead is the difference of the medians, and of the 95th percentiles.
-Without ``--server`` the model's server is a stand-in in a process of its own, which takes ``--model-ms`` milliseconds for every
-answer, so that its own scatter does not hide the difference; a server that is given, such as ``vllm serve``, is real.
+Without ``--server`` the model's server is a stand-in in a process of its own, which takes half to one and a half times
+``--model-ms`` milliseconds for an answer; a server that is given, such as ``vllm serve``, is real.
 
 ``--minutes`` goes on at a steady load afterwards and reports errors and growth of the API's memory. The API runs in a process
 of its own; its CPU milliseconds a question tell more than wall time where other programs share the machine.
@@ -13,7 +13,9 @@ of its own; its CPU milliseconds a question tell more than wall time where other
 
 import asyncio
 import json
+import logging
 import os
+import random
 import signal
 import statistics
 import subprocess
@@ -38,6 +40,7 @@ from text2sql.serve.databases import Databases
 from text2sql.serve.options import ServeOptions
 from text2sql.serve.question import Question
 
+logging.getLogger("httpx").setLevel(logging.WARNING)
 RECIPE = Path("recipes/tiny/serve.yaml")
 QUESTION = {"question": "how many keepers are there", "database": "zoo_animals"}
 ANSWER = "SELECT count(*) FROM keepers"
@@ -225,7 +228,7 @@ async def _stand(milliseconds: int) -> None:
                 length = head.partition("content-length:")[2].split("\r\n")[0].strip()
                 await reader.readexactly(int(length or 0))
                 is_chat = head.startswith("post")
-                await asyncio.sleep(milliseconds / 1000 * is_chat)
+                await asyncio.sleep(milliseconds / 1000 * is_chat * random.uniform(0.5, 1.5))
                 body = json.dumps(chat if is_chat else models).encode()
                 kind = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
                 writer.write(f"{kind}content-length: {len(body)}\r\n\r\n".encode() + body)
