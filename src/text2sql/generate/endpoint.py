@@ -61,6 +61,9 @@ class EndpointEngine(Engine):
 
     def generate(self, requests: Sequence[Request], decoding: Decoding) -> Iterator[Completion]:
         """Yield completions as servers answer."""
+        if len(requests) == 1:  # somebody waits: no threads for one
+            yield from self.answer(requests[0], decoding)
+            return
         pool = ThreadPoolExecutor(self.settings.batch_size * len(self.clients))
         try:
             waiting = [pool.submit(self.answer, request, decoding, turn) for turn, request in enumerate(requests)]
