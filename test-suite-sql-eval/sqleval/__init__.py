@@ -12,12 +12,23 @@ if TYPE_CHECKING:
     from sqleval.files import instances
     from sqleval.outcome import ErrorClass, Failure, Outcome, Overlap, Rows, Verdict, classify
     from sqleval.protocol import Protocol
-    from sqleval.run.apart import execute
+    from sqleval.run.apart import Executor, execute
     from sqleval.run.sandbox import Limits
     from sqleval.run.scratch import run_on_copy
 
 __version__ = "0.1.0"
-__all__ = ["ErrorClass", "Evaluator", "Failure", "Limits", "Outcome", "Overlap", "Protocol", "Rows", "Verdict"]
+__all__ = [
+    "ErrorClass",
+    "Evaluator",
+    "Executor",
+    "Failure",
+    "Limits",
+    "Outcome",
+    "Overlap",
+    "Protocol",
+    "Rows",
+    "Verdict",
+]
 __all__ += ["classify", "execute", "hardness", "instances", "run_on_copy"]
 _MODULES = {
     "evaluator": ("Evaluator",),
@@ -25,7 +36,7 @@ _MODULES = {
     "files": ("instances",),
     "outcome": ("ErrorClass", "Failure", "Outcome", "Overlap", "Rows", "Verdict", "classify"),
     "protocol": ("Protocol",),
-    "run.apart": ("execute",),
+    "run.apart": ("Executor", "execute"),
     "run.sandbox": ("Limits",),
     "run.scratch": ("run_on_copy",),
 }

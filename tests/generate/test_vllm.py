@@ -7,7 +7,7 @@ import pytest
 
 from text2sql.errors import UserError
 from text2sql.generate import EngineSettings
-from text2sql.generate.vllm_engine import _worker_settings, gpu_groups, vllm_python
+from text2sql.generate.vllm_engine import gpu_groups, vllm_python, worker_settings
 
 
 def test_worker_needs_nothing_of_ours():
@@ -62,5 +62,5 @@ def test_workers_get_the_gpus_there_are(gpus, visible, keys, expected, monkeypat
 def test_sizes_reach_vllm(monkeypatch):
     monkeypatch.setattr("text2sql.generate.vllm_engine.gpu_count", lambda: 2)
     settings = EngineSettings(model_name_or_path="x", tensor_parallel_size=2, gpu_memory_utilization=0.5)
-    llm = _worker_settings(settings, 512)["llm"]
+    llm = worker_settings(settings, 512)["llm"]
     assert (llm["tensor_parallel_size"], llm["gpu_memory_utilization"], llm["dtype"]) == (2, 0.5, "bfloat16")

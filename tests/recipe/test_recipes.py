@@ -185,6 +185,7 @@ TWINS = {
     "grpo_execution": ["stage", *METHOD, *LORA, *GRPO],
     "grpo_reasoning": ["stage", *METHOD, *LORA, *GRPO],
     "grpo_process": ["stage", *METHOD, *LORA, *GRPO],
+    "serve": ["enable_thinking", "answer_format", "schema_style", "repair", "temperature", "host", "port", "log_text"],
     "merge_lora": [*METHOD, "trust_remote_code", "export_size", "export_device", "export_legacy_format"],
 }
 

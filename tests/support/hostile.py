@@ -3,6 +3,9 @@
 ``{dir}`` in a statement is a folder that an escape would write to or read from.
 """
 
+MARKUP = "<img src=x onerror=alert(1)>"
+"""A name, a cell or a question that a page must show as text."""
+
 _BOMBS = (
     "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c",
     "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT x FROM c",

@@ -43,8 +43,11 @@ def check_engine(settings: EngineSettings) -> str:
     return name
 
 
-def open_engine(settings: EngineSettings) -> Engine:
+def open_engine(settings: EngineSettings, timeout: float | None = None) -> Engine:
     """Load the model and return an engine ready to generate; use it as a context manager.
+
+    ``timeout``: somebody waits for each answer, so a call gives up, or ends its answer, after so many seconds, and a server
+    that fails is asked once more and not four times.
 
     Raises:
         UserError: as :func:`check_engine` does, or no server answers.
@@ -53,5 +56,5 @@ def open_engine(settings: EngineSettings) -> Engine:
     if name == "openai":
         from text2sql.generate.endpoint import EndpointEngine  # its client library takes long to import
 
-        return EndpointEngine(settings)
-    return VllmEngine(settings) if name == "vllm" else TransformersEngine(settings)
+        return EndpointEngine(settings) if timeout is None else EndpointEngine(settings, timeout, retries=1)
+    return VllmEngine(settings) if name == "vllm" else TransformersEngine(settings, timeout)

@@ -5,7 +5,7 @@ More servers give more speed: requests go to them in turn, and a request that a 
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
 
@@ -42,10 +42,11 @@ class EndpointEngine(Engine):
     """
 
     name = "openai"
+    concurrent = True
 
     def __init__(self, settings: EngineSettings, timeout: float = 600.0, retries: int = 4) -> None:
         key = os.environ.get("OPENAI_API_KEY", "none")
-        self.settings = settings
+        self.settings, self.limit = settings, settings.max_model_len
         self.clients = [
             openai.OpenAI(base_url=url, api_key=key, max_retries=retries, timeout=timeout) for url in settings.base_urls
         ]
@@ -60,6 +61,9 @@ class EndpointEngine(Engine):
 
     def generate(self, requests: Sequence[Request], decoding: Decoding) -> Iterator[Completion]:
         """Yield completions as servers answer."""
+        if len(requests) == 1:  # somebody waits: no threads for one
+            yield from self.answer(requests[0], decoding)
+            return
         pool = ThreadPoolExecutor(self.settings.batch_size * len(self.clients))
         try:
             waiting = [pool.submit(self.answer, request, decoding, turn) for turn, request in enumerate(requests)]
@@ -93,6 +97,29 @@ class EndpointEngine(Engine):
             logger.warning("%s: %s", client.base_url, failure)
         raise failure
 
+    def stream(self, request: Request, decoding: Decoding) -> Generator[str, None, Completion]:
+        """As :meth:`Engine.stream`, from the first server that answers."""
+        failure = NoAnswerError("no server", "connection")
+        for client in self.clients:
+            try:
+                with client.chat.completions.create(**self._payload(request, decoding), stream=True) as chunks:
+                    return (yield from _pieces(request, chunks))
+            except openai.BadRequestError as error:
+                if "context length" in str(error) or "too long" in str(error):
+                    return Completion(request.key, 0, "", "prompt_too_long", 0, 0)
+                raise UserError(f"{client.base_url}: refused {request.key}: {_line(error)}") from error
+            except (openai.OpenAIError, ValueError) as error:
+                said = f"no server answered {request.key}; the last said: {_line(error)}"
+                failure = NoAnswerError(said, _reason(error))
+        raise failure
+
+    def alive(self) -> bool:
+        """Whether every server answers within two seconds."""
+        try:
+            return all(client.with_options(timeout=2.0, max_retries=0).models.list() for client in self.clients)
+        except (openai.OpenAIError, ValueError):
+            return False
+
     def _payload(self, request: Request, decoding: Decoding) -> dict[str, Any]:
         payload: dict[str, Any] = {key: getattr(decoding, key) for key in ("temperature", "top_p", "n", "seed")}
         payload |= {"model": self.model, "messages": request.messages, "max_tokens": decoding.max_new_tokens}
@@ -109,6 +136,25 @@ class EndpointEngine(Engine):
         """Close the connections."""
         for client in self.clients:
             client.close()
+
+
+def _pieces(request: Request, chunks: Any) -> Generator[str, None, Completion]:
+    """The text of a streamed chat, with thinking from a field of its own in ``<think>`` tags."""
+    said, thinking, count = "", False, 0
+    reason: FinishReason = "stop"
+    for chunk in chunks:
+        for choice in chunk.choices:
+            delta = choice.delta
+            thought = getattr(delta, "reasoning_content", None) or getattr(delta, "reasoning", None) or ""
+            piece = ("<think>\n" if thought and not thinking else "") + thought
+            if delta.content:
+                piece += ("\n</think>\n\n" if thinking or thought else "") + delta.content
+            thinking = (thinking or bool(thought)) and not delta.content
+            reason = "length" if choice.finish_reason == "length" else reason
+            if piece:
+                said, count = said + piece, count + 1
+                yield piece
+    return Completion(request.key, 0, said, reason, 0, count)
 
 
 def _reason(error: Exception) -> str:

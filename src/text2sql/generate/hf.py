@@ -5,8 +5,10 @@ prefix that a batch has in common is computed once, and the padding that aligns 
 prefix; position ids follow the attention mask and skip the padding.
 """
 
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from text2sql.errors import UserError
@@ -19,6 +21,7 @@ class TransformersEngine(Engine):
     """A model in this process, on the GPU where there is one.
 
     Sampling is seeded per batch with ``decoding.seed`` and the batch's number: the same call gives the same samples.
+    ``timeout`` ends answers after so many seconds.
 
     Raises:
         UserError: the model or the adapter cannot be loaded.
@@ -26,11 +29,12 @@ class TransformersEngine(Engine):
 
     name = "transformers"
 
-    def __init__(self, settings: EngineSettings) -> None:
+    def __init__(self, settings: EngineSettings, timeout: float | None = None) -> None:
         import torch
 
-        self.settings = settings
+        self.settings, self.timeout = settings, timeout
         self.renderer = Renderer(Path(settings.model_name_or_path), settings.enable_thinking, settings.max_model_len)
+        self.limit = self.renderer.limit
         self.device, automatic = ("cuda", "bfloat16") if torch.cuda.is_available() else ("cpu", "float32")
         dtype = automatic if settings.dtype == "auto" else settings.dtype
         self.model = _load(settings, getattr(torch, dtype)).to(self.device).eval()
@@ -47,8 +51,43 @@ class TransformersEngine(Engine):
                 for sample, new_ids in enumerate(samples):
                     yield self.renderer.complete(request.key, sample, len(ids), new_ids, decoding)
 
-    def _run(self, prompts: list[list[int]], decoding: Decoding, number: int) -> list[list[list[int]]]:
-        """New token ids, ``n`` lists for each prompt; sorted prompts."""
+    def stream(self, request: Request, decoding: Decoding) -> Generator[str, None, Completion]:
+        """As :meth:`Engine.stream`; the pieces are whole characters."""
+        fitting, refused = self.renderer.admit([request], 1)
+        if refused:
+            return refused[0]
+        ids, tokens = fitting[0][1], _Tokens()
+        rows: list[list[list[int]]] = []
+
+        def work() -> None:
+            try:
+                rows.extend(self._run([ids], decoding, 0, streamer=tokens, stopping_criteria=[tokens.stopped]))
+            finally:
+                tokens.arrived.put(None)
+
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        new: list[int] = []
+        said = ""
+        try:
+            while (token := tokens.arrived.get()) is not None:
+                new.append(token)
+                text = self.renderer.complete(request.key, 0, len(ids), new, decoding).text
+                if text.startswith(said) and not text.endswith("\ufffd") and text != said:
+                    yield text[len(said) :]
+                    said = text
+        finally:
+            tokens.stop = True
+            thread.join()
+        if not rows:
+            raise UserError("the model failed while it answered; the log has the reason")
+        whole = self.renderer.complete(request.key, 0, len(ids), rows[0][0], decoding)
+        if len(whole.text) > len(said):
+            yield whole.text[len(said) :]
+        return whole
+
+    def _run(self, prompts: list[list[int]], decoding: Decoding, number: int, **more: Any) -> list[list[list[int]]]:
+        """New token ids, ``n`` lists for each prompt; sorted prompts. ``more`` goes to transformers' ``generate``."""
         import torch
 
         shared = shared_prefix(prompts[0], prompts[-1])
@@ -59,7 +98,7 @@ class TransformersEngine(Engine):
             ids += [row[:shared] + [self.renderer.end_ids[0]] * padding + row[shared:]] * decoding.n
             mask += [[1] * shared + [0] * padding + [1] * (len(row) - shared)] * decoding.n
         torch.manual_seed(decoding.seed * 1_000_003 + number)
-        extra: dict[str, Any] = {"tokenizer": self.renderer.tokenizer} if decoding.stop else {}
+        extra: dict[str, Any] = more | ({"tokenizer": self.renderer.tokenizer} if decoding.stop else {})
         with torch.inference_mode():
             if shared:
                 prefix = torch.tensor([prompts[0][:shared]], device=self.device)
@@ -69,7 +108,7 @@ class TransformersEngine(Engine):
             out = self.model.generate(
                 input_ids=torch.tensor(ids, device=self.device),
                 attention_mask=torch.tensor(mask, device=self.device),
-                generation_config=_config(decoding, self.renderer.end_ids),
+                generation_config=_config(decoding, self.renderer.end_ids, self.timeout),
                 **extra,
             )
         new = out[:, width:].tolist()
@@ -78,6 +117,29 @@ class TransformersEngine(Engine):
     def close(self) -> None:
         """Free the model's memory."""
         del self.model
+
+
+class _Tokens:
+    """What transformers calls a streamer: takes new tokens one by one, the prompt's first; ``stop`` ends generation."""
+
+    def __init__(self) -> None:
+        self.stop, self.begun = False, False
+        self.arrived: SimpleQueue[int | None] = SimpleQueue()
+
+    def put(self, value: Any) -> None:
+        if self.begun:
+            for token in value.flatten().tolist():
+                self.arrived.put(token)
+        self.begun = True
+
+    def end(self) -> None:
+        """Nothing is held back."""
+
+    def stopped(self, ids: Any, _scores: Any, **_more: Any) -> Any:
+        """transformers' stopping criterion: one truth value a row."""
+        import torch
+
+        return torch.full((ids.shape[0],), self.stop, device=ids.device, dtype=torch.bool)
 
 
 def shared_prefix(first: list[int], last: list[int]) -> int:
@@ -120,7 +182,7 @@ def _load(settings: EngineSettings, dtype: Any) -> Any:
     return model
 
 
-def _config(decoding: Decoding, end_ids: list[int]) -> Any:
+def _config(decoding: Decoding, end_ids: list[int], timeout: float | None) -> Any:
     from transformers import GenerationConfig
 
     sampling: dict[str, Any] = {"do_sample": decoding.temperature > 0}
@@ -132,5 +194,6 @@ def _config(decoding: Decoding, end_ids: list[int]) -> Any:
         pad_token_id=end_ids[0],
         use_cache=True,
         stop_strings=list(decoding.stop) or None,
+        max_time=timeout,
         **sampling,
     )

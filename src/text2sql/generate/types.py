@@ -1,7 +1,7 @@
 """What callers and engines exchange. Engines differ only in speed: a setting of one engine never decides what is answered."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
@@ -104,13 +104,31 @@ class Completion:
 
 
 class Engine(ABC):
-    """A loaded model. A context manager; ``generate`` may be called any number of times."""
+    """A loaded model. A context manager; ``generate`` may be called any number of times.
+
+    ``concurrent``: several threads may call it at once. ``limit``: the most tokens of prompt and answer, where known.
+    """
 
     name: str
+    concurrent: bool = False
+    limit: int | None = None
 
     @abstractmethod
     def generate(self, requests: Sequence[Request], decoding: Decoding) -> Iterator[Completion]:
         """Yield completions as they finish, in any order of requests, the ``n`` samples of a request in a row."""
+
+    def stream(self, request: Request, decoding: Decoding) -> Generator[str, None, Completion]:
+        """Yield one answer in pieces as it is made, and return it whole; closing the generator stops the work.
+
+        Engines that cannot do that give the answer in one piece.
+        """
+        (completion,) = self.generate([request], decoding)
+        yield completion.text
+        return completion
+
+    def alive(self) -> bool:
+        """Whether an answer can be expected now; servers elsewhere may be down."""
+        return True
 
     @abstractmethod
     def close(self) -> None:

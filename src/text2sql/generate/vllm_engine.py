@@ -56,7 +56,7 @@ class VllmEngine(Engine):
         logger.info("vLLM is loading %s (%d x)", settings.model_name_or_path, len(groups))
         try:
             for gpus in groups:
-                self.workers.append(_Worker(_worker_settings(settings, self.renderer.limit), gpus))
+                self.workers.append(_Worker(worker_settings(settings, self.renderer.limit), gpus))
             for worker in self.workers:
                 worker.wait()
         except BaseException:  # also Ctrl-C: a worker left behind would keep its memory
@@ -108,7 +108,7 @@ class _Worker:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 encoding="utf-8",
-                env=_environment() | ({} if gpus is None else {"CUDA_VISIBLE_DEVICES": gpus}),
+                env=environment() | ({} if gpus is None else {"CUDA_VISIBLE_DEVICES": gpus}),
             )
 
     def wait(self) -> None:
@@ -186,7 +186,8 @@ def gpu_groups(settings: EngineSettings) -> list[str | None]:
     return [",".join(names[start : start + each]) for start in range(0, each * copies, each)]
 
 
-def _worker_settings(settings: EngineSettings, limit: int) -> dict[str, Any]:
+def worker_settings(settings: EngineSettings, limit: int) -> dict[str, Any]:
+    """What vLLM is opened with (``llm``), and the adapter's folder; ``limit`` as :class:`Renderer` has it."""
     gpu = bool(gpu_count()) or shutil.which("nvidia-smi") is not None
     llm: dict[str, Any] = {
         "model": str(Path(settings.model_name_or_path).resolve()),
@@ -220,7 +221,7 @@ def _sampling(decoding: Decoding, end_ids: list[int]) -> dict[str, Any]:
     }
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """The worker's variables: quiet, offline, and with little memory on a CPU, unless the user sets them."""
     defaults = {
         "VLLM_CPU_KVCACHE_SPACE": "1",

@@ -22,11 +22,11 @@ from text2sql.errors import UserError, first_complaint
 Recipe = dict[str, Any]
 
 INPUT_KEYS = frozenset(
-    "adapter_name_or_path checkpoint database_root dataset_dir decontaminate.against deepspeed described eval_examples examples "
-    "folder greedy input model_name_or_path predictions ref_model reference resume_from_checkpoint schema tables "
-    "tokenizer".split()
+    "adapter_name_or_path api_keys checkpoint database_root dataset_dir decontaminate.against deepspeed described "
+    "eval_examples examples folder greedy input model_name_or_path predictions ref_model reference resume_from_checkpoint "
+    "schema tables tokenizer toy_databases".split()
 )
-"""Keys whose value is a file or folder that a command reads; ``files.*`` are as well."""
+"""Keys whose value is a file or folder that a command reads; ``files.*`` and ``databases.*`` are as well."""
 
 OUTPUT_KEYS = frozenset("export_dir ledger output output_dir".split())
 """Keys whose value is a file or folder that a command writes."""
@@ -74,16 +74,17 @@ def overrides_from_caller(overrides: Iterable[str]) -> list[str]:
     found = []
     for override in given:
         key, equals, value = override.partition("=")
-        is_path = key in INPUT_KEYS or (key.startswith("files.") and not in_folder)
+        is_path = key in INPUT_KEYS or key.startswith("databases.") or (key.startswith("files.") and not in_folder)
         if is_path:
             value = from_caller(value)
         elif key in OUTPUT_KEYS:
-            value = _in_callers_folder(value)
+            value = in_callers_folder(value)
         found.append(key + equals + value)
     return found
 
 
-def _in_callers_folder(path: str) -> str:
+def in_callers_folder(path: str) -> str:
+    """A path to be written, as the user meant it: where they are."""
     caller = os.environ.get("TEXT2SQL_CALLER_DIR")
     elsewhere = caller and path not in ("", "null") and Path(caller).resolve() != Path.cwd()
     return str(Path(caller or "", path)) if elsewhere else path

@@ -7,6 +7,7 @@ seconds, and no limit on lengths stops it. Here the process is ended instead.
 import os
 import threading
 from pathlib import Path
+from queue import LifoQueue
 
 from sqleval.outcome import ErrorClass, Failure, Outcome
 from sqleval.run.pool import Worker
@@ -45,8 +46,43 @@ class _Apart:
             self._worker = None
             return failure
 
+    def close(self) -> None:
+        with self._lock:
+            if self._worker is not None and self._owner == os.getpid():
+                self._worker.end()
+            self._worker = None
 
-_APART = _Apart()
+
+class Executor:
+    """At most ``jobs`` worker processes, so that as many threads can call :meth:`execute` at once; others wait."""
+
+    def __init__(self, jobs: int = 1) -> None:
+        self._workers = [_Apart() for _ in range(jobs)]
+        self._free: LifoQueue[_Apart] = LifoQueue()
+        for worker in self._workers:
+            self._free.put(worker)
+
+    def execute(
+        self, database: str | Path | bytes, sql: str, limits: Limits = DEFAULT, *, timeout: float | None = None
+    ) -> Outcome:
+        """As :func:`execute`."""
+        if not isinstance(database, bytes):
+            database = Path(database).absolute()
+            if not database.is_file():
+                raise FileNotFoundError(f"{database}: no such database")
+        worker = self._free.get()
+        try:
+            return worker.run(database, sql, limits, limits.timeout if timeout is None else timeout)
+        finally:
+            self._free.put(worker)
+
+    def close(self) -> None:
+        """End the worker processes; the next call starts new ones."""
+        for worker in self._workers:
+            worker.close()
+
+
+_SHARED = Executor()
 
 
 def execute(
@@ -60,8 +96,4 @@ def execute(
     Raises:
         FileNotFoundError: there is no such database file.
     """
-    if not isinstance(database, bytes):
-        database = Path(database).absolute()
-        if not database.is_file():
-            raise FileNotFoundError(f"{database}: no such database")
-    return _APART.run(database, sql, limits, limits.timeout if timeout is None else timeout)
+    return _SHARED.execute(database, sql, limits, timeout=timeout)

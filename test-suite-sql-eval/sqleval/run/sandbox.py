@@ -36,7 +36,10 @@ from sqleval.outcome import ErrorClass, Failure, Outcome, Row, Rows, classify
 
 @dataclass(frozen=True)
 class Limits:
-    """Caps of one statement: seconds, rows, and bytes. ``gold_timeout`` is for statements that are trusted to end."""
+    """Caps of one statement: seconds, rows, and bytes. ``gold_timeout`` is for statements that are trusted to end.
+
+    More than ``rows`` rows are a failure; with ``first``, only so many are read, and there is none.
+    """
 
     timeout: float = 5.0
     gold_timeout: float = 60.0
@@ -45,6 +48,7 @@ class Limits:
     result_bytes: int = 64 << 20
     heap_bytes: int = 512 << 20
     sql_bytes: int = 200_000
+    first: int | None = None
 
 
 DEFAULT = Limits()
@@ -177,6 +181,8 @@ def fetch(db: sqlite3.Connection, sql: str, limits: Limits, start: float, enough
             rows += batch
             if enough is not None and enough(len(rows), batch):
                 return Rows(columns, rows, time.monotonic() - start)
+            if limits.first is not None and len(rows) >= limits.first:
+                return Rows(columns, rows[: limits.first], time.monotonic() - start)
             size += len(dumps(batch))
             if len(rows) > limits.rows:
                 return Failure(ErrorClass.TOO_LARGE, f"more than {limits.rows} rows")
