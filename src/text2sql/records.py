@@ -103,7 +103,7 @@ class RewardSample:
     tokens: int = 0
 
 
-Record = TypeVar("Record", Example, TracedExample, Prediction, Candidate)
+Record = TypeVar("Record")
 
 
 def read_jsonl(path: Path, kind: type[Record]) -> Iterator[Record]:
