@@ -70,10 +70,11 @@ Standing = Literal["good", "not_stored", "empty", "failed"]
 
 @dataclass(frozen=True)
 class Candidate(Prediction):
-    """A prediction that was run: equal results of a question share their ``group``."""
+    """A prediction that was run: equal results of a question share their ``group``. ``score`` is a reward model's."""
 
     group: int = 0
     standing: Standing = "failed"
+    score: float | None = None
 
 
 @dataclass(frozen=True)

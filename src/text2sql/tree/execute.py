@@ -10,9 +10,8 @@ from sqleval import Evaluator, Failure, Limits, Outcome
 from sqleval.files import database_path
 from text2sql.artifacts import digest_of
 from text2sql.evaluate.answers import check_databases
-from text2sql.prompts import feedback_on
 from text2sql.records import Example
-from text2sql.repair import unstored
+from text2sql.repair import feedback
 
 _LIMITS = Limits(rows=100_000, result_bytes=8 << 20)
 """Results travel from the process that runs a query; more rows than this need not be told apart."""
@@ -42,7 +41,7 @@ class Judge:
         self, database_root: Path, protocol: str, jobs: int = 2, timeout: float = 5.0, oracle: bool = False
     ) -> None:
         check_databases(database_root, ())
-        self.root, self.oracle, self.timeout = database_root, oracle, timeout
+        self.root, self.oracle = database_root, oracle
         self.seconds, self.executed = 0.0, 0
         self._runs = Evaluator(database_root, "spider-exec", jobs, timeout, limits=_LIMITS, cache=None)
         self._scores = Evaluator(database_root, protocol, jobs, timeout)
@@ -86,10 +85,7 @@ class Judge:
         return {one: found[0] for one, found in zip(asked, self._runs.run_batch(asked), strict=True)}
 
     def _judged(self, key: tuple[str, str, str], correct: bool, outcome: Outcome, gold: Outcome | None) -> Judged:
+        told = "" if correct else feedback(key[2], outcome, database_path(self.root, key[0]), gold)
         if isinstance(outcome, Failure):
-            told = feedback_on(outcome, gold=gold)
             return Judged(False, outcome.error.value, told, digest_of([outcome.error.value, outcome.message]))
-        result = digest_of(sorted(map(repr, outcome.rows)))
-        missing = [] if correct else unstored(key[2], database_path(self.root, key[0]), self.timeout)
-        words = [f"{one.text!r} in {one.table}.{one.column}" for one in missing]
-        return Judged(correct, None, "" if correct else feedback_on(outcome, words, gold), result)
+        return Judged(correct, None, told, digest_of(sorted(map(repr, outcome.rows))))

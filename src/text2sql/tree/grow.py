@@ -64,7 +64,9 @@ def build(options: TreeOptions, engine: Engine | None = None) -> Growth:
     Raises:
         UserError: examples, model or databases are missing, or another run writes there.
     """
-    examples = read_examples(options.examples, options.limit)
+    examples = read_examples(options.examples, None)
+    if options.limit and options.limit < len(examples):  # evenly spread, because files are sorted by database
+        examples = [examples[i * len(examples) // options.limit] for i in range(options.limit)]
     check_system(options.system_prompt, options.examples)
     check_databases(options.database_root, {example.db_id for example in examples})
     shard = Shard.parse(options.shard)

@@ -1,6 +1,5 @@
 """The keys of a tree recipe: how trees are grown, and what is made of them."""
 
-from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -67,6 +66,7 @@ class ScoreOptions:
     experiment: ExperimentName | None = None
     profile: str = ""
     seed: int = 0
+    split: str = "test"
     ledger: Path = LEDGER
 
 
@@ -75,7 +75,8 @@ class TreeOptions(Decoding, EngineSettings):
     """How trees are grown; keys of :class:`Decoding` and :class:`EngineSettings` besides.
 
     ``root_num`` attempts are sampled for a question, and ``sample_num`` revisions of each wrong one, down to ``max_depth``.
-    ``feedback: oracle`` also tells the shape of the right result. ``questions_at_once`` grow together, level by level.
+    ``feedback: oracle`` also tells the shape of the right result. ``questions_at_once`` grow together, level by level;
+    ``limit`` takes so many questions, evenly spread.
     A question that the generator fails on is asked ``tries`` times, with a pause that doubles from ``pause`` seconds.
     ``shard: i/n`` takes every n-th question from the i-th.
     """
@@ -113,11 +114,6 @@ class TreeOptions(Decoding, EngineSettings):
             )
         if self.experiment and not self.profile:
             raise ValueError("a ledger row needs a profile, for example profile=tiny")
-
-    @property
-    def decoding(self) -> Decoding:
-        """The keys of decoding alone."""
-        return Decoding(**{part.name: getattr(self, part.name) for part in fields(Decoding)})
 
     @property
     def path(self) -> Path:

@@ -72,8 +72,15 @@ def take_pairs(trees: Iterable[Tree], options: PairOptions) -> list[Pair]:
 
 
 def _of_tree(tree: Tree, options: PairOptions) -> list[Pair]:
-    """Right attempts over wrong ones first, then the larger gap; equal texts and equal results make no second pair."""
+    """Right attempts over wrong ones first, then the larger gap; equal texts and equal results make no second pair.
+
+    A query that was tried in several places counts at its nearest, so that no two pairs contradict each other.
+    """
+    nearest: dict[str, float] = {}
+    for node in tree.nodes:
+        nearest[canonical(node.sql)] = min(_far(node), nearest.get(canonical(node.sql), inf))
     found = [Pair(tree.example, *pair) for pair in STRATEGIES[options.strategy](tree.nodes)]
+    found = [p for p in found if nearest[canonical(p.chosen.sql)] < nearest[canonical(p.rejected.sql)]]
     found.sort(key=lambda pair: (not pair.chosen.correct, -_far(pair.rejected), _far(pair.chosen), pair.rejected.id))
     texts, results = set(), set()
     kept = []
