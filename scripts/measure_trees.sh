@@ -77,14 +77,14 @@ for seed in ${seeds//,/ }; do
 
   trained reward_model_train.sh reward_model "$at/reward_model" "$start-merged" "$at/taught/pairs"
   run text2sql rm2hf recipes/tiny/rm2hf.yaml "checkpoint=$at/reward_model" "model_name_or_path=$start-merged" "output_dir=$at/reward_model-hf"
-  run text2sql tree score recipes/tiny/score_pairs.yaml "pairs=$at/test/pairs/ranking_val.jsonl" "reward_model=$at/reward_model-hf" \
+  [ -f "$at/scored/reward_report.json" ] || run text2sql tree score recipes/tiny/score_pairs.yaml "pairs=$at/test/pairs/ranking_val.jsonl" "reward_model=$at/reward_model-hf" \
     "output_dir=$at/scored" "seed=$seed" split=test experiment=toy.reward_model "ledger=$MEASURED/ledger.jsonl"
 
   answered "$start-merged" "$at/greedy/predictions.jsonl"
   answered "$start-merged" "$at/samples/predictions.jsonl" temperature=0.8 "n=$samples"
   chosen=("greedy=$at/greedy/predictions.jsonl" "predictions=[$at/samples/predictions.jsonl]" "limit=$limit" "seed=$seed"
     "reward_model=$at/reward_model-hf" choose=weighted)
-  bash scripts/select_sql.sh recipes/tiny/select.yaml "${chosen[@]}" "output_dir=$at/chosen" experiment=toy.select \
+  [ -f "$at/chosen/report.json" ] || bash scripts/select_sql.sh recipes/tiny/select.yaml "${chosen[@]}" "output_dir=$at/chosen" experiment=toy.select \
     "ledger=$MEASURED/ledger.jsonl"
   bash scripts/select_sql.sh recipes/tiny/select.yaml greedy=null "predictions=[$at/greedy/predictions.jsonl]" "limit=$limit" \
     "seed=$seed" "output_dir=$at/revised" "revise.model_name_or_path=$reviser" revise.engine=transformers revise.max_new_tokens=128
