@@ -68,19 +68,21 @@ class EndpointEngine(Engine):
         pool = ThreadPoolExecutor(self.settings.batch_size * len(self.clients))
         try:
             waiting = [pool.submit(self.answer, request, decoding, turn) for turn, request in enumerate(requests)]
-            failure, in_a_row = None, 0
+            failures: dict[int, NoAnswerError] = {}  # by the request's turn
+            in_a_row = 0
             for future in as_completed(waiting):
                 try:
                     answers = future.result()
                 except NoAnswerError as error:
-                    failure, in_a_row = failure or error, in_a_row + 1
+                    failures[waiting.index(future)] = error
+                    in_a_row += 1
                     if in_a_row == _FAILURES_IN_A_ROW:
                         break
                     continue
                 in_a_row = 0
                 yield from answers
-            if failure is not None:
-                raise failure
+            if failures:
+                raise failures[min(failures)]
         finally:
             pool.shutdown(cancel_futures=True)
 
