@@ -1,6 +1,6 @@
 """What growing trees of many questions together saves: calls of the generator, and the time that running SQL takes.
 
-``python benchmarks/trees.py`` grows trees of toy training questions together with the tiny base, level by level, and then once
+``python benchmarks/trees.py`` grows trees of toy training questions together with the tiny base, greedily, level by level, and then once
 more one question at a time with the answers that the first run got, so that both grow the same trees. ``ratio`` is the calls
 of the second run over those of the first, ``sql_share`` the share of the first run's wall time that executing took. ``--ledger``
 appends the row bench.trees. The toy data must be prepared (bash scripts/prepare_data.sh recipes/data/toy.yaml).
@@ -22,6 +22,10 @@ from text2sql.generate import Completion, Decoding, Engine, Request, open_engine
 from text2sql.recipe import load_recipe, options_from
 from text2sql.tree.grow import build
 from text2sql.tree.options import TreeOptions
+
+
+GREEDY = ("temperature=0", "root_num=1", "sample_num=1", "max_depth=1", "max_new_tokens=64")
+"""One attempt and one revision; more samples and levels save the same and take longer."""
 
 
 class Recording(Engine):
@@ -69,7 +73,7 @@ def main(
     """Grow twice, print, and append the row."""
     folder = Path(tempfile.mkdtemp())
     try:
-        keys = [f"model_name_or_path={model}", f"limit={questions}", f"questions_at_once={questions}"]
+        keys = [f"model_name_or_path={model}", f"limit={questions}", f"questions_at_once={questions}", *GREEDY]
         recipe = load_recipe(ROOT / "recipes/tiny/tree.yaml", [*keys, f"output_dir={folder / 'together'}"])
         options = options_from(TreeOptions, recipe, "recipes/tiny/tree.yaml")
         if not options.examples.is_file():
