@@ -1,9 +1,9 @@
 """What growing trees of many questions together saves: calls of the generator, and the time that running SQL takes.
 
-``python benchmarks/trees.py`` grows trees of toy training questions together with the tiny base, greedily, level by level, and then once
-more one question at a time with the answers that the first run got, so that both grow the same trees. ``ratio`` is the calls
-of the second run over those of the first, ``sql_share`` the share of the first run's wall time that executing took. ``--ledger``
-appends the row bench.trees. The toy data must be prepared (bash scripts/prepare_data.sh recipes/data/toy.yaml).
+``python benchmarks/trees.py`` grows trees of toy training questions together with the tiny base, greedily, level by level; then
+once more one question at a time with the answers that the first run got, so that both grow the same trees. ``ratio`` is the
+calls of the second run over those of the first, ``sql_share`` the share of the first run's wall time that executing took.
+``--ledger`` appends the row bench.trees. The toy data must be prepared (bash scripts/prepare_data.sh recipes/data/toy.yaml).
 """
 
 import shutil
@@ -22,7 +22,6 @@ from text2sql.generate import Completion, Decoding, Engine, Request, open_engine
 from text2sql.recipe import load_recipe, options_from
 from text2sql.tree.grow import build
 from text2sql.tree.options import TreeOptions
-
 
 GREEDY = ("temperature=0", "root_num=1", "sample_num=1", "max_depth=1", "max_new_tokens=64")
 """One attempt and one revision; more samples and levels save the same and take longer."""
