@@ -82,15 +82,19 @@ def _dispatching(theirs: Callable[[dict[str, Any]], None]) -> Callable[[dict[str
 
             workflow.CustomSeq2SeqTrainer = AnsweringTrainer
         if isinstance(given, dict) and given.get("stage") == "rm":
-            _without_bias()
+            _adapt_reward_models()
         theirs(config)
 
     train.knows_our_stages = True  # type: ignore[attr-defined]
     return train
 
 
-def _without_bias() -> None:
-    """Train value heads without a bias, which the loss of pairs does not see and standard classifiers do not have."""
+def _adapt_reward_models() -> None:
+    """Train value heads without a bias, which the loss of pairs does not see and standard classifiers do not have; and resume.
+
+    A resumed run has adapter and value head from the checkpoint already (``adapter_name_or_path``), and transformers' trainer
+    cannot load them into a model with a value head.
+    """
     from llamafactory.train.rm import workflow
 
     load = workflow.load_model
@@ -102,6 +106,7 @@ def _without_bias() -> None:
         return model
 
     workflow.load_model = load_without_bias
+    workflow.PairwiseTrainer._load_from_checkpoint = lambda *_arguments, **_named: None
 
 
 def _train(package: str, given: dict[str, Any], callbacks: list[Any]) -> None:
