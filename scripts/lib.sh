@@ -47,7 +47,8 @@ absolute() {
   esac
 }
 
-# Run `text2sql COMMAND` with a script's arguments, the recipe in front wherever it stands; without one, DEFAULT.
+# Run `text2sql COMMAND` with a script's arguments, the recipe in front wherever it stands; without one, DEFAULT. COMMAND may
+# be two words (tree build).
 # Paths are resolved by text2sql: from where the user typed, else from the repository.
 text2sql_with_recipe() { # COMMAND DEFAULT ARGUMENTS...
   local command="$1" recipe="$2" argument rest=() found=""
@@ -62,7 +63,7 @@ text2sql_with_recipe() { # COMMAND DEFAULT ARGUMENTS...
     esac
   done
   use_env train
-  run text2sql "$command" "${found:-$recipe}" ${rest[@]+"${rest[@]}"}
+  run text2sql $command "${found:-$recipe}" ${rest[@]+"${rest[@]}"}
 }
 
 # cpu or cuda; TEXT2SQL_DEVICE decides, else whether an NVIDIA driver answers.

@@ -101,6 +101,21 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         partial.rename(folder)
 
 
+def whole_lines(path: Path) -> None:
+    """Cut off what a killed run left behind the last line end of a file that is only appended to."""
+    if path.is_file() and not (raw := path.read_bytes()).endswith(b"\n"):
+        with path.open("r+b") as file:
+            file.truncate(raw.rfind(b"\n") + 1)
+
+
+def append_text(path: Path, text: str) -> None:
+    """Append to a file in one write, which is on the disk when this returns."""
+    with path.open("a", encoding="utf-8") as out:
+        out.write(text)
+        out.flush()
+        os.fsync(out.fileno())
+
+
 def remove(path: Path) -> None:
     """Remove a file or a whole folder, if it is there."""
     if path.is_dir() and not path.is_symlink():

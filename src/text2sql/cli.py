@@ -50,6 +50,8 @@ COMMANDS = {
     "benchmark": Command("text2sql.benchmark.__main__:main", "Measure a model on every test set that is there."),
     "judge": Command("text2sql.evaluate.__main__:judge", "Let a language model judge explained answers."),
     "agree": Command("text2sql.evaluate.__main__:agree", "Compare two files of predictions."),
+    "tree": Command("text2sql.tree.__main__:app", "Grow trees of revisions; make preference pairs of them."),
+    "rm2hf": Command("text2sql.checkpoint.value_head:rm2hf", "Convert a reward model to Hugging Face."),
     "rewards": Command("text2sql.rewards.__main__:app", "List rewards, score answers, check golds.", at_home=False),
     "report": Command("text2sql.report.__main__:app", "Render tables and figures from the results ledger."),
     "fetch": Command("text2sql.fetch:fetch_command", "Download a model or a data set from a hub.", at_home=False),

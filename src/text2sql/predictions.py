@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from text2sql.artifacts import is_current, locked, read_note, write_note
+from text2sql.artifacts import is_current, locked, read_note, whole_lines, write_note
 from text2sql.errors import UserError
 from text2sql.records import Prediction, as_line, read_jsonl, write_jsonl
 
@@ -64,9 +64,7 @@ class PredictionFile:
     def _mend(self) -> set[str]:
         if not self.path.exists():
             return set()
-        raw = self.path.read_bytes()
-        if not raw.endswith(b"\n"):
-            self.path.write_bytes(raw[: raw.rfind(b"\n") + 1])
+        whole_lines(self.path)
         samples = _by_question(self.path, kind=self.kind)
         whole = {
             key: rows for key, rows in samples.items() if sorted(row.sample for row in rows) == list(range(self.n))

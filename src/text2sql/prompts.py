@@ -15,6 +15,7 @@ from typing import Literal
 
 import yaml
 
+from sqleval.outcome import Failure, Outcome, Rows
 from text2sql.artifacts import read_note
 from text2sql.records import Example
 
@@ -27,6 +28,7 @@ _TEXTS = yaml.safe_load(files("text2sql").joinpath("prompts.yaml").read_text(enc
 SYSTEMS: dict[AnswerFormat, str] = _TEXTS["systems"]
 SYSTEM = SYSTEMS["plain"]
 JUDGES: dict[JudgeLanguage, dict[str, str]] = _TEXTS["judges"]
+_REVISION: dict[str, str] = _TEXTS["revision"]
 PREPARED = "data_preparation_report.json"
 """What data preparation leaves beside its files: how they were made, the system prompt included."""
 JUDGE_AXES = ("sql", "reasoning", "format", "educational")
@@ -92,6 +94,37 @@ def build_messages(
 def ask(example: Example, answer: AnswerFormat = "plain", system: str | None = None) -> list[Message]:
     """:func:`build_messages` for an example."""
     return build_messages(example.question, example.schema, example.evidence, answer, system, example.values)
+
+
+def revise(
+    example: Example, sql: str, feedback: str, answer: AnswerFormat = "plain", system: str | None = None
+) -> list[Message]:
+    """:func:`ask`, with an earlier answer and what became of it (:func:`feedback_on`) behind the question."""
+    *before, user = ask(example, answer, system)
+    told = _REVISION["turn"].format(sql=sql, feedback=feedback)
+    return [*before, {**user, "content": f"{user['content']}\n\n{told}"}]
+
+
+def feedback_on(outcome: Outcome, unstored: Sequence[str] = (), gold: Outcome | None = None) -> str:
+    """What a query gave, in words: its error, or the shape of its result and literals that are stored nowhere.
+
+    ``gold`` adds the shape of the right result, which nobody knows outside of training.
+    """
+    if isinstance(outcome, Failure):
+        lines = [_REVISION["failed"].format(error=outcome.error.value, message=" ".join(outcome.message.split())[:200])]
+    elif not outcome.rows:
+        lines = [_REVISION["empty"]]
+    elif all(cell is None for row in outcome.rows for cell in row):
+        lines = [_REVISION["nulls"]]
+    else:
+        lines = [_shape("shape", outcome)]
+    lines += [_REVISION["unstored"].format(value=value) for value in unstored]
+    return "\n".join([*lines, *([_shape("oracle", gold)] if isinstance(gold, Rows) else [])])
+
+
+def _shape(words: str, found: Rows) -> str:
+    names = ", ".join(found.columns)
+    return _REVISION[words].format(rows=len(found.rows), count=len(found.columns), names=names[:200])
 
 
 def check_system(system: str | None, file: Path) -> None:

@@ -70,10 +70,11 @@ Standing = Literal["good", "not_stored", "empty", "failed"]
 
 @dataclass(frozen=True)
 class Candidate(Prediction):
-    """A prediction that was run: equal results of a question share their ``group``."""
+    """A prediction that was run: equal results of a question share their ``group``. ``score`` is a reward model's."""
 
     group: int = 0
     standing: Standing = "failed"
+    score: float | None = None
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ class RewardSample:
     tokens: int = 0
 
 
-Record = TypeVar("Record", Example, TracedExample, Prediction, Candidate)
+Record = TypeVar("Record")
 
 
 def read_jsonl(path: Path, kind: type[Record]) -> Iterator[Record]:

@@ -51,6 +51,8 @@ class Server:
                 if fail_after is not None and len(outer.bodies) > fail_after:
                     return self.reply(404, {"error": {"message": "gone"}})
                 asked = body["messages"][-1]["content"]
+                if "broken" in asked:
+                    return self.reply(404, {"error": {"message": "gone"}})
                 if "too much" in asked:
                     return self.reply(400, {"error": {"message": "maximum context length is 10"}})
                 choices = [
@@ -111,3 +113,21 @@ def test_plain_endpoints_get_no_extra_keys_and_errors_are_one_line():
     with pytest.raises(UserError, match="no server answered q1"):
         answers(settings, questions(3), Decoding())
     assert not {"top_k", "repetition_penalty", "chat_template_kwargs"} & set(server.bodies[0])
+
+
+def test_a_request_without_an_answer_does_not_end_the_others():
+    server = Server()
+    settings = EngineSettings(model_name_or_path="m", engine="openai", base_urls=(server.url,), batch_size=1)
+    asked = [Request(f"q{i}", build_messages("broken" if i == 0 else "fine", SCHEMA)) for i in range(4)]
+    found = []
+    with open_engine(settings) as engine, pytest.raises(UserError, match="no server answered q0"):
+        found.extend(completion.key for completion in engine.generate(asked, Decoding()))
+    assert sorted(found) == ["q1", "q2", "q3"]
+
+
+def test_a_dead_server_is_given_up_soon():
+    server = Server(fail_after=1)
+    settings = EngineSettings(model_name_or_path="m", engine="openai", base_urls=(server.url,), batch_size=1)
+    with pytest.raises(UserError, match="no server answered"):
+        answers(settings, questions(400), Decoding())
+    assert len(server.bodies) < 200

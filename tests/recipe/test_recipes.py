@@ -129,7 +129,7 @@ def test_batch_arithmetic_is_that_of_the_keys(path: Path) -> None:
 @pytest.mark.parametrize("path", [p for p in OWN if p in TRAIN], ids=lambda p: str(p.relative_to(ROOT / "recipes")))
 def test_the_best_checkpoint_can_be_kept(path: Path) -> None:
     recipe = load(path)
-    assert recipe["load_best_model_at_end"]
+    assert recipe["load_best_model_at_end"] is (recipe["stage"] != "rm"), "LLaMA-Factory refuses it for reward models"
     assert recipe["save_steps"] % recipe["eval_steps"] == 0
     assert recipe.get("eval_dataset") or recipe.get("val_size")
     assert recipe.get("eval_dataset") != "spider_dev", "the split that is scored must not choose the checkpoint"
@@ -186,6 +186,9 @@ TWINS = {
     "grpo_reasoning": ["stage", *METHOD, *LORA, *GRPO],
     "grpo_process": ["stage", *METHOD, *LORA, *GRPO],
     "serve": ["enable_thinking", "answer_format", "schema_style", "repair", "temperature", "host", "port", "log_text"],
+    "revise_sft": ["stage", *METHOD, *LORA],
+    "dpo": ["stage", *METHOD, *LORA, "pref_loss", "pref_beta", "pref_ftx"],
+    "reward_model": ["stage", *METHOD, *LORA],
     "merge_lora": [*METHOD, "trust_remote_code", "export_size", "export_device", "export_legacy_format"],
 }
 

@@ -158,8 +158,8 @@ def test_every_block_and_every_measurement_is_shown():
     assert english == chinese
     assert {name for names in ACCURACIES.values() for name in names} == set(WORDS["names"])
     measured = {row.experiment for row in ledger.read(ROOT / ledger.LEDGER)} - set(WORDS["names"])
-    assert measured == set(WORDS["measurements"])
-    assert all(name.startswith(sum(MEASUREMENTS.values(), ())) for name in measured)
+    assert measured <= set(WORDS["measurements"]), "what is measured is told; some words wait for their measurement"
+    assert all(name.startswith(sum(MEASUREMENTS.values(), ())) for name in WORDS["measurements"])
 
 
 def report(folder, name, accuracies, **changes):

@@ -87,7 +87,7 @@ def test_a_dotted_path_needs_no_registration(context, tmp_path, monkeypatch):
         (["length"], None, {"length": {"context": 3}}, "no parameter 'context'"),
         (["reward_model"], None, {"reward_model": {"scorer": "no_such_pkg:f"}}, "scorer .* cannot import no_such_pkg"),
         (["reward_model"], None, {"reward_model": {"scorer": "math"}}, "write package.module:name"),
-        (["reward_model"], None, None, "needs reward_params: reward_model: {scorer"),
+        (["reward_model"], None, None, "give reward_params: {reward_model: {model"),
         (
             ["reward_model"],
             None,

@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted(path for path in (ROOT / "scripts").glob("*.sh") if path.name != "lib.sh")
 TAKES_RECIPE = ["qwen3_1p7B_train.sh", "merge_hf_lora.sh", "prepare_data.sh", "infer_vllm.sh", "evaluate_sql.sh"]
-TAKES_RECIPE += ["select_sql.sh", "serve_api.sh"]
+TAKES_RECIPE += ["select_sql.sh", "serve_api.sh", "build_revision_tree.sh", "dpo_train.sh", "reward_model_train.sh"]
 
 
 def bash(*command: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -18,6 +18,7 @@ logger = logging.getLogger(__name__)
 for _library in ("httpx", "httpx2"):  # they log a line for every request, which would hide progress and warnings
     logging.getLogger(_library).setLevel(logging.WARNING)
 
+_FAILURES_IN_A_ROW = 8
 _TAKES_EXTRAS = ("vllm", "sglang", "text2sql")
 
 
@@ -60,15 +61,32 @@ class EndpointEngine(Engine):
         self.extras = all(models[self.model] in _TAKES_EXTRAS for models in served)
 
     def generate(self, requests: Sequence[Request], decoding: Decoding) -> Iterator[Completion]:
-        """Yield completions as servers answer."""
+        """Yield completions as servers answer; the first failure is raised when the other answers are there.
+
+        Raises:
+            NoAnswerError: no server answered a request, or none answered several in a row: the rest is not asked then.
+        """
         if len(requests) == 1:  # somebody waits: no threads for one
             yield from self.answer(requests[0], decoding)
             return
         pool = ThreadPoolExecutor(self.settings.batch_size * len(self.clients))
         try:
             waiting = [pool.submit(self.answer, request, decoding, turn) for turn, request in enumerate(requests)]
+            failures: dict[int, NoAnswerError] = {}  # by the request's turn
+            in_a_row = 0
             for future in as_completed(waiting):
-                yield from future.result()
+                try:
+                    answers = future.result()
+                except NoAnswerError as error:
+                    failures[waiting.index(future)] = error
+                    in_a_row += 1
+                    if in_a_row == _FAILURES_IN_A_ROW:
+                        break
+                    continue
+                in_a_row = 0
+                yield from answers
+            if failures:
+                raise failures[min(failures)]
         finally:
             pool.shutdown(cancel_futures=True)
 

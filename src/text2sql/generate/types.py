@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal, Self
 
@@ -43,6 +43,11 @@ class Decoding:
         for is_wrong, reason in wrong:
             if is_wrong:
                 raise UserError(reason)
+
+    @property
+    def decoding(self) -> "Decoding":
+        """These settings alone, for options that hold others besides."""
+        return Decoding(**{part.name: getattr(self, part.name) for part in fields(Decoding)})
 
     @property
     def words(self) -> str:

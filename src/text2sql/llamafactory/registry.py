@@ -1,8 +1,8 @@
 """Our stages by name, and their registration with LLaMA-Factory.
 
-Three of its objects are changed: the lists of classes that it parses recipes with, the function that chooses a stage's
-workflow and, for recipes with ``eval_examples``, the trainer of supervised fine-tuning. A stage's modules are imported when
-they are needed, because TRL alone takes seconds.
+Few of its objects are changed: the lists of classes that it parses recipes with, the function that chooses a stage's workflow,
+the trainer of supervised fine-tuning for recipes with ``eval_examples``, and the value head of reward models. A stage's modules
+are imported when they are needed, because TRL alone takes seconds.
 """
 
 import sys
@@ -82,10 +82,32 @@ def _dispatching(theirs: Callable[[dict[str, Any]], None]) -> Callable[[dict[str
             from text2sql.llamafactory.sft import AnsweringTrainer
 
             workflow.CustomSeq2SeqTrainer = AnsweringTrainer
+        if isinstance(given, dict) and given.get("stage") == "rm":
+            _adapt_reward_models()
         theirs(config)
 
     train.knows_our_stages = True  # type: ignore[attr-defined]
     return train
+
+
+def _adapt_reward_models() -> None:
+    """Train value heads without a bias, which the loss of pairs does not see and standard classifiers do not have; and resume.
+
+    A resumed run has adapter and value head from the checkpoint already (``adapter_name_or_path``), and transformers' trainer
+    cannot load them into a model with a value head.
+    """
+    from llamafactory.train.rm import workflow
+
+    load = workflow.load_model
+
+    def load_without_bias(*arguments: Any, **named: Any) -> Any:
+        model = load(*arguments, **named)
+        model.v_head.summary.bias.data.zero_()
+        model.v_head.summary.bias.requires_grad_(False)
+        return model
+
+    workflow.load_model = load_without_bias
+    workflow.PairwiseTrainer._load_from_checkpoint = lambda *_arguments, **_named: None
 
 
 def _train(package: str, given: dict[str, Any], callbacks: list[Any]) -> None:

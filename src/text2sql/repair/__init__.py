@@ -6,6 +6,6 @@ to put it right, and only the name or the literal is changed; the rest of the te
 neither the question nor a gold, and is off unless a recipe turns it on; the text before it is always kept.
 """
 
-from text2sql.repair.mend import Repaired, database_schema, repair, repaired, unstored
+from text2sql.repair.mend import Repaired, database_schema, feedback, repair, repaired, unstored
 
-__all__ = ["Repaired", "database_schema", "repair", "repaired", "unstored"]
+__all__ = ["Repaired", "database_schema", "feedback", "repair", "repaired", "unstored"]

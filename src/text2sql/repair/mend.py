@@ -7,7 +7,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
+from sqleval import Failure, Outcome
 from sqleval.files import database_path
+from text2sql.prompts import feedback_on
 from text2sql.records import Prediction
 from text2sql.repair.columns import Edit, moved_columns
 from text2sql.repair.literals import Literal, compared_literals
@@ -72,6 +74,12 @@ def unstored(sql: str, database: Path, timeout: float = _SECONDS) -> list[Litera
     """
     literals = compared_literals(read_statement(sql), database_schema(database))
     return [literal for literal in literals if is_stored(database, literal, timeout) is False]
+
+
+def feedback(sql: str, outcome: Outcome, database: Path, gold: Outcome | None = None) -> str:
+    """What a model is told of its query before it revises it: :func:`text2sql.prompts.feedback_on`, with unstored literals."""
+    missing = [] if isinstance(outcome, Failure) else unstored(sql, database)
+    return feedback_on(outcome, [f"{one.text!r} in {one.table}.{one.column}" for one in missing], gold)
 
 
 def repaired(row: Answered, database_root: Path) -> Answered:

@@ -33,6 +33,7 @@ MEASUREMENTS: dict[str, tuple[str, ...]] = {
     "parity_table": ("parity.",),
     "data_table": ("data.", "spider.literals"),
     "answers_table": ("spider.repair_published", "spider.vote_published"),
+    "trees_table": ("toy.tree", "toy.reward_model", "toy.select.", "toy.repair", "toy.dpo"),
     "bench_table": ("bench.",),
 }
 """Tables of other measurements: all experiments whose name begins so."""

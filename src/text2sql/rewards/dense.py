@@ -1,10 +1,10 @@
-"""Rewards that run nothing: which tables and columns the SQL uses, how long the completion is, a learned score."""
+"""Rewards that run nothing: which tables and columns the SQL uses, how long the completion is."""
 
 from collections.abc import Sequence
 
 from text2sql.records import RewardSample
 from text2sql.rewards.context import RewardContext
-from text2sql.rewards.registry import RewardResult, load_callable, reward
+from text2sql.rewards.registry import RewardResult, reward
 from text2sql.rewards.text import count_words
 from text2sql.sql import read_statement
 
@@ -45,21 +45,3 @@ def length(
     lengths = [float(s.tokens or round(max(count_words(s.completion) * 4 / 3, len(s.completion) / 3))) for s in samples]
     scores = [min(0.0, max(-1.0, (max_tokens - soft_tokens - n) / max(soft_tokens, 1e-9))) for n in lengths]
     return RewardResult(scores, {"tokens": lengths})
-
-
-@reward("reward_model", weight=1.0, low=float("-inf"), high=float("inf"))
-class RewardModel:
-    """The score that a reward model gives to prompt and completion, unbounded, as it comes.
-
-    Parameter ``scorer``: dotted path ``package.module:function`` of a callable that takes a list of (prompt, completion)
-    and returns as many numbers. Loading the model is the scorer's business, so that no model format is built in.
-    A learned score can be gamed where nothing was learned: use it beside an execution reward.
-    """
-
-    def __init__(self, scorer: str) -> None:
-        self._scorer = load_callable(scorer, f"reward_model: scorer {scorer!r}")
-
-    def score_batch(self, samples: Sequence[RewardSample]) -> Sequence[float]:
-        """One score a sample."""
-        scores: Sequence[float] = self._scorer([(sample.prompt, sample.completion) for sample in samples])
-        return scores

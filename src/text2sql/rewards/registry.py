@@ -99,7 +99,7 @@ def find_reward(name: str) -> RewardSpec:
 
 def load_shipped() -> None:
     """Register the rewards that come with this package."""
-    for module in ("execution", "process", "dense"):
+    for module in ("execution", "process", "dense", "learned"):
         importlib.import_module(f"text2sql.rewards.{module}")
 
 

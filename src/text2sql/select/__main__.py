@@ -11,7 +11,7 @@ from text2sql.select.choose import select
 
 
 def main(recipe: RecipePath, overrides: Overrides = None) -> None:
-    """Choose among several answers to each question by voting on their results; a stopped run goes on."""
+    """Choose among several answers by their results, by a reward model or both; a stopped run goes on."""
     options = options_from(SelectOptions, load_recipe(recipe, overrides or []), str(recipe))
     lines = select(options).lines
     if not lines:
@@ -22,7 +22,7 @@ def main(recipe: RecipePath, overrides: Overrides = None) -> None:
     for line in lines:
         score = line.score
         cells = [f"{score.correct:.0f}", f"{score.accuracy:.1%}", f"{score.low:.1%} - {score.high:.1%}"]
-        table.add_row(line.name.replace("_", " of "), *cells, f"{line.raw.accuracy:.1%}" if line.raw else "")
+        table.add_row(line.title, *cells, f"{line.raw.accuracy:.1%}" if line.raw else "")
     Console().print(table)
 
 

@@ -8,10 +8,25 @@ from pydantic.dataclasses import dataclass
 
 from text2sql.errors import UserError
 from text2sql.evaluate.answers import Count, Seconds
+from text2sql.generate import Decoding, EngineSettings
 from text2sql.infer import read_examples
 from text2sql.ledger import LEDGER, ExperimentName
+from text2sql.prompts import AnswerFormat
 from text2sql.recipe import STRICT
 from text2sql.records import Candidate, Example, Prediction, read_jsonl
+from text2sql.select.vote import Way
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ReviseOptions(Decoding, EngineSettings):
+    """Which model revises, and how it decodes; it should know the revision turn (``revise_sft``).
+
+    ``which``: only answers that failed, are empty or look for what is not stored, or ``all``, which needs a reward model to
+    tell whether the revision is the better one.
+    """
+
+    rounds: Count = 1
+    which: Literal["suspects", "all"] = "suspects"
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -21,7 +36,9 @@ class SelectOptions:
     ``predictions`` are files of samples: those of ``text2sql infer``, or one line of SQL for each example; ``greedy`` is one
     of the greedy answers. Results are equal by ``protocol``. ``values``: candidates whose literals are stored go first.
     ``repair``: candidates are repaired first (:mod:`text2sql.repair`). ``instances`` fuzzed databases are made, on which
-    candidates must agree as well. ``score``: compare the choices with the examples' gold SQL afterwards; ``experiment`` (such
+    candidates must agree as well. ``reward_model``: a classifier with one score (``text2sql rm2hf``), which ``choose`` may ask;
+    ``revise``: the chosen answer is revised afterwards. ``answer_format`` and ``system_prompt`` are those of the model that is
+    asked. ``score``: compare the choices with the examples' gold SQL afterwards; ``experiment`` (such
     as toy.select) asks for ledger rows of that, ``<experiment>.greedy``, ``.vote_<n>`` and ``.oracle_<n>``.
     """
 
@@ -34,6 +51,12 @@ class SelectOptions:
     values: bool = True
     repair: bool = False
     instances: Annotated[int, Field(ge=0)] = 0
+    reward_model: Path | None = None
+    batch_size: Count = 32
+    choose: Way = "vote"
+    revise: ReviseOptions | None = None
+    answer_format: AnswerFormat = "plain"
+    system_prompt: str | None = None
     protocol: Literal["spider-exec", "spider-test-suite", "bird-ex", "strict"] = "spider-exec"
     jobs: Annotated[int, Field(ge=0)] = 2
     timeout: Seconds = 5.0
@@ -47,6 +70,8 @@ class SelectOptions:
     def __post_init__(self) -> None:
         if self.experiment and not (self.profile and self.score):
             raise ValueError("ledger rows need a profile, for example profile=tiny, and score=true")
+        if self.reward_model is None and (self.choose != "vote" or (self.revise and self.revise.which == "all")):
+            raise ValueError("choose and revise.which=all need a reward_model")
 
 
 Questions = dict[str, list[Candidate]]

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +11,19 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from text2sql import ledger
 from text2sql.artifacts import digest, write_json, write_note
+from text2sql.checkpoint.model import fingerprint
 from text2sql.evaluate.answers import check_databases
 from text2sql.predictions import PredictionFile, note_path
-from text2sql.records import Candidate, Choice, Example, read_jsonl, write_jsonl
+from text2sql.records import Alternative, Candidate, Choice, Example, read_jsonl, write_jsonl
 from text2sql.repair import repaired
 from text2sql.select.candidates import Questions, SelectOptions, read_candidates
 from text2sql.select.instances import write_instances
+from text2sql.select.learned import Scoring
 from text2sql.select.measure import Line, Measure, measured
+from text2sql.select.plot import draw
+from text2sql.select.revise import revised
 from text2sql.select.run import Runner
-from text2sql.select.vote import chosen, ranked
+from text2sql.select.vote import choose
 
 logger = logging.getLogger("text2sql.select")
 _QUESTIONS_AT_ONCE = 16
@@ -45,13 +49,51 @@ def select(options: SelectOptions) -> Selection:
     examples, questions = read_candidates(options)
     check_databases(options.database_root, {example.db_id for example in examples})
     questions = _executed(options, examples, questions)
-    choices = [chosen(ranked(rows)) for rows in questions.values()]
+    score = Scoring(options)
+    if options.reward_model is not None:
+        questions = _scored(options, examples, questions, score)
+    choices = [choose(rows, options.choose) for rows in questions.values()]
+    rounds: list[dict[str, Candidate]] = []
+    if options.revise is not None:
+        first = {key: _candidate(choice, questions[key]) for key, choice in zip(questions, choices, strict=True)}
+        rounds = revised(options, options.revise, examples, first, score)
+        choices = [_changed(choice, rounds[-1][choice.question_id]) for choice in choices]
     path = options.output_dir / "predictions.jsonl"
     write_note(note_path(path), {**_made_of(options), "decoding_words": _words(options, questions)})
     write_jsonl(path, choices)
     logger.info("choices: %s", path)
-    lines = _reported(options, examples, questions) if options.score else []
+    lines = _reported(options, examples, questions, rounds) if options.score else []
     return Selection(choices, lines)
+
+
+def _candidate(choice: Choice, rows: Sequence[Candidate]) -> Candidate:
+    """The candidate that was chosen."""
+    return next(row for row in rows if row.pred == choice.pred)
+
+
+def _changed(choice: Choice, answer: Candidate) -> Choice:
+    """The choice with a revision in its place, and itself among the alternatives; without one, as it is."""
+    if answer.pred == choice.pred:
+        return choice
+    others = (Alternative(choice.pred, choice.share), *choice.alternatives)
+    return replace(choice, pred=answer.pred, text=answer.text, raw=None, repairs=None, alternatives=others)
+
+
+def _scored(options: SelectOptions, examples: Sequence[Example], questions: Questions, score: Scoring) -> Questions:
+    """The executed candidates with the reward model's scores, from the file where they are known."""
+    assert options.reward_model is not None
+    made_of = {**_made_of(options), "reward_model": fingerprint(options.reward_model)}
+    n = len(next(iter(questions.values())))
+    file = PredictionFile(options.output_dir / "scored.jsonl", made_of, n, Candidate)
+    with file.claim():
+        done = file.open(keep=True)
+        rest = [example for example in examples if example.question_id not in done]
+        with _progress(len(rest), "scoring") as (progress, task):
+            for example in rest:
+                file.append(score(example, questions[example.question_id]))
+                progress.advance(task)
+        file.finish([example.question_id for example in examples])
+        return _read(file, questions)
 
 
 def _made_of(options: SelectOptions) -> dict[str, Any]:
@@ -69,8 +111,10 @@ def _made_of(options: SelectOptions) -> dict[str, Any]:
 def _words(options: SelectOptions, questions: Questions) -> str:
     """How the choices were made, as result tables show it."""
     n = len(next(iter(questions.values()))) - (options.greedy is not None)
-    parts = [f"vote of {n}", "and the greedy answer" * (options.greedy is not None)]
+    ways = {"vote": f"vote of {n}", "reward_model": f"best of {n} by reward model", "weighted": f"weighted vote of {n}"}
+    parts = [ways[options.choose], "and the greedy answer" * (options.greedy is not None)]
     parts += [f"on {options.instances} fuzzed instances" * (options.instances > 0), "after repair" * options.repair]
+    parts += [f"and {options.revise.rounds} rounds of revision"] if options.revise else []
     return " ".join(filter(None, parts))
 
 
@@ -85,8 +129,13 @@ def _executed(options: SelectOptions, examples: Sequence[Example], questions: Qu
         if rest:
             _execute(options, questions, rest, file)
         file.finish([example.question_id for example in examples])
-        found: Questions = {key: [] for key in questions}
-        for row in read_jsonl(file.path, Candidate):
+        return _read(file, questions)
+
+
+def _read(file: PredictionFile, questions: Questions) -> Questions:
+    found: Questions = {key: [] for key in questions}
+    for row in read_jsonl(file.path, Candidate):
+        if row.question_id in found:
             found[row.question_id].append(row)
     return found
 
@@ -102,7 +151,7 @@ def _execute(options: SelectOptions, questions: Questions, rest: list[list[Candi
         timeout=options.timeout,
     )
     size = max(_QUESTIONS_AT_ONCE, 4 * options.jobs)
-    with runner, _progress(len(rest)) as (progress, task):
+    with runner, _progress(len(rest), "executing") as (progress, task):
         for start in range(0, len(rest), size):
             part = rest[start : start + size]
             if options.repair:
@@ -118,15 +167,18 @@ def _instances(options: SelectOptions, questions: Questions) -> Path:
 
 
 @contextmanager
-def _progress(total: int) -> Iterator[tuple[Progress, Any]]:
+def _progress(total: int, words: str) -> Iterator[tuple[Progress, Any]]:
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(TextColumn("executing"), *columns) as progress:
-        yield progress, progress.add_task("executing", total=total)
+    with Progress(TextColumn(words), *columns) as progress:
+        yield progress, progress.add_task(words, total=total)
 
 
-def _reported(options: SelectOptions, examples: Sequence[Example], questions: Questions) -> list[Line]:
+def _reported(
+    options: SelectOptions, examples: Sequence[Example], questions: Questions, rounds: Sequence[dict[str, Candidate]]
+) -> list[Line]:
     how = Measure(options.database_root, options.protocol, options.jobs, options.timeout, options.greedy is not None)
-    lines, seconds = measured(examples, questions, how)
+    lines, seconds = measured(examples, questions, how, rounds)
+    draw(lines, options.output_dir / "choices.png")
     write_json(options.output_dir / "report.json", [asdict(line) for line in lines])
     for line in lines if options.experiment else ():
         ledger.append(

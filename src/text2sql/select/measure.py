@@ -8,16 +8,21 @@ from pathlib import Path
 from sqleval import Evaluator, Protocol
 from text2sql.errors import UserError
 from text2sql.evaluate.score import Score, score_of
-from text2sql.records import Example
+from text2sql.records import Candidate, Example
 from text2sql.select.candidates import Questions
-from text2sql.select.vote import chosen, ranked
+from text2sql.select.vote import Way, choose
 
+_WAYS: dict[Way, str] = {"vote": "vote", "reward_model": "rm_best_of", "weighted": "weighted_vote"}
 _SAMPLES = (1, 2, 4, 8, 16, 32, 64)
 
 
 @dataclass(frozen=True)
 class Line:
-    """How right a way of answering is: ``greedy``, ``vote`` or ``oracle`` (any is right), with ``samples`` samples.
+    """How right a way of answering is, with ``samples`` samples.
+
+    ``greedy``; ``random`` (one of the samples, the mean over all); ``vote``, ``rm_best_of`` (the highest score of a reward
+    model) and ``weighted_vote`` (both), each within the best standing; ``oracle`` (any is right); ``revised``, where
+    ``samples`` counts rounds.
 
     ``raw`` is the score of the same choices as the model wrote them, where some were repaired.
     """
@@ -31,6 +36,12 @@ class Line:
     def name(self) -> str:
         """``greedy``, ``vote_8``."""
         return f"{self.way}_{self.samples}" if self.samples else self.way
+
+    @property
+    def title(self) -> str:
+        """``vote of 8``."""
+        words = self.way.removesuffix("_of").replace("_", " ")
+        return f"{words} {'after' if self.way == 'revised' else 'of'} {self.samples}" if self.samples else words
 
     def metrics(self) -> dict[str, float]:
         """Fractions for the ledger."""
@@ -50,16 +61,22 @@ class Measure:
     greedy: bool
 
 
-def measured(examples: Sequence[Example], questions: Questions, how: Measure) -> tuple[list[Line], float]:
-    """Greedy, vote and oracle with 1, 2, 4 ... samples and with all, and the seconds that judging took.
+def measured(
+    examples: Sequence[Example], questions: Questions, how: Measure, rounds: Sequence[dict[str, Candidate]] = ()
+) -> tuple[list[Line], float]:
+    """Every way of answering with 1, 2, 4 ... samples and with all, and the seconds that judging took.
 
-    Vote and oracle of n are over the first n samples and the greedy answer.
+    Votes and oracle of n are over the first n samples and the greedy answer. ``rounds``: the answers after each revision.
 
     Raises:
         UserError: an example has no gold SQL.
     """
     started = time.monotonic()
-    right = _judged(examples, questions, how)
+    every = {key: [*rows, *(answers[key] for answers in rounds)] for key, rows in questions.items()}
+    right = _judged(examples, every, how)
+    ways: list[Way] = ["vote"]
+    if next(iter(questions.values()))[0].score is not None:
+        ways += ["reward_model", "weighted"]
     changed = any(row.raw is not None for rows in questions.values() for row in rows)
 
     def score(answers: dict[str, str]) -> Score:
@@ -73,11 +90,18 @@ def measured(examples: Sequence[Example], questions: Questions, how: Measure) ->
     n = len(next(iter(questions.values()))) - how.greedy
     for k in sorted({size for size in _SAMPLES if size < n} | {n}):
         among = {key: rows[: k + how.greedy] for key, rows in questions.items()}
-        picks = {key: chosen(ranked(rows)) for key, rows in among.items()}
-        raw = score({key: row.raw or row.pred for key, row in picks.items()}) if changed else None
-        lines.append(Line("vote", k, score({key: row.pred for key, row in picks.items()}), raw))
+        drawn = {key: rows[how.greedy : k + how.greedy] for key, rows in questions.items()}
+        lines.append(
+            Line("random", k, score_of([sum(right[key, r.pred] for r in rows) / k for key, rows in drawn.items()]))
+        )
+        for way in ways:
+            picks = {key: choose(rows, way) for key, rows in among.items()}
+            raw = score({key: row.raw or row.pred for key, row in picks.items()}) if changed else None
+            lines.append(Line(_WAYS[way], k, score({key: row.pred for key, row in picks.items()}), raw))
         hits = [any(right[key, row.pred] for row in rows) for key, rows in among.items()]
         lines.append(Line("oracle", k, score_of(hits)))
+    for number, answers in enumerate(rounds, 1):
+        lines.append(Line("revised", number, score({key: row.pred for key, row in answers.items()})))
     return lines, time.monotonic() - started
 
 

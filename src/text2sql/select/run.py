@@ -10,7 +10,7 @@ from sqleval.compare.rewrite import is_ordered
 from sqleval.compare.rules import equal
 from sqleval.files import database_path
 from text2sql.records import Candidate, Standing
-from text2sql.repair import unstored
+from text2sql.repair import feedback, unstored
 
 _LIMITS = Limits(rows=100_000, result_bytes=8 << 20)
 """Results travel from the process that runs a query, and those of a batch of questions are held at once."""
@@ -60,6 +60,12 @@ class Runner:
             for item, more in zip(again, self._fuzzed.run_batch(again), strict=True):
                 results[item] = results[item] + more
         return [self._grouped(rows, results) for rows in questions]
+
+    def feedback(self, rows: Sequence[Candidate]) -> list[str]:
+        """What a model is told of each answer before it revises it."""
+        outcomes = self._runs.run_batch([(row.db_id, row.pred) for row in rows])
+        pairs = zip(rows, outcomes, strict=True)
+        return [feedback(row.pred, found[0], database_path(self.root, row.db_id)) for row, found in pairs]
 
     def _has_instances(self, item: tuple[str, str]) -> bool:
         folder = self._fuzzed.db_root / item[0] if self._fuzzed else None

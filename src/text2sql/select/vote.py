@@ -1,10 +1,14 @@
 """Counting votes: pure, so that other weights or fewer samples need no second execution."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import get_args
+from typing import Literal, get_args
 
 from text2sql.records import Alternative, Candidate, Choice, Standing
+
+Way = Literal["vote", "reward_model", "weighted"]
+"""One vote each; the candidate that the reward model scores highest; votes that count as the model's scores say."""
 
 _ORDER: tuple[str, ...] = get_args(Standing)
 
@@ -34,6 +38,35 @@ def ranked(candidates: Sequence[Candidate], weights: Sequence[float] | None = No
         groups.append((_merit(candidates[numbers[0]]), share, numbers))
     groups.sort(key=lambda group: (group[0][0], -group[1], group[0][1], min(group[2])))
     return [Group(tuple(candidates[number] for number in numbers), share) for _, share, numbers in groups]
+
+
+def weights(candidates: Sequence[Candidate], way: Way) -> list[float] | None:
+    """What each candidate's vote counts; the best standing wins before any vote does.
+
+    ``weighted``: the probability that the candidate is the best one, by the model (Bradley and Terry, 1952).
+    """
+    if way == "vote":
+        return None
+    scores = [-math.inf if candidate.score is None else candidate.score for candidate in candidates]
+    best = max(scores)
+    if way == "weighted":
+        return [math.exp(score - best) if math.isfinite(score) else 0.0 for score in scores]
+    order = [(_ORDER.index(row.standing), -score) for row, score in zip(candidates, scores, strict=True)]
+    first = order.index(min(order))
+    return [float(number == first) for number in range(len(order))]
+
+
+def choose(candidates: Sequence[Candidate], way: Way = "vote") -> Choice:
+    """The chosen answer of a question."""
+    return chosen(ranked(candidates, weights(candidates, way)))
+
+
+def better(candidate: Candidate, than: Candidate) -> bool:
+    """Whether a revision takes the place of what it revised: by standing, then by the reward model where there is one."""
+    places = [_ORDER.index(row.standing) for row in (candidate, than)]
+    if places[0] != places[1] or candidate.score is None or than.score is None:
+        return places[0] < places[1]
+    return candidate.score > than.score
 
 
 def _merit(candidate: Candidate) -> tuple[int, float]:

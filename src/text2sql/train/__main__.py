@@ -132,6 +132,8 @@ def _lead(recipe: Recipe, run: Run, output_dir: Path, added: dict[str, str], loc
         logger.info("resuming from %s", plan.checkpoint)
         # Restores the callbacks too: early stopping would otherwise count evaluations without progress from zero.
         effective |= {"resume_from_checkpoint": str(plan.checkpoint), "restore_callback_states_from_checkpoint": True}
+        if recipe.get("stage") == "rm":  # else LLaMA-Factory goes on with a new adapter and a new value head
+            effective |= {"adapter_name_or_path": str(plan.checkpoint)}
     begin(output_dir, run, plan)
     path = output_dir / "recipe.yaml"
     write_text(path, yaml.safe_dump(effective, sort_keys=False, allow_unicode=True))
