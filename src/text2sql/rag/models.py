@@ -34,9 +34,11 @@ def template(system: str | None = None) -> str:
 def new_embedder(base: str, instruction: str, max_length: int, layers: int | None = None) -> Any:
     """An untrained embedder over the first ``layers`` of a causal model: the last token's vector, normalised."""
     from sentence_transformers import SentenceTransformer
-    from sentence_transformers.models import Normalize, Pooling, Transformer
+    from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 
-    body = Transformer(base, max_seq_length=max_length, processor_kwargs={"padding_side": "left"})
+    plain = {"text": {"method": "forward", "method_output_name": "last_hidden_state"}}  # no chat template around texts
+    form: dict[str, Any] = {"modality_config": plain, "module_output_name": "token_embeddings"}
+    body = Transformer(base, max_seq_length=max_length, processor_kwargs={"padding_side": "left"}, **form)
     _keep_layers(body.model, layers)
     pooling = Pooling(body.get_embedding_dimension(), "lasttoken")
     return SentenceTransformer(
@@ -64,7 +66,7 @@ def new_reranker(
     """
     from sentence_transformers import CrossEncoder
     from sentence_transformers.cross_encoder.modules import LogitScore
-    from sentence_transformers.models import Transformer
+    from sentence_transformers.sentence_transformer.modules import Transformer
     from torch import nn
 
     form = {"chat_template": template(system), "padding_side": "left"}

@@ -117,7 +117,7 @@ class Retriever:
         if empty := [place for place, question in enumerate(questions, 1) if not question.strip()]:
             raise UserError(f"question {empty[0]} is empty")
         texts = [question[:_LONGEST] for question in questions]
-        vectors = None if self.options.mode == "lexical" else self.vectors(texts)
+        vectors = None if self.options.mode == "lexical" or not texts else self.vectors(texts)
         owners = list(databases) if databases and self.options.exclude_database else [""] * len(texts)
         found: list[list[Found]] = [[] for _ in texts]
         for owner in dict.fromkeys(owners):

@@ -26,7 +26,7 @@ _SHOWN = ["question", "sql", "db_id", "source"]
 _QUERIES_A_CALL = 256
 _FUSION = 60  # of reciprocal rank fusion (Cormack et al. 2009)
 
-for _name in ("pymilvus", "milvus_lite"):
+for _name in ("pymilvus", "milvus_lite", "grpc._server"):
     logging.getLogger(_name).setLevel(logging.CRITICAL)  # it prints a traceback for what becomes one line here
 
 
@@ -67,6 +67,10 @@ class Store:
     def close(self) -> None:
         """Give the folder or the connection free."""
         self.client.close()
+        if self.is_lite:  # its server lives as long as this process otherwise
+            from milvus_lite.server_manager import server_manager_instance
+
+            server_manager_instance.release_server(self.options.uri)
 
     def __enter__(self) -> "Store":
         return self

@@ -23,7 +23,7 @@ Recipe = dict[str, Any]
 
 INPUT_KEYS = frozenset(
     "adapter_name_or_path checkpoint database_root dataset_dir decontaminate.against deepspeed described eval_examples examples "
-    "folder greedy input model_name_or_path predictions ref_model reference resume_from_checkpoint schema tables "
+    "folder greedy input model_name_or_path predictions ref_model reference references resume_from_checkpoint schema tables "
     "tokenizer".split()
 )
 """Keys whose value is a file or folder that a command reads; ``files.*`` are as well."""
