@@ -47,7 +47,7 @@ absolute() {
   esac
 }
 
-# Run `text2sql COMMAND` with a script's arguments, the recipe in front wherever it stands; without one, DEFAULT.
+# Run `text2sql COMMAND` (one word or two) with a script's arguments, the recipe in front wherever it stands; without one, DEFAULT.
 # Paths are resolved by text2sql: from where the user typed, else from the repository.
 text2sql_with_recipe() { # COMMAND DEFAULT ARGUMENTS...
   local command="$1" recipe="$2" argument rest=() found=""
@@ -62,7 +62,8 @@ text2sql_with_recipe() { # COMMAND DEFAULT ARGUMENTS...
     esac
   done
   use_env train
-  run text2sql "$command" "${found:-$recipe}" ${rest[@]+"${rest[@]}"}
+  # shellcheck disable=SC2086 # a command may be two words
+  run text2sql $command "${found:-$recipe}" ${rest[@]+"${rest[@]}"}
 }
 
 # cpu or cuda; TEXT2SQL_DEVICE decides, else whether an NVIDIA driver answers.
@@ -165,8 +166,8 @@ measuring_arguments() { # "VARIABLE ..." "KEYS THAT THE SCRIPT SETS ..." ARGUMEN
 }
 
 # Answer the toy test questions and score them, with one row however often it is started.
-measure() { # model, folder, experiment, seed
-  bash scripts/infer_vllm.sh recipes/tiny/infer.yaml "model_name_or_path=$1" "output=$2/predictions.jsonl" engine=transformers
+measure() { # model, folder, experiment, seed, further keys of infer.yaml
+  bash scripts/infer_vllm.sh recipes/tiny/infer.yaml "model_name_or_path=$1" "output=$2/predictions.jsonl" engine=transformers "${@:5}"
   bash scripts/evaluate_sql.sh recipes/tiny/evaluate.yaml "output_dir=$2" "experiment=$3" "seed=$4" once=true \
     "ledger=$MEASURED/ledger.jsonl"
 }
