@@ -26,6 +26,7 @@ ACCURACIES: dict[str, tuple[str, ...]] = {
     "tiny_base": ("toy.base",),
     "grpo": ("toy.grpo_start", "toy.grpo_execution", "toy.grpo_reasoning", "toy.grpo_process"),
     "spider": ("spider.tiny_sft",),
+    "rag": tuple(f"toy.rag.{way}" for way in ("none", "dense", "hybrid", "reranked_question", "reranked_sql")),
 }
 """Tables of execution accuracy by hardness: the experiments of each, in order."""
 
@@ -33,6 +34,7 @@ MEASUREMENTS: dict[str, tuple[str, ...]] = {
     "parity_table": ("parity.",),
     "data_table": ("data.", "spider.literals"),
     "answers_table": ("spider.repair_published", "spider.vote_published"),
+    "rag_table": ("spider.rag",),
     "bench_table": ("bench.",),
 }
 """Tables of other measurements: all experiments whose name begins so."""
