@@ -26,7 +26,7 @@ _SHOWN = ["question", "sql", "db_id", "source"]
 _QUERIES_A_CALL = 256
 _FUSION = 60  # of reciprocal rank fusion (Cormack et al. 2009)
 
-for _name in ("pymilvus", "milvus_lite", "grpc._server"):
+for _name in ("pymilvus", "milvus_lite", "grpc._server", "faiss"):
     logging.getLogger(_name).setLevel(logging.CRITICAL)  # it prints a traceback for what becomes one line here
 
 

@@ -32,9 +32,8 @@ ACCURACIES: dict[str, tuple[str, ...]] = {
 
 MEASUREMENTS: dict[str, tuple[str, ...]] = {
     "parity_table": ("parity.",),
-    "data_table": ("data.", "spider.literals"),
+    "data_table": ("data.", "spider.literals", "spider.rag"),
     "answers_table": ("spider.repair_published", "spider.vote_published"),
-    "rag_table": ("spider.rag",),
     "bench_table": ("bench.",),
 }
 """Tables of other measurements: all experiments whose name begins so."""
