@@ -47,8 +47,7 @@ absolute() {
   esac
 }
 
-# Run `text2sql COMMAND` with a script's arguments, the recipe in front wherever it stands; without one, DEFAULT. COMMAND may
-# be two words (tree build).
+# Run `text2sql COMMAND` (one word or two) with a script's arguments, the recipe in front wherever it stands; without one, DEFAULT.
 # Paths are resolved by text2sql: from where the user typed, else from the repository.
 text2sql_with_recipe() { # COMMAND DEFAULT ARGUMENTS...
   local command="$1" recipe="$2" argument rest=() found=""
@@ -63,6 +62,7 @@ text2sql_with_recipe() { # COMMAND DEFAULT ARGUMENTS...
     esac
   done
   use_env train
+  # shellcheck disable=SC2086 # a command may be two words
   run text2sql $command "${found:-$recipe}" ${rest[@]+"${rest[@]}"}
 }
 
@@ -166,8 +166,8 @@ measuring_arguments() { # "VARIABLE ..." "KEYS THAT THE SCRIPT SETS ..." ARGUMEN
 }
 
 # Answer the toy test questions and score them, with one row however often it is started.
-measure() { # model, folder, experiment, seed
-  bash scripts/infer_vllm.sh recipes/tiny/infer.yaml "model_name_or_path=$1" "output=$2/predictions.jsonl" engine=transformers
+measure() { # model, folder, experiment, seed, further keys of infer.yaml
+  bash scripts/infer_vllm.sh recipes/tiny/infer.yaml "model_name_or_path=$1" "output=$2/predictions.jsonl" engine=transformers "${@:5}"
   bash scripts/evaluate_sql.sh recipes/tiny/evaluate.yaml "output_dir=$2" "experiment=$3" "seed=$4" once=true \
     "ledger=$MEASURED/ledger.jsonl"
 }

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic.dataclasses import dataclass
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn, track
 
 from sqleval.files import database_path
 from text2sql.artifacts import digest, digest_of
@@ -41,7 +41,8 @@ class InferOptions(Decoding, EngineSettings):
     ``limit`` takes the first examples only; ``shard: i/n`` every n-th from the i-th (1 to n), for n machines or
     processes, and the last to finish joins the parts in ``output``; ``overwrite`` starts again and keeps nothing.
     ``repair`` repairs the SQL by the databases in ``database_root`` (:mod:`text2sql.repair`); the raw SQL is kept beside.
-    ``issues``: modules with issues of your own, which the process format's prompt then names.
+    ``issues``: modules with issues of your own, which the process format's prompt then names. ``references``: a retrieval
+    recipe, whose examples every prompt then shows, in place of those in the file (:mod:`text2sql.rag`).
     """
 
     examples: Path
@@ -49,6 +50,7 @@ class InferOptions(Decoding, EngineSettings):
     answer_format: AnswerFormat = "plain"
     system_prompt: str | None = None
     issues: list[str] = field(default_factory=list)
+    references: Path | None = None
     limit: int | None = None
     shard: str = "1/1"
     overwrite: bool = False
@@ -95,7 +97,7 @@ def _complete(options: InferOptions, examples: list[Example], file: PredictionFi
     if done:
         logger.info("%s: %d of %d questions are answered already", file.path, len(examples) - len(rest), len(examples))
     if rest:
-        known = {example.question_id: example for example in rest}
+        known = {example.question_id: example for example in _with_references(rest, options.references)}
         requests = [Request(key, ask(e, options.answer_format, options.system_prompt)) for key, e in known.items()]
         started = time.monotonic()
         with opened(options) as engine:
@@ -104,6 +106,26 @@ def _complete(options: InferOptions, examples: list[Example], file: PredictionFi
             finished = _collect(engine.generate(requests, options), known, file, root)
         _report(finished, options.n, time.monotonic() - loaded, loaded - started, engine.name)
     file.finish([example.question_id for example in examples])
+
+
+def _with_references(examples: list[Example], recipe: Path | None) -> list[Example]:
+    """The examples with the references that a retrieval recipe finds for them."""
+    if recipe is None:
+        return examples
+    from text2sql.rag.search import add_references, open_retriever  # Milvus takes seconds to import
+
+    with open_retriever(recipe) as retriever:
+        return list(track(add_references(retriever, examples), "retrieving", total=len(examples)))
+
+
+def _retrieval(recipe: Path | None) -> dict[str, str]:
+    """What decides the references, for the predictions' note."""
+    if recipe is None:
+        return {}
+    from text2sql.rag.search import open_retriever
+
+    with open_retriever(recipe) as retriever:
+        return {"references": retriever.provenance}
 
 
 def read_examples(path: Path, limit: int | None) -> list[Example]:
@@ -142,6 +164,7 @@ def provenance(options: InferOptions) -> dict[str, Any]:
         "decoding": {field.name: getattr(options, field.name) for field in fields(Decoding)},
         "decoding_words": options.words,
         **({"repair": True} if options.repair else {}),
+        **_retrieval(options.references),
         "prompt": digest_of(
             build_messages("question", "schema", "evidence", options.answer_format, options.system_prompt)
         ),

@@ -17,7 +17,7 @@ import yaml
 
 from sqleval.outcome import Failure, Outcome, Rows
 from text2sql.artifacts import read_note
-from text2sql.records import Example
+from text2sql.records import Example, Reference
 
 logger = logging.getLogger(__name__)
 Message = dict[str, str]
@@ -27,6 +27,7 @@ JudgeLanguage = Literal["en", "zh"]
 _TEXTS = yaml.safe_load(files("text2sql").joinpath("prompts.yaml").read_text(encoding="utf-8"))
 SYSTEMS: dict[AnswerFormat, str] = _TEXTS["systems"]
 SYSTEM = SYSTEMS["plain"]
+REFERENCES: dict[str, str] = _TEXTS["references"]
 JUDGES: dict[JudgeLanguage, dict[str, str]] = _TEXTS["judges"]
 _REVISION: dict[str, str] = _TEXTS["revision"]
 PREPARED = "data_preparation_report.json"
@@ -79,21 +80,35 @@ def build_messages(
     answer: AnswerFormat = "plain",
     system: str | None = None,
     values: str = "",
+    references: Sequence[Reference] = (),
 ) -> list[Message]:
     """System and user messages that ask for SQL; ``answer`` says what the completion shall look like.
 
     ``system`` (a recipe's ``system_prompt``) stands in place of the format's own text. ``values`` are lines of stored
-    values that the question means (:func:`text2sql.values.match.render`).
+    values that the question means (:func:`text2sql.values.match.render`); ``references`` are shown below the system text.
     """
+    task = SYSTEMS[answer] if system is None else system
     return [
-        {"role": "system", "content": SYSTEMS[answer] if system is None else system},
+        {"role": "system", "content": f"{task}\n\n{reference_list(references)}" if references else task},
         {"role": "user", "content": user_turn(question, schema, evidence, values)},
     ]
 
 
 def ask(example: Example, answer: AnswerFormat = "plain", system: str | None = None) -> list[Message]:
     """:func:`build_messages` for an example."""
-    return build_messages(example.question, example.schema, example.evidence, answer, system, example.values)
+    shown = (example.values, example.references)
+    return build_messages(example.question, example.schema, example.evidence, answer, system, *shown)
+
+
+def reference_list(references: Sequence[Reference]) -> str:
+    """The block of solved examples."""
+    return REFERENCES["block"].format(items="\n\n".join(map(reference_item, references)))
+
+
+def reference_item(reference: Reference) -> str:
+    """One solved example of the block; its length is what the block grows by."""
+    sql = normalize_answer(reference.sql)
+    return REFERENCES["item"].format(question=reference.question.strip(), sql=sql)
 
 
 def revise(

@@ -1,7 +1,7 @@
 """Records that rooms hand to each other, and their JSONL form: validated when read, replaced whole when written."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -11,6 +11,16 @@ from pydantic import TypeAdapter, ValidationError
 from text2sql.artifacts import whole_file
 from text2sql.errors import UserError, first_complaint
 
+_OPTIONAL = ("values", "references")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A solved example that a prompt shows."""
+
+    question: str
+    sql: str
+
 
 @dataclass(frozen=True)
 class Example:
@@ -18,7 +28,8 @@ class Example:
 
     ``schema`` is the rendered ``CREATE TABLE`` text that the prompt shows; ``difficulty`` is Spider's hardness
     (easy, medium, hard, extra); ``evidence`` is outside knowledge that the question relies on (BIRD); ``values`` are
-    lines of stored values that it means (:mod:`text2sql.values`).
+    lines of stored values that it means (:mod:`text2sql.values`); ``references`` are solved examples that resemble it,
+    the most alike first (:mod:`text2sql.rag`).
     """
 
     question_id: str
@@ -31,11 +42,19 @@ class Example:
     split: str = ""
     difficulty: str = ""
     values: str = ""
+    references: tuple[Reference, ...] = ()
 
     @property
     def columns(self) -> dict[str, Any]:
-        """The fields as they are written to files: ``values`` only where there are any."""
-        return {name: value for name, value in self.__dict__.items() if name != "values" or value}
+        """The fields as they are written to files: ``values`` and ``references`` only where there are any."""
+        found = {name: value for name, value in self.__dict__.items() if name not in _OPTIONAL or value}
+        return found | ({"references": [asdict(row) for row in self.references]} if self.references else {})
+
+
+def example_of(columns: Mapping[str, Any]) -> Example:
+    """The example whose :attr:`Example.columns` these are."""
+    references = tuple(Reference(**row) for row in columns.get("references") or ())
+    return Example(**{**columns, "references": references})
 
 
 @dataclass(frozen=True)

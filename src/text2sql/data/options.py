@@ -58,6 +58,7 @@ class CommonOptions:
     examples that evaluation reads. ``tokenizer``: a model's folder, for lengths in tokens in the report. ``jobs``:
     processes (0: one for each core). ``seed`` shuffles the training file and whatever the source draws.
     ``suites``: build test suites for rewards (None: none). ``issues``: modules with issues of your own.
+    ``references``: a retrieval recipe, whose examples every prompt then shows (:mod:`text2sql.rag`).
     """
 
     source: str
@@ -72,6 +73,7 @@ class CommonOptions:
     seed: int = 42
     suites: SuiteOptions | None = None
     issues: list[str] = field(default_factory=list)
+    references: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -9,7 +9,7 @@ import json
 import multiprocessing
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -62,12 +62,15 @@ class Kept(NamedTuple):
     lines: list[bytes]
 
 
-def write_part(target: Path, source: Source, unit: Unit) -> None:
-    """Make one unit and write its rows, whole or not at all."""
+Rows = Iterable[MadeRow | Rejected]
+
+
+def write_part(target: Path, source: Source, unit: Unit, add: Callable[[Rows], Rows] | None = None) -> None:
+    """Make one unit and write its rows, whole or not at all; ``add`` is what is done to them before."""
     options = source.options
     formats = options.formats if unit.split in (*source.training_splits, WHOLE) else []
     with whole_file(target) as out:
-        for row in source.make(unit):
+        for row in source.make(unit) if add is None else add(source.make(unit)):
             if isinstance(row, MadeRow) and row.built is not None:
                 save_base(row.built, target.parents[1] / BASES)
             out.write(_encode(row._asdict()) if isinstance(row, Rejected) else _line(row, options, formats))

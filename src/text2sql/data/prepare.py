@@ -110,7 +110,12 @@ def _made_of(values: dict[str, Any], source: Source) -> dict[str, Any]:
         inputs.append((path.name, contents))
     versions = {"data_version": DATA_VERSION, "sqleval": sqleval.__version__}
     recipe = {key: value for key, value in values.items() if key != "suites"}
-    return {**versions, "inputs": digest_of(inputs), "recipe": recipe}
+    retrieved = {}
+    if source.options.references is not None:
+        from text2sql.data.references import provenance  # Milvus takes seconds to import
+
+        retrieved["references"] = provenance(source.options.references)
+    return {**versions, "inputs": digest_of(inputs), "recipe": recipe, **retrieved}
 
 
 def _make_parts(source: Source, folder: Path, recipe: tuple[dict[str, Any], str]) -> dict[str, list[Path]]:
@@ -139,6 +144,12 @@ def _make_parts(source: Source, folder: Path, recipe: tuple[dict[str, Any], str]
 @contextmanager
 def _makers(source: Source, recipe: tuple[dict[str, Any], str]) -> Iterator[Callable[[Path, Unit], None]]:
     """A function that makes a part: here, or on ``source.jobs`` processes with two units waiting for each."""
+    if source.options.references is not None:  # Milvus Lite serves one process
+        from text2sql.data.references import reference_adder
+
+        with reference_adder(source.options.references) as add:
+            yield lambda part, unit: write_part(part, source, unit, add)
+        return
     if source.jobs == 1:
         yield lambda part, unit: write_part(part, source, unit)
         return

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from text2sql.grpo.hparams import GRPOArguments
-from text2sql.records import Example, RewardSample
+from text2sql.records import Example, RewardSample, example_of
 from text2sql.rewards import RewardContext, RewardSuite
 from text2sql.sql import load_issues
 
@@ -36,7 +36,7 @@ def open_rewards(ours: GRPOArguments) -> Iterator[RewardSuite]:
 
 @lru_cache(maxsize=65_536)
 def _example(text: str) -> Example:
-    return Example(**json.loads(text))
+    return example_of(json.loads(text))
 
 
 def samples_of(

@@ -29,14 +29,14 @@ from text2sql.grpo.trainer import CustomGRPOTrainer
 from text2sql.llamafactory.heldout import prompt_ids, prompt_text, spread
 from text2sql.llamafactory.questions import REQUIRED
 from text2sql.prompts import AnswerFormat
-from text2sql.records import Example
+from text2sql.records import Example, example_of
 from text2sql.rewards import RewardSuite
 from text2sql.sql import load_issues
 
 logger = logging.getLogger(__name__)
 
 FORMATTING = "text2sql"
-_FIELDS = frozenset(f.name for f in fields(Example))
+_FIELDS = frozenset(f.name for f in fields(Example)) - {"references"}
 
 
 def to_example(row: dict[str, Any]) -> Example:
@@ -49,7 +49,8 @@ def to_example(row: dict[str, Any]) -> Example:
     for key in REQUIRED:
         if not isinstance(row.get(key), str) or not row[key].strip():
             raise UserError(f"row {name}: no {key}; GRPO needs rows with {', '.join(REQUIRED)}")
-    return Example(**{"question_id": "", **{k: str(row[k]) for k in _FIELDS & row.keys() if row[k] is not None}})
+    texts = {k: str(row[k]) for k in _FIELDS & row.keys() if row[k] is not None}
+    return example_of({"question_id": "", **texts, "references": row.get("references")})
 
 
 class _Converter(DatasetConverter):  # type: ignore[misc]
@@ -74,7 +75,7 @@ def load_examples(model: Any, data: Any, training: Any) -> tuple[list[Example], 
 
 
 def _examples(part: Any) -> list[Example]:
-    return [Example(**json.loads(text)) for text in part["example"]] if part is not None else []
+    return [example_of(json.loads(text)) for text in part["example"]] if part is not None else []
 
 
 def _merged(names: list[str] | None, model: Any, data: Any, training: Any) -> Any:

@@ -112,8 +112,10 @@ _TEXTS_A_REQUEST = 32  # what small servers take at once
 _RETRIES = 4
 
 
-def open_embedder(model: str, base_url: str | None) -> Embedder:
+def open_embedder(model: str, base_url: str | None, batch_size: int = 32) -> Embedder:
     """The embedder of a model's name or folder; it is loaded, or the server called, at the first text.
+
+    ``batch_size``: texts that a loaded model takes at once.
 
     Raises:
         UserError: no such folder.
@@ -125,7 +127,7 @@ def open_embedder(model: str, base_url: str | None) -> Embedder:
             f"{model}: no such embedding model folder; bash scripts/download_model.sh Qwen/Qwen3-Embedding-0.6B"
         )
     load = cache(_load)
-    how: dict[str, Any] = {"normalize_embeddings": True, "show_progress_bar": False}
+    how: dict[str, Any] = {"normalize_embeddings": True, "show_progress_bar": False, "batch_size": batch_size}
     return lambda texts: np.asarray(load(model).encode(list(texts), **how), dtype=np.float32)
 
 
@@ -136,7 +138,7 @@ def _load(model: str) -> Any:
     try:
         return SentenceTransformer(model, local_files_only=True)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, SafetensorError) as error:
-        raise UserError(f"{model}: cannot be loaded as an embedding model ({_line(error)})") from error
+        raise UserError(f"{model}: cannot be loaded as an embedding model ({one_line(error)})") from error
 
 
 def _remote(model: str, base_url: str) -> Embedder:
@@ -152,9 +154,9 @@ def _remote(model: str, base_url: str) -> Embedder:
             items = sorted(reply.data, key=lambda item: item.index)
             vectors = np.array([item.embedding for item in items], dtype=np.float32)
         except OpenAIError as error:
-            raise UserError(f"{base_url}: no embeddings ({_line(error)})") from error
+            raise UserError(f"{base_url}: no embeddings ({one_line(error)})") from error
         except (AttributeError, TypeError, ValueError) as error:
-            raise UserError(f"{base_url}: its answer holds no embeddings ({_line(error)})") from error
+            raise UserError(f"{base_url}: its answer holds no embeddings ({one_line(error)})") from error
         if vectors.ndim != 2 or len(vectors) != len(texts):
             raise UserError(f"{base_url}: gave {len(vectors)} embeddings for {len(texts)} texts")
         return vectors
@@ -168,5 +170,6 @@ def _remote(model: str, base_url: str) -> Embedder:
     return embed
 
 
-def _line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
+    """What an error says, short and in one line."""
     return " ".join(str(error).split())[:200] or type(error).__name__

@@ -23,8 +23,8 @@ Recipe = dict[str, Any]
 
 INPUT_KEYS = frozenset(
     "adapter_name_or_path api_keys checkpoint database_root dataset_dir decontaminate.against deepspeed described "
-    "eval_examples examples folder greedy input model_name_or_path pairs predictions ref_model reference resume_from_checkpoint "
-    "revise.model_name_or_path reward_model schema tables tokenizer toy_databases".split()
+    "eval_examples examples folder greedy input model_name_or_path pairs predictions ref_model reference references "
+    "resume_from_checkpoint revise.model_name_or_path reward_model schema tables tokenizer toy_databases".split()
 )
 """Keys whose value is a file or folder that a command reads; ``files.*`` and ``databases.*`` are as well."""
 

@@ -41,8 +41,8 @@ class Chart:
         return digest_of(asdict(self))
 
 
-def draw(chart: Chart, path: Path) -> None:
-    """Write the chart as a PNG with its digest inside."""
+def draw(chart: Chart, path: Path, measured: str = "execution accuracy (%)") -> None:
+    """Write the chart as a PNG with its digest inside; ``measured`` is the label of the bars' axis."""
     from matplotlib.figure import Figure
 
     count, groups = len(chart.series), len(chart.groups)
@@ -60,7 +60,7 @@ def draw(chart: Chart, path: Path) -> None:
     axes.set_xticks(range(groups), chart.groups)
     axes.set_ylim(0, 112)
     axes.set_yticks(range(0, 101, 20))
-    axes.set_ylabel("execution accuracy (%)")
+    axes.set_ylabel(measured)
     axes.set_title(chart.title, loc="left", fontsize=12, pad=32)
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=count, frameon=False, fontsize=9.5, borderaxespad=0.3)
     axes.grid(axis="y", color="#DDDDDD", linewidth=0.8)

@@ -26,12 +26,13 @@ ACCURACIES: dict[str, tuple[str, ...]] = {
     "tiny_base": ("toy.base",),
     "grpo": ("toy.grpo_start", "toy.grpo_execution", "toy.grpo_reasoning", "toy.grpo_process"),
     "spider": ("spider.tiny_sft",),
+    "rag": tuple(f"toy.rag.{way}" for way in ("none", "dense", "hybrid", "reranked_question", "reranked_sql")),
 }
 """Tables of execution accuracy by hardness: the experiments of each, in order."""
 
 MEASUREMENTS: dict[str, tuple[str, ...]] = {
     "parity_table": ("parity.",),
-    "data_table": ("data.", "spider.literals"),
+    "data_table": ("data.", "spider.literals", "spider.rag"),
     "answers_table": ("spider.repair_published", "spider.vote_published"),
     "trees_table": ("toy.tree", "toy.reward_model", "toy.select.", "toy.repair", "toy.dpo"),
     "bench_table": ("bench.",),
