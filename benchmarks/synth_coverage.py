@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ _SETS = {
 }
 
 
-@lru_cache(maxsize=None)
+@cache
 def skeleton(sql: str) -> str:
     """The query's skeleton; empty where it cannot be parsed."""
     try:

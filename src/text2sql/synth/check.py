@@ -30,7 +30,12 @@ def unsaid(question: str, sql: str, names: dict[tuple[str, str], str] | None = N
     for select in tree.find_all(exp.Select):
         if select.find_ancestor(exp.Subquery, exp.In) is None:
             for column in (node for item in select.expressions for node in item.find_all(exp.Column)):
-                forms = [column.name, split_words(column.name), written_out(split_words(column.name)), *other.get(column.name.lower(), [])]
+                forms = [
+                    column.name,
+                    split_words(column.name),
+                    written_out(split_words(column.name)),
+                    *other.get(column.name.lower(), []),
+                ]
                 missing += [] if any(_has_word(form, asked) for form in forms) else [column.name]
     return missing
 

@@ -12,11 +12,15 @@ Value = str | int | float
 
 @dataclass(frozen=True)
 class Place:
-    """A table in a query. ``join`` connects it with the place before; ``up``: that one refers to this one."""
+    """A table in a query. ``join`` connects it with the place before; ``up``: that one refers to this one.
+
+    ``said``: the table that a linking table stands for in words (pets, where a table says who has which pet).
+    """
 
     table: TableProfile
     join: Join | None = None
     up: bool = False
+    said: TableProfile | None = None
 
 
 @dataclass(frozen=True)

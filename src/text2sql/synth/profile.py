@@ -50,13 +50,14 @@ class TableProfile:
 
 @dataclass(frozen=True)
 class Join:
-    """``child.key`` refers to ``parent.ref``; ``whole``: every parent has a child, as far as :func:`refined` has looked."""
+    """``child.key`` refers to ``parent.ref``; ``whole``: every parent has a child; ``rivals``: other keys lead there too."""
 
     child: str
     key: str
     parent: str
     ref: str
     whole: bool = False
+    rivals: bool = False
 
 
 @dataclass(frozen=True)
@@ -117,12 +118,19 @@ def refined(connection: sqlite3.Connection, profile: DatabaseProfile, trusted: b
         if table.name in profile.tables
     }
     several = Counter((t.name, f.ref_table) for t in profile.schema.tables for f in t.foreign_keys)
-    itself = [Join(t.name, f.column, t.name, f.ref_column) for t in profile.schema.tables for f in t.foreign_keys
-              if f.ref_table == t.name and t.name in tables and several[t.name, t.name] == 1]
+    itself = [
+        Join(t.name, f.column, t.name, f.ref_column)
+        for t in profile.schema.tables
+        for f in t.foreign_keys
+        if f.ref_table == t.name and t.name in tables and several[t.name, t.name] == 1
+    ]
     joins = [join for join in dict.fromkeys((*profile.joins, *itself)) if trusted or _is_sound(connection, join)]
-    return replace(
-        profile, tables=tables, joins=tuple(replace(join, whole=not _has_childless(connection, join)) for join in joins)
+    ends = Counter((join.child, join.parent) for join in joins)
+    told = (
+        replace(join, whole=not _has_childless(connection, join), rivals=ends[join.child, join.parent] > 1)
+        for join in joins
     )
+    return replace(profile, tables=tables, joins=tuple(told))
 
 
 def _refined(connection: sqlite3.Connection, table: Table, known: TableProfile) -> TableProfile:
@@ -149,9 +157,12 @@ def _refined_column(column: ColumnProfile) -> ColumnProfile:
         roles = {"label", "flag", "group"} if set(distinct) <= {0, 1} else {"label"}
     elif ends_with(column.name, "identifiers"):
         roles -= {"number"}
-    elif "number" in roles and 2 <= len(distinct) <= min(12, len(values) // 2):
-        if all(isinstance(value, int) for value in distinct):
-            roles |= {"group"}
+    elif (
+        "number" in roles
+        and 2 <= len(distinct) <= min(12, len(values) // 2)
+        and all(isinstance(v, int) for v in distinct)
+    ):
+        roles |= {"group"}
     return replace(column, roles=frozenset(roles), values=values)
 
 
@@ -175,6 +186,8 @@ def _is_sound(connection: sqlite3.Connection, join: Join) -> bool:
 
 def _has_childless(connection: sqlite3.Connection, join: Join) -> bool:
     """Whether some parent has no child, so that a join leaves it out."""
-    missing = f"SELECT 1 FROM {quote(join.parent)} WHERE {quote(join.ref)} NOT IN (SELECT {{key}} FROM {quote(join.child)} "
+    missing = (
+        f"SELECT 1 FROM {quote(join.parent)} WHERE {quote(join.ref)} NOT IN (SELECT {{key}} FROM {quote(join.child)} "
+    )
     key = quote(join.key)
     return connection.execute(f"{missing.format(key=key)}WHERE {key} NOT NULL) LIMIT 1").fetchone() is not None

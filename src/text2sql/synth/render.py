@@ -39,7 +39,9 @@ def _tables(query: Query) -> str:
     for number, place in enumerate(rest, 2):
         assert place.join is not None
         here, before = (place.join.ref, place.join.key) if place.up else (place.join.key, place.join.ref)
-        text += f" JOIN {quote(place.table.name)} AS T{number} ON T{number - 1}.{quote(before)} = T{number}.{quote(here)}"
+        text += (
+            f" JOIN {quote(place.table.name)} AS T{number} ON T{number - 1}.{quote(before)} = T{number}.{quote(here)}"
+        )
     return text
 
 

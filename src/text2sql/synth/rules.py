@@ -1,7 +1,7 @@
 """The grammar of questions: rules that expand into one another, read from ``english.yaml`` and ``chinese.yaml``.
 
-A production is text with ``{name}``, which is a part of the question or another rule, and ``(one|or other)`` choices, which may be
-empty. A rule's productions stand under registers:
+A production is text with ``{name}``, which is a part of the question or another rule, and ``(one|or other)`` choices, which
+may be empty. A rule's productions stand under registers:
 
 plain    what the tiny base learns language from
 natural  how people ask; what fine-tuning is trained on
