@@ -179,8 +179,9 @@ class Drawer(Subjects):
             return Query(places[:1], items, combine=kind, other=other)
         both = kind == "INTERSECT" and matched.kind == "eq" and rng.random() < 0.6
         first = self._another(matched) if both else self._condition(places, last, nested=False)
-        if (first.kind, first.values, first.term) == (matched.kind, matched.values, matched.term):
-            raise NoFitError
+        is_same = first.term == matched.term
+        if is_same and (first.kind != "eq" or matched.kind != "eq" or first.values == matched.values):
+            raise NoFitError  # what two ranges of one column have in common is one range
         return Query(places, items, (first,), combine=kind, other=other)
 
 
@@ -189,6 +190,11 @@ def _is_idle(query: Query) -> bool:
     told = [term for term in (*query.items, query.order, query.group) if term is not None and term.column is not None]
     fixed = [c.term.column for c in query.where if c.kind in ("eq", "highest", "lowest", "missing", "yes", "no")]
     if not query.either and any(term.column in fixed for term in told):
+        return True
+    if len(told) == 1 and any(c.kind in ("in", "not_in") and c.term.column == told[0].column for c in query.where):
+        return True
+    compared = [c.term.column for c in query.where]
+    if any(item.function and item.column is not None and item.column in compared for item in query.items):
         return True
     either = [c.term.column for part in (query, query.other) if part is not None for c in part.where]
     return bool(query.combine) and len(query.items) == 1 and query.items[0].column in either

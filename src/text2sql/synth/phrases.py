@@ -52,7 +52,9 @@ class Phrases:
         table = query.places[place].table
         own = [self._who(table, self._condition(query, c)) for c in query.where if c.term.place == place]
         texts = [self._join(own, "or" if query.either else "both")] if own else []
-        if place + 1 < len(query.places) and not query.by_row and any(c.term.place > place for c in query.where):
+        beyond = any(c.term.place > place for c in query.where)
+        is_bare = query.asks == "list" and not query.where and not any(item.place for item in query.items)
+        if place + 1 < len(query.places) and not query.by_row and (beyond or is_bare):
             relation = self._who(table, self._relation(query, place))
             texts = [self._say("and_relation", a=texts[0], b=relation)] if texts else [relation]
         return texts[0] if texts else ""

@@ -59,11 +59,13 @@ class Speaker(Phrases):
         key = self._by_key(query.places[1]) if last else ""
         head, one = self._noun(counted_place, False) + key, self._noun(counted_place, True)
         parts = {
+            "each_of": self._say("each_of_all" if query.distinct else "each_of", np=self._np(head, mods)),
             "t": self._noun(table, False), "one": self._noun(table, True), "many": head, "single": one, "mods": mods,
-            "np": self._np(head, mods), "all": self._np(head if mods else self._every(head), mods),
+            "np": self._np(head, mods), "all": self._say("phrase_all", head=head, mods=mods) if mods else self._every(head),
             "each": self._np(one, mods), "k": self._count(query.limit), "order": "", "where": "",
             "its": self._say("theirs" if self.english and ends_with(self._noun(table, True), "persons") else "its"),
-            "with_any": "" if not query.by_row or self._is_whole(query) else self._say("with_any", t=head, one=one),
+            "with_any": "" if not query.by_row or self._is_whole(query)
+            else self._say("with_such" if query.where else "with_any", t=self._noun(counted_place, False), one=one),
         }  # fmt: skip
         parts |= self._items(query, told, figures, parts)
         if query.group is not None and not query.by_row:
@@ -120,7 +122,8 @@ class Speaker(Phrases):
             if query.limit:
                 words = {name: self._say(f"{name}_{way}") for name in ("extreme", "common", "beaten")}
                 return {"x": self._say(f"count_{way}"), "figure": figure, **words}
-            return {"order": self._say(f"order_count_{way}")}
+            rule = "order_count" if term.function == "count" else "order_number"
+            return {"order": self._say(f"{rule}_{way}", c=figure)}
         column, source = self._column(query, term), query.places[term.place].table
         place = query.places[term.place]
         child = self._noun(source, True) + self._by_key(place) if term.place and not place.up else ""
