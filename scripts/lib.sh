@@ -166,10 +166,15 @@ measuring_arguments() { # "VARIABLE ..." "KEYS THAT THE SCRIPT SETS ..." ARGUMEN
 }
 
 # Answer the toy test questions and score them, with one row however often it is started.
-measure() { # model, folder, experiment, seed, further keys of infer.yaml
-  bash scripts/infer_vllm.sh recipes/tiny/infer.yaml "model_name_or_path=$1" "output=$2/predictions.jsonl" engine=transformers "${@:5}"
-  bash scripts/evaluate_sql.sh recipes/tiny/evaluate.yaml "output_dir=$2" "experiment=$3" "seed=$4" once=true \
-    "ledger=$MEASURED/ledger.jsonl"
+measure() { # model, folder, experiment, seed: further keys of infer.yaml: questions as in training, and of held-out wording
+  local split folder
+  for split in test test_heldout; do
+    folder="$2${split#test}"
+    bash scripts/infer_vllm.sh recipes/tiny/infer.yaml "model_name_or_path=$1" "examples=data/prepared/toy/examples/$split.jsonl" \
+      "output=$folder/predictions.jsonl" engine=transformers "${@:5}"
+    bash scripts/evaluate_sql.sh recipes/tiny/evaluate.yaml "examples=data/prepared/toy/examples/$split.jsonl" \
+      "output_dir=$folder" "experiment=$3" "seed=$4" once=true "ledger=$MEASURED/ledger.jsonl"
+  done
 }
 
 # Every seed of an experiment is measured: its rows go to results/ledger.jsonl.

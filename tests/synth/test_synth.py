@@ -13,7 +13,6 @@ from sqleval import Failure, execute, hardness
 from text2sql.errors import UserError
 from text2sql.prompts import read_answer
 from text2sql.records import TracedExample, read_jsonl
-from text2sql.synth.grammar import load_language, load_patterns
 from text2sql.synth.own import LEVELS, write_for_database
 from text2sql.synth.paraphrase import refusal
 from text2sql.synth.trace import trace
@@ -101,11 +100,12 @@ def test_pairs_run_differ_and_reach_all_levels(shop, languages):
 
 def test_two_keys_to_one_parent_are_told_apart(shop):
     made = write_for_database(shop, 300)
-    joined = [e for e in made.examples if '"order" AS T1 JOIN town AS T2' in e.sql]
+    joined = [e for e in made.examples if '"order" AS T' in e.sql and "town AS T" in e.sql]
     assert joined
     for example in joined:
-        key = "from" if 'T1."from" =' in example.sql else "to"
-        assert f"(by {key})" in example.question
+        assert (
+            '"from"' if '."from"' in example.sql.partition(" ON ")[2].partition(" WHERE ")[0] else '"to"'
+        ) in example.question
 
 
 @pytest.fixture(scope="module")
@@ -145,12 +145,12 @@ def test_no_pair_claims_what_its_query_does_not_do(club):
     """Fewest over a join would miss parents without children; a tie, a half key or a repeating key would be luck."""
     made = write_for_database(club, 600)
     text = "\n".join(e.sql for e in made.examples)
-    assert not [e.sql for e in made.examples if "JOIN" in e.sql and "count(*) ASC" in e.sql]
+    assert not [e.sql for e in made.examples if "JOIN" in e.sql and "count(*) ASC LIMIT" in e.sql]
     assert "booking AS T1 JOIN" not in text and "visit AS T1 JOIN" not in text
     assert "member_in_team AS T1 JOIN member AS T2" in text
     for senseless in ("sum(age)", "(joined_year)", "avg(phone)", "ORDER BY phone", "ORDER BY rank ASC LIMIT"):
         assert senseless not in text.replace("max(joined_year)", "").replace("min(joined_year)", "")
-    assert "ORDER BY age DESC LIMIT 1" not in text, "three members share the highest age"
+    assert "SELECT name FROM member ORDER BY age DESC LIMIT 1" not in text, "three members share the highest age"
     with sqlite3.connect(club) as connection:
         for sql in (e.sql for e in made.examples if " LIMIT " in e.sql):
             head, _, count = sql.rpartition(" LIMIT ")
@@ -185,15 +185,6 @@ def test_a_small_schema_gives_fewer_and_says_so(tmp_path):
     assert 0 < len(made.examples) < 1000
     assert len({(e.question, e.sql) for e in made.examples}) == len(made.examples)
     assert f"only {len(made.examples)} of 1000" in made.note
-
-
-def test_every_pattern_is_phrased_in_every_language_and_register():
-    for code in ("en", "zh"):
-        language = load_language(code, more=True)
-        for pattern in load_patterns(more=True):
-            assert language.patterns[pattern.name]["natural"]
-            assert language.patterns[pattern.name]["heldout"]
-    assert {p.name for p in load_patterns()} < {p.name for p in load_patterns(more=True)}
 
 
 def test_the_trace_says_what_the_query_does(shop):
@@ -335,9 +326,3 @@ def test_spider_databases_give_a_thousand_pairs(db_id):
     assert len(made.examples) == 1000
     assert all(made.levels.values())
     assert len({(e.question.casefold(), e.sql) for e in made.examples}) == 1000
-
-
-def test_further_patterns_leave_the_core_alone() -> None:
-    before = json.dumps(load_language.__wrapped__("en").patterns)
-    assert set(load_language.__wrapped__("en", more=True).patterns) > set(json.loads(before))
-    assert json.dumps(load_language.__wrapped__("en").patterns) == before

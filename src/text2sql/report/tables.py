@@ -22,7 +22,14 @@ WORDS: dict[str, dict[str, dict[str, Any]]] = yaml.safe_load(
 )
 
 ACCURACIES: dict[str, tuple[str, ...]] = {
-    "toy": ("toy.base", "toy.lora_qv_sft", "toy.lora_all_sft", "toy.full_sft"),
+    "toy": (
+        "toy.baseline_commonest",
+        "toy.baseline_nearest",
+        "toy.base",
+        "toy.lora_qv_sft",
+        "toy.lora_all_sft",
+        "toy.full_sft",
+    ),
     "tiny_base": ("toy.base",),
     "grpo": ("toy.grpo_start", "toy.grpo_execution", "toy.grpo_reasoning", "toy.grpo_process"),
     "spider": ("spider.tiny_sft",),

@@ -7,7 +7,8 @@ from typing import TypeVar
 
 from text2sql.schema import quote
 from text2sql.synth.grammar import Language, Pattern, read_yaml
-from text2sql.synth.profile import ColumnProfile, DatabaseProfile, TableProfile, plural, singular, split_words
+from text2sql.synth.profile import ColumnProfile, DatabaseProfile, TableProfile
+from text2sql.synth.words import plural, singular, split_words
 
 _SLOTS = read_yaml("slots.yaml")
 Value = str | int | float

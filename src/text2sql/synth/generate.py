@@ -11,6 +11,7 @@ from sqleval import hardness
 from text2sql.records import Example
 from text2sql.schema import open_readonly, render_ddl
 from text2sql.synth.bind import Binder, Bound
+from text2sql.synth.compose import Composed
 from text2sql.synth.grammar import load_language, load_patterns
 from text2sql.synth.profile import DatabaseProfile, profile_database
 
@@ -33,7 +34,7 @@ def generate(
     return as_examples(drawn, db_id, profile)
 
 
-def as_examples(drawn: Iterable[Bound], db_id: str, profile: DatabaseProfile) -> list[Example]:
+def as_examples(drawn: Iterable[Bound | Composed], db_id: str, profile: DatabaseProfile) -> list[Example]:
     """Drawn questions as numbered examples."""
     schema = render_ddl(profile.schema)
     return [

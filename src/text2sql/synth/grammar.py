@@ -47,15 +47,14 @@ class Language:
 
 
 @cache
-def load_patterns(more: bool = False) -> tuple[Pattern, ...]:
-    """The core patterns; with ``more`` those for users' databases: more patterns, and some of the core replaced by name."""
-    entries = read_yaml("patterns.yaml") + (read_yaml("more_patterns.yaml") if more else [])
-    return tuple({entry["name"]: Pattern(**entry) for entry in entries}.values())
+def load_patterns() -> tuple[Pattern, ...]:
+    """The patterns of the toy databases."""
+    return tuple(Pattern(**entry) for entry in read_yaml("patterns.yaml"))
 
 
 @cache
-def load_language(code: str, more: bool = False) -> Language:
-    """The phrasings of language ``code``; with ``more`` also those of the further patterns.
+def load_language(code: str) -> Language:
+    """The phrasings of language ``code``.
 
     Raises:
         UserError: there is no such language.
@@ -63,9 +62,7 @@ def load_language(code: str, more: bool = False) -> Language:
     known = sorted(p.name[:-5] for p in files(__package__).iterdir() if p.name.endswith(".yaml") and len(p.name) == 7)
     if code not in known:
         raise UserError(f"language {code!r}: known languages are {', '.join(known)}")
-    found = read_yaml(f"{code}.yaml")
-    added = read_yaml(f"more_{code}.yaml") if more else {}
-    return Language(code, **{**found, **{section: {**found[section], **added[section]} for section in added}})
+    return Language(code, **read_yaml(f"{code}.yaml"))
 
 
 @cache

@@ -5,14 +5,15 @@ Roles come from the data and not from the declared types, which are often missin
 
 import re
 import sqlite3
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 
-from text2sql.schema import Schema, quote, read_schema
+from text2sql.schema import Schema, Table, quote, read_schema
+from text2sql.synth.words import ends_with, split_words
 
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}(?:[ T]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?)?\Z")
-_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|[_\s]+")
-_IRREGULAR = {"person": "people", "child": "children", "man": "men", "woman": "women", "mouse": "mice"}
-_SINGULAR = {plural: singular for singular, plural in _IRREGULAR.items()}
+_TIME = re.compile(r"\d{1,2}:\d{2}(?::\d{2})?\Z")
+_LONGEST_VALUE = 60
 SAMPLE_ROWS = 2000
 
 
@@ -36,20 +37,27 @@ class ColumnProfile:
 
 @dataclass(frozen=True)
 class TableProfile:
-    """A table with its describable columns; keys are used in joins only."""
+    """A table with its describable columns.
+
+    ``keys`` and ``key`` are filled by :func:`refined`: columns that identify rows here or elsewhere, and the primary key.
+    """
 
     name: str
     columns: tuple[ColumnProfile, ...]
+    keys: tuple[ColumnProfile, ...] = ()
+    key: ColumnProfile | None = None
 
 
 @dataclass(frozen=True)
 class Join:
-    """``child.key`` refers to ``parent.ref``."""
+    """``child.key`` refers to ``parent.ref``; ``whole``: every parent has a child; ``rivals``: other keys lead there too."""
 
     child: str
     key: str
     parent: str
     ref: str
+    whole: bool = False
+    rivals: bool = False
 
 
 @dataclass(frozen=True)
@@ -98,34 +106,88 @@ def _profile(name: str, cells: list[object]) -> ColumnProfile | None:
     return ColumnProfile(name, frozenset(roles), values, len(values) < len(cells))
 
 
-def split_words(identifier: str) -> str:
-    """``home_town`` and ``HomeTown`` as "home town"."""
-    return " ".join(part for part in _CAMEL.split(identifier) if part).lower()
+def refined(connection: sqlite3.Connection, profile: DatabaseProfile, trusted: bool = False) -> DatabaseProfile:
+    """The profile for the grammar: keys told, values that a question can quote, numbers that are quantities, sound joins.
+
+    A key of several columns, and one to a column that repeats, is left out: joining by it would count rows twice.
+    ``trusted``: the keys of the database are known to be sound, so the rows need not be read for it.
+    """
+    tables = {
+        table.name: _refined(connection, table, profile.tables[table.name])
+        for table in profile.schema.tables
+        if table.name in profile.tables
+    }
+    several = Counter((t.name, f.ref_table) for t in profile.schema.tables for f in t.foreign_keys)
+    itself = [
+        Join(t.name, f.column, t.name, f.ref_column)
+        for t in profile.schema.tables
+        for f in t.foreign_keys
+        if f.ref_table == t.name and t.name in tables and several[t.name, t.name] == 1
+    ]
+    joins = [join for join in dict.fromkeys((*profile.joins, *itself)) if trusted or _is_sound(connection, join)]
+    ends = Counter((join.child, join.parent) for join in joins)
+    told = (
+        replace(join, whole=not _has_childless(connection, join), rivals=ends[join.child, join.parent] > 1)
+        for join in joins
+    )
+    return replace(profile, tables=tables, joins=tuple(told))
 
 
-def singular(noun: str) -> str:
-    """The English singular of the last word, by rule ("cities" -> "city")."""
-    head, _, last = noun.rpartition(" ")
-    if last in _SINGULAR:
-        last = _SINGULAR[last]
-    elif last.endswith("ies") and len(last) > 4:
-        last = last[:-3] + "y"
-    elif last.endswith(("ches", "shes", "sses", "xes")):
-        last = last[:-2]
-    elif last.endswith("s") and not last.endswith(("ss", "us", "is")):
-        last = last[:-1]
-    return f"{head} {last}".strip()
+def _refined(connection: sqlite3.Connection, table: Table, known: TableProfile) -> TableProfile:
+    described = {column.name for column in known.columns}
+    keys = []
+    for name in (column.name for column in table.columns if column.name not in described):
+        sampled = f"SELECT {quote(name)} FROM {quote(table.name)} WHERE {quote(name)} NOT NULL LIMIT 200"
+        values = tuple(cell for (cell,) in connection.execute(sampled) if isinstance(cell, str | int | float))
+        if values:
+            keys.append(_refined_column(ColumnProfile(name, frozenset({"label", "key"}), values, False)))
+    primary = table.primary_key[0].lower() if len(table.primary_key) == 1 else ""
+    columns = tuple(_refined_column(column) for column in known.columns)
+    own = next((column for column in (*keys, *columns) if column.name.lower() == primary), None)
+    return TableProfile(known.name, columns, tuple(keys), own)
 
 
-def plural(noun: str) -> str:
-    """The English plural of the last word, by rule; a noun that is plural already stays."""
-    head, _, last = singular(noun).rpartition(" ")
-    if last in _IRREGULAR:
-        last = _IRREGULAR[last]
-    elif last.endswith("y") and last[-2:-1] not in "aeiou":
-        last = last[:-1] + "ies"
-    elif last.endswith(("s", "x", "ch", "sh")):
-        last += "es"
-    else:
-        last += "s"
-    return f"{head} {last}".strip()
+def _refined_column(column: ColumnProfile) -> ColumnProfile:
+    values = tuple(value for value in column.values if _can_quote(value))
+    roles = set(column.roles if values else column.roles & {"label", "key"})
+    distinct = Counter(values)
+    if values and all(isinstance(value, str) and _TIME.match(value) for value in values):
+        roles = {"label", "time"}
+    elif "number" in roles and (set(distinct) <= {0, 1} or split_words(column.name).startswith(("is ", "has "))):
+        roles = {"label", "flag", "group"} if set(distinct) <= {0, 1} else {"label"}
+    elif ends_with(column.name, "identifiers"):
+        roles -= {"number"}
+    elif (
+        "number" in roles
+        and 2 <= len(distinct) <= min(12, len(values) // 2)
+        and all(isinstance(v, int) for v in distinct)
+    ):
+        roles |= {"group"}
+    return replace(column, roles=frozenset(roles), values=values)
+
+
+def _can_quote(value: str | int | float) -> bool:
+    """Whether a question can quote it as it is: one line, no outer spaces, not too long."""
+    if not isinstance(value, str):
+        return value == value and abs(value) < 1e15
+    return 0 < len(value) <= _LONGEST_VALUE and value == " ".join(value.split()) and "\ufffd" not in value
+
+
+def _is_sound(connection: sqlite3.Connection, join: Join) -> bool:
+    several = connection.execute(
+        'SELECT 1 FROM pragma_foreign_key_list(?) AS k WHERE "from" = ? AND EXISTS '
+        "(SELECT 1 FROM pragma_foreign_key_list(?) WHERE id = k.id AND seq > 0)",
+        (join.child, join.key, join.child),
+    ).fetchone()
+    ref, parent = quote(join.ref), quote(join.parent)
+    counted = f"SELECT count({ref}) = count(DISTINCT {ref}) FROM {parent}"
+    return several is None and bool(connection.execute(counted).fetchone()[0])
+
+
+def _has_childless(connection: sqlite3.Connection, join: Join) -> bool:
+    """Whether some parent has no child, so that a join leaves it out."""
+    missing = (
+        f"SELECT 1 FROM {quote(join.parent)} WHERE {quote(join.ref)} NOT IN (SELECT {{key}} FROM {quote(join.child)} "
+    )
+    key = quote(join.key)
+    return connection.execute(f"{missing.format(key=key)}WHERE {key} NOT NULL) LIMIT 1").fetchone() is not None

@@ -98,8 +98,8 @@ def _checks(tree: Any, schema: Schema, question: str) -> list[tuple[str, str]]:
     if len(set(alias.values())) == 1 and tree.find(exp.Join) is None:
         found.append(("one_table", ""))
     found += _grouping(tree, alias, schema)
-    literals = (str(node.this).strip("%") or str(node.this) for node in _compared(tree))
-    values = dict.fromkeys(value for value in literals if _is_named(value, question))
+    literals = (str(node.this).strip("%") or str(node.this) for node in compared(tree))
+    values = dict.fromkeys(value for value in literals if is_named(value, question))
     if values:
         found.append(("values", ", ".join(values)))
     nested = [node.this for node in tree.find_all(exp.Subquery)]
@@ -140,7 +140,7 @@ def _grouping(tree: Any, alias: dict[str, str], schema: Schema) -> list[tuple[st
     return [("one_each", table.name) for table in tables[:1] if [k.lower() for k in table.primary_key] == [key]]
 
 
-def _compared(tree: Any) -> list[Any]:
+def compared(tree: Any) -> list[Any]:
     """The literals that conditions compare with."""
     return [
         node
@@ -150,7 +150,7 @@ def _compared(tree: Any) -> list[Any]:
     ]
 
 
-def _is_named(value: str, question: str) -> bool:
+def is_named(value: str, question: str) -> bool:
     """Whether the question has the value as a whole word, so that 9 is not found in 1996."""
     return re.search(rf"(?<![a-z0-9_]){re.escape(value.casefold())}(?![a-z0-9_])", question.casefold()) is not None
 
