@@ -34,7 +34,7 @@ COMMANDS = {
         "text2sql.data.describe:describe_command", "Turn schemas told in words into CREATE TABLE text."
     ),
     "synth": Command("text2sql.synth.__main__:synth", "Write questions with SQL about your database.", at_home=False),
-    "rag": Command("text2sql.rag.__main__:app", "Index solved examples and find those that resemble a question."),
+    "rag": Command("text2sql.rag.__main__:app", "Index solved examples, and find those like a question."),
     "train": Command("text2sql.train.__main__:train", "Train by a recipe; a stopped run goes on."),
     "sweep": Command("text2sql.train.sweep:sweep", "Train with several values of keys, and rank the runs."),
     "merge": Command("text2sql.train.merge:merge", "Merge a LoRA adapter into its base model."),
