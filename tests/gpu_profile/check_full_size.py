@@ -43,6 +43,9 @@ EXPECTED = {
     "lora_all_sft": (LINEARS, LORA_ALL),
     "full_sft": (set(), PARAMETERS),
     "full_sft_zero2_tp": (set(), PARAMETERS),
+    "revise_sft": (LINEARS, LORA_ALL),
+    "dpo": (LINEARS, LORA_ALL),
+    "reward_model": (LINEARS, LORA_ALL),  # beside it a value head of 2,048 weights
     "grpo_execution": (LINEARS, LORA_ALL),
     "grpo_process": (LINEARS, LORA_ALL),
     "grpo_reasoning": (LINEARS, LORA_ALL),

@@ -11,7 +11,8 @@ import yaml
 ROOT = Path(__file__).parents[2]
 PROFILE = ROOT / "tests/gpu_profile"
 RECIPES = sorted((ROOT / "recipes/qwen3_1p7b").glob("*.yaml"))
-NO_GPU = {"evaluate", "judge", "mg2hf", "select"}
+NO_GPU = {"evaluate", "judge", "mg2hf", "rm2hf", "score_pairs", "select", "tree"}  # a tree's generator is infer.yaml's
+ON_PAIRS = ("dpo", "rm")  # made of trees, which a trained model grows: tests/tree/test_training.py trains on some
 
 
 @pytest.fixture(scope="module")
@@ -28,9 +29,10 @@ def checks() -> dict[str, set[str]]:
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_every_recipe_is_checked(path: Path, checks: dict[str, set[str]]) -> None:
-    if yaml.safe_load(path.read_text(encoding="utf-8")).get("stage"):
+    stage = yaml.safe_load(path.read_text(encoding="utf-8")).get("stage")
+    if stage:
         assert path.stem in checks["test_full_size"] | checks["test_full_size_by_megatron"], "say its size in EXPECTED"
-        assert path.stem in checks["test_first_batch"] | checks["test_first_prompts"]
+        assert stage in ON_PAIRS or path.stem in checks["test_first_batch"] | checks["test_first_prompts"]
     else:
         sources = "".join(source.read_text(encoding="utf-8") for source in PROFILE.glob("check_*.py"))
         assert path.stem in NO_GPU or f"/{path.name}" in sources

@@ -1,4 +1,4 @@
-"""Chooses one answer among several samples by what they give when they are run, without a gold or a reward.
+"""Chooses one answer among several samples by what they give when they are run, without a gold.
 
 Samples of one model agree on right answers more often than on wrong ones (self-consistency). Each distinct query is
 run once, and those of equal result are one group, which has a standing, best first:
@@ -12,6 +12,7 @@ The best standing wins, within it the most votes, then the highest log-probabili
 candidate. With ``instances`` candidates must agree on fuzzed databases as well, filled with the candidates' own literals, so
 that queries which agree on the one database by chance are told apart.
 
-Executing (``run``) is the long part and is kept; counting votes (``vote``) is pure and takes any weights, so that a reward
-model can be asked later without executing again.
+Executing (``run``) and a reward model's scores (``learned``) are the long parts and are kept; counting votes (``vote``) is pure
+and takes any weights. With a reward model the highest score wins within the best standing, or votes count as the scores say.
+The chosen answer can go back to a model with what it gave (``revise``).
 """
