@@ -204,7 +204,9 @@ class Retriever:
     @property
     def provenance(self) -> str:
         """A digest of what decides the references: the index, the models and the keys of the search."""
-        options = replace(self.options, uri="index.db", examples=[], overwrite=False, batch_size=1, retries=0, timeout=1.0)
+        options = replace(
+            self.options, uri="index.db", examples=[], overwrite=False, batch_size=1, retries=0, timeout=1.0
+        )
         return digest_of([str(options), self.manifest])
 
 
