@@ -45,6 +45,7 @@ class Store:
         self.client = self._connect()
 
     def _connect(self) -> Any:
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its connections to Milvus Lite complain of pings
         from pymilvus import MilvusClient
         from pymilvus.exceptions import MilvusException
 
