@@ -43,7 +43,7 @@ def test_a_thousand_hostile_statements(serving, files, tmp_path, every: int) -> 
     forms = ("{}", "SELECT * FROM ({})", "SELECT 1; {}", "/* x */ {} -- x")
     corpus = [form.replace("{}", sql) for sql in statements for form in forms]
     assert len(corpus) >= 1000
-    with serving(limits=Limits(sql_timeout=0.2, queue=1000)) as client, ThreadPoolExecutor(4) as pool:
+    with serving(limits=Limits(sql_timeout=0.1, queue=1000)) as client, ThreadPoolExecutor(4) as pool:
 
         def run(sql: str) -> tuple[int, str]:
             return client.post("/v1/sql", json={"database": "zoo", "sql": sql}).status_code, sql
