@@ -45,7 +45,7 @@ COMMANDS = {
     "select": Command("text2sql.select.__main__:main", "Choose among several answers by voting on their results."),
     "serve": Command("text2sql.serve.__main__:main", "Answer questions over HTTP, with a page."),
     "ask": Command("text2sql.serve.terminal:main", "Ask a database at the terminal.", at_home=False),
-    "mcp": Command("text2sql.serve.mcp:main", "Offer databases to assistants by the Model Context Protocol."),
+    "mcp": Command("text2sql.serve.mcp:main", "Offer databases to assistants (MCP)."),
     "evaluate": Command("text2sql.evaluate.__main__:score", "Score predictions by executing them."),
     "evaluate-process": Command("text2sql.evaluate.__main__:process", "Process metrics of explained answers."),
     "benchmark": Command("text2sql.benchmark.__main__:main", "Measure a model on every test set that is there."),

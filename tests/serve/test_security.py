@@ -43,7 +43,7 @@ def test_a_thousand_hostile_statements(serving, files, tmp_path, every: int) -> 
     forms = ("{}", "SELECT * FROM ({})", "SELECT 1; {}", "/* x */ {} -- x")
     corpus = [form.replace("{}", sql) for sql in statements for form in forms]
     assert len(corpus) >= 1000
-    with serving(limits=Limits(sql_timeout=0.2, queue=1000)) as client, ThreadPoolExecutor(4) as pool:
+    with serving(limits=Limits(sql_timeout=0.1, queue=1000)) as client, ThreadPoolExecutor(4) as pool:
 
         def run(sql: str) -> tuple[int, str]:
             return client.post("/v1/sql", json={"database": "zoo", "sql": sql}).status_code, sql
@@ -200,9 +200,10 @@ def test_slow_clients_hold_nobody_up(serving) -> None:
             raw.close()
 
 
-def test_logs_tell_no_questions(client, serving, caplog) -> None:
+def test_logs_tell_no_questions(serving, caplog) -> None:
     caplog.set_level("INFO", logger="text2sql.serve")
-    client.post("/v1/sql", json={"database": "zoo", "sql": "SELECT 'secret-word'"})
+    with serving() as silent:  # what it says is said when it has ended
+        silent.post("/v1/sql", json={"database": "zoo", "sql": "SELECT 'secret-word'"})
     assert "/v1/sql" in caplog.text and "secret-word" not in caplog.text
     with serving(log_text=True) as talking:
         talking.post("/v1/sql", json={"database": "zoo", "sql": "SELECT 'secret-word'"})

@@ -44,12 +44,13 @@ def main(recipe: RecipePath, overrides: Overrides = None) -> None:
 
 
 def _listening(options: ServeOptions) -> socket.socket:
-    """A socket at the recipe's address, taken before the model is loaded; 0 is any free port."""
+    """A socket at the recipe's address, taken before the model is loaded, so that who comes early waits; 0 is any free port."""
     family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
     found = socket.socket(family)
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         found.bind((options.host, options.port))
+        found.listen(_MOST_CONNECTIONS)
     except OSError as error:
         found.close()
         if error.errno == errno.EADDRINUSE:
