@@ -42,6 +42,8 @@ EXPECTED = {
     "lora_qv_sft": ({"q_proj", "v_proj"}, 28 * 32 * (2048 + 2048 + 2048 + 1024)),
     "lora_all_sft": (LINEARS, LORA_ALL),
     "full_sft": (set(), PARAMETERS),
+    "full_sft_broad": (set(), PARAMETERS),
+    "full_sft_mix": (set(), PARAMETERS),
     "full_sft_zero2_tp": (set(), PARAMETERS),
     "revise_sft": (LINEARS, LORA_ALL),
     "dpo": (LINEARS, LORA_ALL),

@@ -36,12 +36,15 @@ NO_EVALUATION: dict[str, Any] = {
 }
 
 
+OURS, MIXING = ("global_batch",), ("mix_strategy", "interleave_probs")
+
+
 def read(name: str) -> dict[str, Any]:
-    """A recipe of recipes/qwen3_1p7b as LLaMA-Factory takes it: without the key from which ours derives accumulation, and
-    without the questions that fine-tuning would answer at its evaluations."""
+    """A recipe of recipes/qwen3_1p7b as LLaMA-Factory takes it: without the key from which ours derives accumulation,
+    without the questions that fine-tuning would answer at its evaluations, and without the mixing of several data sets."""
     recipe: dict[str, Any] = yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
     questions = ("eval_examples", "eval_samples", "database_root") if recipe.get("stage") == "sft" else ()
-    return {key: value for key, value in recipe.items() if key not in ("global_batch", *questions)}
+    return {key: value for key, value in recipe.items() if key not in (*OURS, *MIXING, *questions)}
 
 
 def by_stage(stage: str) -> list[str]:

@@ -11,7 +11,8 @@ import yaml
 ROOT = Path(__file__).parents[2]
 PROFILE = ROOT / "tests/gpu_profile"
 RECIPES = sorted((ROOT / "recipes/qwen3_1p7b").glob("*.yaml"))
-NO_GPU = {"evaluate", "judge", "mg2hf", "rm2hf", "score_pairs", "select", "tree"}  # a tree's generator is infer.yaml's
+# A benchmark's, a tree's and a server's engine is infer.yaml's.
+NO_GPU = {"benchmark", "evaluate", "judge", "mg2hf", "rag", "rm2hf", "score_pairs", "select", "serve", "tree"}
 ON_PAIRS = ("dpo", "rm")  # made of trees, which a trained model grows: tests/tree/test_training.py trains on some
 
 
