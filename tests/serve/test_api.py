@@ -43,6 +43,27 @@ def test_the_prompt_is_that_of_inference(client, options, engine) -> None:
     assert (later[2]["content"], later[3]["content"]) == ("SELECT 1", "[QUESTION]\nof which species")
 
 
+def test_solved_examples_come_with_the_request_or_from_the_index(options, engine) -> None:
+    from dataclasses import replace
+
+    from text2sql.prompts import reference_list
+    from text2sql.records import Reference
+    from text2sql.serve.answer import Answerer
+    from text2sql.serve.databases import Databases
+
+    known, brought = Reference("How many lions?", "SELECT 2"), Turn("How many tigers?", "SELECT 3")
+
+    class Index:
+        def references(self, examples):
+            return [replace(example, references=(known,)) for example in examples if example.db_id == "zoo"]
+
+    with Databases(options) as databases, Answerer(options, databases, engine, Index()) as answerer:
+        found = answerer.messages(Question("how many keepers", "zoo"))
+        given = answerer.messages(Question("how many keepers", "zoo", references=(brought,)))
+    assert found[0]["content"].endswith(reference_list([known]))
+    assert given[0]["content"].endswith(reference_list([Reference("How many tigers?", "SELECT 3")]))
+
+
 def test_streamed_pieces_make_the_answer(client: httpx.Client) -> None:
     body = {**COUNT, "stream": True, "execute": True, "format": "csv"}
     with client.stream("POST", "/v1/text2sql", json=body) as reply:

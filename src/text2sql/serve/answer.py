@@ -16,7 +16,8 @@ from typing import Any
 from text2sql.errors import UserError
 from text2sql.generate import Completion, Decoding, Engine, Request
 from text2sql.prompts import Message, build_messages, follow_up_turn, normalize_answer, read_answer
-from text2sql.records import Candidate
+from text2sql.rag.search import Retriever
+from text2sql.records import Candidate, Example, Reference
 from text2sql.repair import repair
 from text2sql.schema import render_ddl
 from text2sql.select.run import Runner
@@ -34,9 +35,11 @@ logger = logging.getLogger("text2sql.serve")
 class Answerer:
     """Answers questions with one engine; any number of threads may ask. A context manager."""
 
-    def __init__(self, options: ServeOptions, databases: Databases, engine: Engine) -> None:
-        self.options, self.databases, self.engine = options, databases, engine
-        self._numbers, self._engine_lock = count(), threading.Lock()
+    def __init__(
+        self, options: ServeOptions, databases: Databases, engine: Engine, retriever: Retriever | None = None
+    ) -> None:
+        self.options, self.databases, self.engine, self.retriever = options, databases, engine, retriever
+        self._numbers, self._engine_lock, self._retriever_lock = count(), threading.Lock(), threading.Lock()
         self._linker: Any = None
         if options.linking is not None:
             from text2sql.linking.linker import Linker
@@ -75,23 +78,29 @@ class Answerer:
         return whole(self.ask(question))
 
     def messages(self, question: Question) -> list[Message]:
-        """The chat that asks the question; later turns follow the first over the same schema.
-
-        ``references`` stand in front of the conversation, as if they had been its first turns.
-        """
-        turns = [*question.references, *question.history]
+        """The chat that asks the question, with solved examples like it; later turns follow the first over the same schema."""
+        turns = question.history
         first = turns[0].question if turns else question.text
         told = f"{question.text} {question.evidence}"
         schema, values = question.schema or "", ""
         if question.database is not None:
             schema, values = self._shown(question.database, told)
         options = self.options
-        found = build_messages(first, schema, question.evidence, options.answer_format, options.system_prompt, values)
+        asked = (first, schema, question.evidence, options.answer_format, options.system_prompt, values)
+        found = build_messages(*asked, self._references(question))
         later = [turn.question for turn in turns[1:]] + [question.text]
         for turn, after in zip(turns, later, strict=False):  # none, where this is the first turn
             found.append({"role": "assistant", "content": normalize_answer(turn.sql)})
             found.append({"role": "user", "content": follow_up_turn(after)})
         return found
+
+    def _references(self, question: Question) -> tuple[Reference, ...]:
+        """Those that the request brings, or those that the recipe's index has."""
+        if question.references or self.retriever is None:
+            return tuple(Reference(turn.question, turn.sql) for turn in question.references)
+        example = Example("", question.database or "", question.text, question.schema or "", "")
+        with self._retriever_lock:
+            return self.retriever.references([example])[0].references
 
     def _shown(self, database: str, told: str) -> tuple[str, str]:
         """The schema's text and the stored values that the prompt shows of a database."""

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from text2sql.generate import check_engine, open_engine
 from text2sql.generate.types import EngineSettings
+from text2sql.rag.search import open_retriever
 from text2sql.serve.answer import Answerer
 from text2sql.serve.databases import Databases
 from text2sql.serve.options import ServeOptions
@@ -30,4 +31,5 @@ def open_answerer(options: ServeOptions, *, vllm: bool = True) -> Iterator[Answe
 
             settings = stack.enter_context(vllm_server(options))
         engine = stack.enter_context(open_engine(settings, options.limits.timeout))
-        yield stack.enter_context(Answerer(options, databases, engine))
+        retriever = stack.enter_context(open_retriever(options.references)) if options.references else None
+        yield stack.enter_context(Answerer(options, databases, engine, retriever))

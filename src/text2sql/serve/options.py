@@ -43,7 +43,8 @@ class ServeOptions(EngineSettings):
 
     ``databases`` are SQLite files by name; ``database_root`` adds every ``NAME/NAME.sqlite`` in it, ``toy_databases`` the
     described toy databases, which are built. ``questions`` are examples that the page offers, by database.
-    ``schema_style``, ``linking`` and ``values`` are those of the data recipe that the model was trained with; ``repair``:
+    ``schema_style``, ``linking`` and ``values`` are those of the data recipe that the model was trained with; ``references``
+    is a retrieval recipe, whose index has solved examples for questions that bring none; ``repair``:
     :mod:`text2sql.repair`. Answers are greedy; of ``n`` asked for, sampled at ``temperature``, the vote decides.
     ``api_keys``: a file with one key a line; who listens beyond this machine needs it. ``allowed_hosts``: names under which
     the server is reached (default: this machine's own, or any where keys are asked for). ``log_text``: questions and SQL
@@ -60,6 +61,7 @@ class ServeOptions(EngineSettings):
     schema_style: Style = "ddl"
     linking: LinkOptions | None = None
     values: ValueOptions | None = None
+    references: Path | None = None
     repair: bool = True
     max_new_tokens: Positive = 256
     temperature: Annotated[float, Field(gt=0)] = 0.8
