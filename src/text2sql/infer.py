@@ -63,10 +63,10 @@ class InferOptions(Decoding, EngineSettings):
             raise ValueError("repair needs database_root")
 
 
-def infer(options: InferOptions, opened: Opener = open_engine) -> Path:
+def infer(options: InferOptions, opened: Opener | None = None) -> Path:
     """Answer every example of this shard that has no prediction yet; returns the predictions' path.
 
-    ``opened`` gives the engine, and is asked only when there is something to answer.
+    ``opened`` gives the engine (None: a new one), and is asked only when there is something to answer.
 
     Raises:
         UserError: examples, model, adapter, engine or databases are missing or do not fit together.
@@ -84,7 +84,7 @@ def infer(options: InferOptions, opened: Opener = open_engine) -> Path:
             database_schema(database_path(options.database_root, db_id))
     file = PredictionFile(shard.path(options.output), provenance(options), options.n)
     with file.claim():
-        _complete(options, mine, file, opened)
+        _complete(options, mine, file, opened or open_engine)
     joined = shard.join(options.output, [example.question_id for example in examples])
     logger.info("predictions: %s", options.output if joined else file.path)
     return options.output if joined else file.path

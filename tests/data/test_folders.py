@@ -127,7 +127,9 @@ def test_the_shipped_list_names_what_the_shipped_recipes_make():
         if "source" not in values or values.get("train") == []:  # for evaluation only
             continue
         splits = tuple(
-            values.get("split") or values.get("files") or (["train", "val"] if path.stem == "toy" else ["train", "dev"])
+            values.get("split")
+            or values.get("files")
+            or (["train", "val"] if values["source"] == "toy" else ["train", "dev"])
         )
         folder = Path(values["output"]).relative_to("data").as_posix()
         for name, entry in dataset_info(values["name"], splits, values.get("formats", ["messages"])).items():

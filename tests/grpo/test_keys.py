@@ -156,7 +156,10 @@ def test_other_stages_stay_llamafactorys(monkeypatch: pytest.MonkeyPatch) -> Non
     assert classes == parser._TRAIN_ARGS, "twice changes nothing"
     tuner._training_function({"args": {"stage": "sft"}, "callbacks": []})
     assert [call["args"] for call in calls] == [{"stage": "sft"}]
-    assert [type(callback).__name__ for callback in calls[0]["callbacks"]] == ["LayoutCallback"]
+    assert [type(callback).__name__ for callback in calls[0]["callbacks"]] == [
+        "LayoutCallback",
+        "PerformanceCallback",
+    ]
     assert find_stage({"stage": "grpo"}) is not None
     assert find_stage({}) is find_stage({"stage": "dpo"}) is None
 
