@@ -131,7 +131,7 @@ def test_vllm_takes_what_our_worker_gives_it(base: Path, monkeypatch: pytest.Mon
     overrides = [f"model_name_or_path={base}", "tensor_parallel_size=2"]
     options = options_from(InferOptions, load_recipe(ROOT / recipe, overrides), recipe)
     monkeypatch.setattr(vllm_engine, "gpu_count", lambda: 2)
-    settings = vllm_engine._worker_settings(options, 512)["llm"]
+    settings = vllm_engine.worker_settings(options, 512)["llm"]
     assert settings["tensor_parallel_size"] == 2
     EngineArgs(**settings, generation_config="vllm", enable_lora=True, max_lora_rank=32)
     sampling = vllm_engine._sampling(options, [1])
