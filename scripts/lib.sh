@@ -166,7 +166,7 @@ measuring_arguments() { # "VARIABLE ..." "KEYS THAT THE SCRIPT SETS ..." ARGUMEN
 }
 
 # Answer the toy test questions and score them, with one row however often it is started.
-measure() { # model, folder, experiment, seed: further keys of infer.yaml: questions as in training, and of held-out wording
+measure() { # model, folder, experiment, seed, further keys of infer.yaml; both questions as in training and of held-out wording
   local split folder
   for split in test test_heldout; do
     folder="$2${split#test}"

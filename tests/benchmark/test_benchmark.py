@@ -116,6 +116,8 @@ def test_two_runs_are_compared_on_the_same_questions(
 
 
 def test_one_line_says_what_is_wrong(keys: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"'\.\./Shop' names folders"):
+        options_from(BenchmarkOptions, {**keys, "sets": {"../Shop": keys["sets"]["shop"]}}, "recipe")
     with pytest.raises(UserError, match="no set is called 'shp'"):
         options_from(BenchmarkOptions, {**keys, "only": ["shp"]}, "recipe")
     with pytest.raises(UserError, match=r"no set of the recipe is there: gone: .*not there"):

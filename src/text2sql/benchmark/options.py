@@ -1,5 +1,6 @@
 """The keys of a benchmark recipe."""
 
+import re
 from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -71,6 +72,8 @@ class BenchmarkOptions(EngineSettings):
             raise ValueError(f"only: no set is called {unknown[0]!r}; there are {', '.join(self.sets)}")
         if self.experiment and not self.profile:
             raise ValueError("ledger rows need a profile, for example profile=tiny")
+        if odd := [name for name in self.sets if not re.fullmatch("[a-z0-9_]+", name)]:
+            raise ValueError(f"sets: {odd[0]!r} names folders and ledger rows; write it in lower case, digits and _")
 
     def engine_keys(self) -> dict[str, Any]:
         """The engine's settings, for the options of each inference."""
